@@ -1,0 +1,1 @@
+"""The workshop: what the deployed functions share. It ships with each of them."""

@@ -1,0 +1,52 @@
+# Few targets; `make help` lists them. Everything lives in .venv and .local; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APPROVAL ?= examples/approval-vpc.json
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up check test lock schemas clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
+	@echo "Setting up $(VENV) from requirements/dev.txt (a minute or two, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
+
+demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file to send another approval)
+	@$(BIN)/python -m examples.demo --approval $(APPROVAL)
+
+up: setup ## Keep the local cloud and the functions running, for playing by hand; Ctrl-C ends everything
+	@$(BIN)/python -m examples.demo --stay
+
+check: setup ## Lint, types, import contracts, generated documents
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m cli schemas --check
+
+test: setup ## Run all tests with coverage of what is deployed
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
+	@for part in functions dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links --output-file requirements/$$part.txt requirements/$$part.in; \
+	done
+
+schemas: setup ## Write the JSON Schemas of the messages to docs/
+	@$(BIN)/python -m cli schemas
+
+clean: ## Remove the virtual environment and everything generated
+	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""The counter: `ecr-grants`, what an operator types. Thin over shared."""

@@ -1,0 +1,5 @@
+"""`python -m cli` is `ecr-grants`."""
+
+from cli.main import app
+
+app()

@@ -1,0 +1,125 @@
+"""Send an approval to a queue with the official SDK and wait for its answer.
+
+    python -m examples.send examples/approval-vpc.json --address http://127.0.0.1:PORT
+
+Uses nothing of the product: what it sends is the file, what it reads is the public contract of completions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mns.account import Account
+from mns.mns_exception import MNSExceptionBase, MNSServerException
+from mns.queue import Message
+
+WORLD = Path(__file__).parent / "world.yaml"
+HUB = "1000000000000001"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion that answers one request: done, rejected or dead."""
+
+    event: str
+    text: str
+    at: str
+    first_message_id: str
+
+
+def user_keys(user: str, world: Path = WORLD) -> tuple[str, str]:
+    """The (fake) access key of a RAM user of the hub account, from the world file."""
+    found = yaml.safe_load(world.read_text("utf-8"))["accounts"][HUB]["users"][user]["access_key"]
+    return found["id"], found["secret"]
+
+
+class Mailbox:
+    """The queues and the answers of the local cloud, as two RAM users see them."""
+
+    def __init__(self, address: str, world: Path = WORLD) -> None:
+        requester, operator = user_keys("requester", world), user_keys("operator", world)
+        self._approvals = Account(address, *requester).get_queue("ecr-approvals")
+        self._answers = Account(address, *operator).get_queue("ecr-answers")
+        self._answers.set_encoding(False)
+
+    def send(self, text: str) -> str:
+        """Put an approval on the queue. Returns its message id."""
+        return str(self._approvals.send_message(Message(text)).message_id)
+
+    def next_completion(self, wait_seconds: int) -> dict[str, Any] | None:
+        """The next completion that the topic delivered, taken off the queue."""
+        try:
+            message = self._answers.receive_message(wait_seconds)
+        except MNSServerException as error:
+            if error.type == "MessageNotExist":
+                return None
+            raise
+        self._answers.delete_message(message.receipt_handle)
+        completion: dict[str, Any] = json.loads(message.message_body)
+        return completion
+
+
+def answers(completion: dict[str, Any], message_id: str, sent: str) -> Answer | None:
+    """The answer in a completion, when it is the one to what was sent."""
+    if completion["event"] not in ("done", "rejected", "dead"):
+        return None
+    about = completion.get("request", {}).get("request_id")
+    ours = completion.get("message_id") == message_id or (about is not None and about == _request_id(sent))
+    if not ours:
+        return None
+    return Answer(completion["event"], completion["reason"]["text"], completion["at"], completion.get("message_id", ""))
+
+
+def _request_id(sent: str) -> str | None:
+    try:
+        found = json.loads(sent).get("request_id")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def main() -> int:
+    """Send the file, print the answer. Exit code 0: granted and associated."""
+    parser = argparse.ArgumentParser(description="Send an approval to the local cloud and wait for its answer.")
+    parser.add_argument("approval", type=Path, help="the approval to send, as a JSON file")
+    parser.add_argument("--address", required=True, help="the address that `make up` prints")
+    parser.add_argument("--seconds", type=int, default=60, help="how long to wait for the answer (default: 60)")
+    options = parser.parse_args()
+    try:
+        text = options.approval.read_text("utf-8")
+    except OSError as error:
+        print(f"cannot read {options.approval}: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        mailbox = Mailbox(options.address)
+        while mailbox.next_completion(0) is not None:
+            pass  # answers to earlier requests
+        message_id = mailbox.send(text)
+        print(f"sent {options.approval} as message {message_id}")
+        deadline = time.monotonic() + options.seconds
+        while time.monotonic() < deadline:
+            completion = mailbox.next_completion(1)
+            answer = None if completion is None else answers(completion, message_id, text)
+            if answer is None:
+                continue
+            if answer.event == "done" and answer.first_message_id != message_id:
+                print(f"done: already granted; this very request was answered at {answer.at}")
+            else:
+                print(f"{answer.event}: {answer.text}")
+            return 0 if answer.event == "done" else 1
+    except MNSExceptionBase as error:
+        print(f"the queue at {options.address} is not usable: {error}", file=sys.stderr)
+        return 2
+    print(f"no answer within {options.seconds} s", file=sys.stderr)
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""The door to account A's side: completions come in, the association is made or taken away."""
+
+from shared.converge import HubHand
+from shared.frame import Door
+
+_door = Door(HubHand)
+
+
+def initialize(context: object) -> None:
+    """Once per instance: everything that must be right is checked before the first event."""
+    _door.open(context)
+
+
+def handler(event: bytes, context: object) -> dict[str, int]:
+    """One event from the queue trigger, of any shape; returns how many items ended how."""
+    return _door.open(context).run(event, context)

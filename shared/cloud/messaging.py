@@ -1,0 +1,97 @@
+"""Queues and topics, through the official data-plane SDK, made safe for functions that are frozen between calls.
+
+A connection frozen with its instance is dead when the instance wakes: the SDK's next send then fails, or is sent twice in
+silence, and over HTTPS it waits for ever (seen in aliyun-mns-sdk 1.3.0, mns_http). So every call here has a connection and a
+time limit of its own, and an answer that does not come is an error, never a second send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import BadStatusLine, HTTPConnection, HTTPResponse, HTTPSConnection
+from typing import Any
+
+from mns.account import Account
+from mns.mns_exception import MNSClientException, MNSServerException
+from mns.queue import Message
+from mns.topic import TopicMessage
+
+from shared.cloud.errors import meaning
+from shared.cloud.sessions import Keys
+from shared.errors import CloudUnreachable, GrantError
+
+_TIMEOUT_SECONDS = 10.0
+_MAX_DELAY_SECONDS = 604_800
+
+
+class _OneAnswer:
+    """Turns "closed without an answer" into an error that the SDK does not retry."""
+
+    request_length = 0
+
+    def getresponse(self) -> HTTPResponse:
+        try:
+            return super().getresponse()  # type: ignore[misc,no-any-return]  # of the connection class mixed in
+        except BadStatusLine as error:
+            raise ConnectionResetError("closed without an answer") from error
+
+
+class _Plain(_OneAnswer, HTTPConnection):
+    pass
+
+
+class _Tls(_OneAnswer, HTTPSConnection):
+    pass
+
+
+class Messaging:
+    """Publishes to topics and sends to queues of the function's own account."""
+
+    def __init__(self, endpoint: str, home: Callable[[], Keys]) -> None:
+        self._endpoint = endpoint
+        self._home = home
+
+    def publish(self, topic: str, body: str, tag: str) -> str:
+        """Publish a text under a tag (at most 16 characters). Returns the message id. Raises GrantError."""
+        with self._account("PublishMessage", topic) as account:
+            return str(account.get_topic(topic).publish_message(TopicMessage(body, message_tag=tag)).message_id)
+
+    def send(self, queue: str, body: str, delay_seconds: int = 0) -> str:
+        """Send a text to a queue, Base64 on the wire. Returns the message id. Raises GrantError."""
+        message = Message(body)
+        message.delay_seconds = min(max(delay_seconds, 0), _MAX_DELAY_SECONDS)
+        with self._account("SendMessage", queue) as account:
+            return str(account.get_queue(queue).send_message(message).message_id)
+
+    @contextmanager
+    def _account(self, operation: str, name: str) -> Iterator[Any]:
+        keys = self._home()
+        account = Account(self._endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+        http = account.mns_client.http
+        kind = _Tls if http.is_https else _Plain
+        http.conn = kind(http.host, timeout=_TIMEOUT_SECONDS)
+        try:
+            yield account
+        except MNSServerException as error:
+            raise _told(operation, name, error) from error
+        except (MNSClientException, OSError, KeyError) as error:
+            raise CloudUnreachable(f"{operation} on {name}: no usable answer", executed=True) from error
+        finally:
+            http.conn.close()
+
+
+_STATUS = {
+    "AccessDenied": 403,
+    "InvalidAccessKeyId": 403,
+    "SignatureDoesNotMatch": 403,
+    "TooManyRequests": 429,
+    "QpsLimitExceeded": 429,
+    "InternalError": 500,
+    "InternalServerError": 500,
+}
+
+
+def _told(operation: str, name: str, error: MNSServerException) -> GrantError:
+    kind = meaning(None, _STATUS.get(error.type, 400))
+    return kind(f"{operation} on {name} ({error.type}: {error.message}; API request {error.req_id})", code=error.type)

@@ -1,0 +1,349 @@
+"""Account B's and account A's side of a grant, as the official SDKs show and change them.
+
+Every method returns what it did or saw together with the API calls that served it. Reads are retried in place, a little;
+writes never: after one, look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import stamina
+import structlog
+from alibabacloud_expressconnectrouter20230901 import models as ecr
+from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
+from alibabacloud_vpc20160428 import models as vpc
+from alibabacloud_vpc20160428.client import Client as VpcClient
+
+from shared.cloud.clients import config, runtime
+from shared.cloud.errors import check_envelope, translated
+from shared.cloud.sessions import Keys, Sessions
+from shared.errors import PermanentError, TemporaryError
+from shared.inventory import Inventory
+from shared.lease import in_order
+from shared.messages import GrantKey, Served
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+# How often and how long reads are tried again in place; whatever lasts longer is the ledger's business.
+reading = stamina.retry(on=TemporaryError, attempts=3, timeout=10.0, wait_initial=0.2, wait_max=2.0)
+
+# The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
+_NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SpokeSeen:
+    """Account B's view. ``associated``: B's instance says that it hangs on this ECR, or is on its way to or from it."""
+
+    found: bool
+    granted: bool
+    associated: bool
+
+
+@dataclass(frozen=True)
+class AssociationSeen:
+    """Account A's view: the association of a VPC, or the child instance of a VBR. ``status`` None: there is none."""
+
+    status: str | None
+    association_id: str | None
+    prefixes: tuple[str, ...]
+
+
+class Trail:
+    """The API calls that served one piece of work."""
+
+    def __init__(self) -> None:
+        self.calls: list[Served] = []
+
+    def take(self) -> list[Served]:
+        """What was noted since the last taking."""
+        taken, self.calls = self.calls, []
+        return taken
+
+
+class Cloud:
+    """Both accounts of every grant, entered by role. One object lives as long as the function instance."""
+
+    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys) -> None:
+        self._settings = settings
+        self._inventory = inventory
+        self._keys = keys
+        self._session_name = "ecr-grants"
+        self._sessions = Sessions(settings, lambda: self._keys)
+
+    def arrive(self, keys: Keys, invocation: str) -> None:
+        """A new invocation: fresh keys, and a name that leads from the other account's audit log to our log."""
+        self._keys = keys
+        self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
+
+    # -- account B -----------------------------------------------------------------------------------------------
+
+    @reading
+    def look_at_spoke(self, key: GrantKey, trail: Trail, known: SpokeSeen | None = None) -> SpokeSeen:
+        """Whether B's instance is there, granted and associated. With ``known``, only the grant is read again."""
+        if known is None:
+            known = self._instance(key, trail)
+            if not known.found:
+                return known
+        granted = self._granted_vpc(key, trail) if key.instance_type == "VPC" else self._granted_vbr(key, trail)
+        return SpokeSeen(found=True, granted=granted, associated=known.associated)
+
+    def _instance(self, key: GrantKey, trail: Trail) -> SpokeSeen:
+        nothing = SpokeSeen(found=False, granted=False, associated=False)
+        if key.instance_type == "VPC":
+            request = vpc.DescribeVpcAttributeRequest(vpc_id=key.instance_id, region_id=key.instance_region)
+            try:
+                body = self._vpc(key, "DescribeVpcAttribute", request, trail)
+            except PermanentError as error:
+                if _NO_SUCH_VPC.search(error.code):
+                    return nothing
+                raise
+            sources = body.associated_propagation_sources
+            listed = (sources.associated_propagation_sources if sources else None) or []
+            associated = any(
+                source.source_type == "ECR" and source.source_instance_id == key.ecr_id for source in listed
+            )
+            right_place = not body.region_id or body.region_id == key.instance_region
+            return SpokeSeen(found=right_place, granted=False, associated=associated)
+        wanted_id = vpc.DescribeVirtualBorderRoutersRequestFilter(key="VbrId", value=[key.instance_id])
+        lookup = vpc.DescribeVirtualBorderRoutersRequest(region_id=key.instance_region, filter=[wanted_id])
+        body = self._vpc(key, "DescribeVirtualBorderRouters", lookup, trail)
+        found = body.virtual_border_router_set
+        for router in (found.virtual_border_router_type if found else None) or []:
+            if router.vbr_id == key.instance_id:
+                # The status field's spelling is the platform's (VPC OpenAPI, DescribeVirtualBorderRouters).
+                attached = router.ecr_id == key.ecr_id and (router.ecr_attatch_status or "") not in ("", "Detached")
+                return SpokeSeen(found=True, granted=False, associated=attached)
+        return nothing
+
+    def _granted_vpc(self, key: GrantKey, trail: Trail) -> bool:
+        token: str | None = None
+        while True:
+            request = vpc.DescribeVpcGrantRulesToEcrRequest(
+                region_id=key.instance_region,
+                ecr_owner_id=int(key.ecr_owner_uid),
+                ecr_instance_id=key.ecr_id,
+                instance_id=key.instance_id,
+                instance_type=key.instance_type,
+                next_token=token,
+            )
+            body = self._vpc(key, "DescribeVpcGrantRulesToEcr", request, trail)
+            for rule in body.grant_rule_models or []:
+                if (rule.ecr_id, str(rule.ecr_owner_id), rule.instance_id) == (
+                    key.ecr_id,
+                    key.ecr_owner_uid,
+                    key.instance_id,
+                ):
+                    return True
+            token = body.next_token
+            if not token:
+                return False
+
+    def _granted_vbr(self, key: GrantKey, trail: Trail) -> bool:
+        page = 1
+        while True:
+            request = vpc.DescribeGrantRulesToEcrRequest(
+                region_id=key.instance_region, instance_id=key.instance_id, page_number=page, page_size=50
+            )
+            body = self._vpc(key, "DescribeGrantRulesToEcr", request, trail)
+            rules = body.ecr_grant_rules or []
+            if any((rule.ecr_instance_id, str(rule.ecr_uid)) == (key.ecr_id, key.ecr_owner_uid) for rule in rules):
+                return True
+            if page * 50 >= int(body.total_count or 0) or not rules:
+                return False
+            page += 1
+
+    def grant(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Ask for the grant, as account B. ``token`` makes a repetition of this very call harmless."""
+        self._change_spoke(
+            key, "GrantInstanceToExpressConnectRouter", ecr.GrantInstanceToExpressConnectRouterRequest, token, trail
+        )
+
+    def revoke(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Take the grant back, as account B."""
+        self._change_spoke(
+            key,
+            "RevokeInstanceFromExpressConnectRouter",
+            ecr.RevokeInstanceFromExpressConnectRouterRequest,
+            token,
+            trail,
+        )
+
+    def _change_spoke(self, key: GrantKey, operation: str, kind: Callable[..., Any], token: str, trail: Trail) -> None:
+        request = kind(
+            ecr_id=key.ecr_id,
+            ecr_owner_ali_uid=int(key.ecr_owner_uid),
+            instance_id=key.instance_id,
+            instance_type=key.instance_type,
+            instance_region_id=key.instance_region,
+            client_token=token,
+        )
+        self._ecr(key, key.instance_owner_uid, operation, request, trail)
+
+    # -- account A -----------------------------------------------------------------------------------------------
+
+    @reading
+    def look_at_association(self, key: GrantKey, trail: Trail) -> AssociationSeen:
+        """What account A has for this instance on this ECR."""
+        token: str | None = None
+        while True:
+            if key.instance_type == "VPC":
+                body = self._ecr(
+                    key,
+                    key.ecr_owner_uid,
+                    "DescribeExpressConnectRouterAssociation",
+                    ecr.DescribeExpressConnectRouterAssociationRequest(
+                        ecr_id=key.ecr_id,
+                        vpc_id=key.instance_id,
+                        association_region_id=key.instance_region,
+                        association_node_type="VPC",
+                        next_token=token,
+                    ),
+                    trail,
+                )
+                for found in body.association_list or []:
+                    if found.vpc_id == key.instance_id:
+                        prefixes = in_order(found.allowed_prefixes or ())
+                        return AssociationSeen(found.status.upper(), found.association_id, prefixes)
+            else:
+                body = self._ecr(
+                    key,
+                    key.ecr_owner_uid,
+                    "DescribeExpressConnectRouterChildInstance",
+                    ecr.DescribeExpressConnectRouterChildInstanceRequest(
+                        ecr_id=key.ecr_id,
+                        child_instance_id=key.instance_id,
+                        child_instance_type="VBR",
+                        child_instance_region_id=key.instance_region,
+                        next_token=token,
+                    ),
+                    trail,
+                )
+                for child in body.child_instance_list or []:
+                    if child.child_instance_id == key.instance_id:
+                        return AssociationSeen(child.status.upper(), child.association_id, ())
+            token = body.next_token
+            if not token:
+                return AssociationSeen(None, None, ())
+
+    def associate(self, key: GrantKey, prefixes: tuple[str, ...], token: str, trail: Trail) -> None:
+        """Start the association (VPC) or attachment (VBR), as account A. It becomes ACTIVE later, or does not."""
+        if key.instance_type == "VPC":
+            self._ecr(
+                key,
+                key.ecr_owner_uid,
+                "CreateExpressConnectRouterAssociation",
+                ecr.CreateExpressConnectRouterAssociationRequest(
+                    ecr_id=key.ecr_id,
+                    association_region_id=key.instance_region,
+                    vpc_id=key.instance_id,
+                    vpc_owner_id=int(key.instance_owner_uid),
+                    allowed_prefixes=list(prefixes) or None,
+                    client_token=token,
+                ),
+                trail,
+            )
+        else:
+            self._ecr(
+                key,
+                key.ecr_owner_uid,
+                "AttachExpressConnectRouterChildInstance",
+                ecr.AttachExpressConnectRouterChildInstanceRequest(
+                    ecr_id=key.ecr_id,
+                    child_instance_id=key.instance_id,
+                    child_instance_type="VBR",
+                    child_instance_region_id=key.instance_region,
+                    child_instance_owner_id=int(key.instance_owner_uid),
+                    client_token=token,
+                ),
+                trail,
+            )
+
+    def dissociate(self, key: GrantKey, association_id: str | None, token: str, trail: Trail) -> None:
+        """Start taking the association or attachment away, as account A."""
+        if key.instance_type == "VPC":
+            self._ecr(
+                key,
+                key.ecr_owner_uid,
+                "DeleteExpressConnectRouterAssociation",
+                ecr.DeleteExpressConnectRouterAssociationRequest(
+                    ecr_id=key.ecr_id, association_id=association_id, client_token=token
+                ),
+                trail,
+            )
+        else:
+            self._ecr(
+                key,
+                key.ecr_owner_uid,
+                "DetachExpressConnectRouterChildInstance",
+                ecr.DetachExpressConnectRouterChildInstanceRequest(
+                    ecr_id=key.ecr_id,
+                    child_instance_id=key.instance_id,
+                    child_instance_type="VBR",
+                    client_token=token,
+                ),
+                trail,
+            )
+
+    def set_prefixes(
+        self, key: GrantKey, association_id: str | None, prefixes: tuple[str, ...], token: str, trail: Trail
+    ) -> None:
+        """Change the allowed prefixes of a standing association, as account A, without taking it away first."""
+        self._ecr(
+            key,
+            key.ecr_owner_uid,
+            "ModifyExpressConnectRouterAssociationAllowedPrefix",
+            ecr.ModifyExpressConnectRouterAssociationAllowedPrefixRequest(
+                ecr_id=key.ecr_id,
+                association_id=association_id,
+                allowed_prefixes=list(prefixes),
+                client_token=token,
+            ),
+            trail,
+        )
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def _vpc(self, key: GrantKey, operation: str, request: Any, trail: Trail) -> Any:
+        """One VPC call in account B."""
+        return self._call(
+            VpcClient, self._settings.vpc_endpoint, key, key.instance_owner_uid, operation, request, trail
+        )
+
+    def _ecr(self, key: GrantKey, account: str, operation: str, request: Any, trail: Trail) -> Any:
+        """One ECR call in either account."""
+        body = self._call(EcrClient, self._settings.ecr_endpoint, key, account, operation, request, trail)
+        check_envelope(operation, account, body)
+        return body
+
+    def _call(
+        self,
+        client: Callable[[Any], Any],
+        endpoint: str,
+        key: GrantKey,
+        uid: str,
+        operation: str,
+        request: Any,
+        trail: Trail,
+    ) -> Any:
+        account = self._inventory.account(uid, "ecr.owner_uid" if uid == key.ecr_owner_uid else "instance.owner_uid")
+        session = self._sessions.enter(uid, account.role, account.external_id, self._session_name)
+        method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower() + "_with_options"  # as the SDKs name them
+        try:
+            with translated(operation, uid):
+                ready = client(config(endpoint, key.instance_region, session.keys))
+                body = getattr(ready, method)(request, runtime()).body
+        except TemporaryError as error:
+            if error.code.startswith("InvalidSecurityToken"):
+                self._sessions.forget(uid)
+            raise
+        trail.calls.append(
+            Served(operation=operation, account=uid, session=session.name, api_request_id=body.request_id)
+        )
+        log.info("cloud.called", operation=operation, account=uid, session=session.name, api_request_id=body.request_id)
+        return body

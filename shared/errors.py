@@ -1,0 +1,109 @@
+"""What can go wrong, sorted by what happens next.
+
+* GrantError
+  x PermanentError      -- same input, same answer: the request is rejected, nothing is retried
+    + BadInput          -- the message itself is wrong; names the field and what was found
+    + NotAllowed        -- well formed, but nothing here permits it
+    + InstanceNotFound  -- account B has no such instance in that region
+  x NeedsSomebody       -- only a person can change the answer: the work is dead until redriven
+    + PermissionMissing -- a RAM policy lacks an action, or a role may not be assumed
+  x TemporaryError      -- may pass by itself: later
+    + Throttled         -- a quota is used up; certainly not executed
+    + Locked            -- the ECR or instance is busy; certainly not executed
+    + CloudTrouble      -- the platform failed; a write may still have landed
+    + CloudUnreachable  -- no usable answer; a write may still have landed
+* SettingsError         -- this deployment cannot start
+* LedgerError           -- the ledger is away or of another version: nothing can be admitted
+"""
+
+from __future__ import annotations
+
+
+class GrantError(Exception):
+    """Base of everything that can befall one piece of work. ``code`` is stable and short, ``str()`` is for people."""
+
+    code = "Error"
+
+    def __init__(self, text: str, *, code: str | None = None, executed: bool = False) -> None:
+        """``executed`` says that a write which raised this may have taken effect all the same."""
+        super().__init__(text)
+        self.code = code or self.code
+        self.executed = executed
+
+
+class PermanentError(GrantError):
+    """Same input, same answer."""
+
+    code = "Rejected"
+
+
+class BadInput(PermanentError):
+    """The message is wrong. The text names each field and what was found in it."""
+
+    code = "BadInput"
+
+
+class NotAllowed(PermanentError):
+    """The message is well formed, but nothing in this deployment permits it."""
+
+    code = "NotAllowed"
+
+
+class InstanceNotFound(PermanentError):
+    """Account B has no such instance in that region."""
+
+    code = "InstanceNotFound"
+
+
+class NeedsSomebody(GrantError):
+    """Retrying cannot help before a person has changed something."""
+
+    code = "NeedsSomebody"
+
+
+class PermissionMissing(NeedsSomebody):
+    """A RAM policy lacks an action, or a role may not be assumed."""
+
+    code = "PermissionMissing"
+
+
+class TemporaryError(GrantError):
+    """May pass by itself."""
+
+    code = "Temporary"
+
+
+class Throttled(TemporaryError):
+    """A quota is used up. ``retry_after`` is in seconds where the platform named a time."""
+
+    code = "Throttled"
+
+    def __init__(self, text: str, *, code: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(text, code=code)
+        self.retry_after = retry_after
+
+
+class Locked(TemporaryError):
+    """Another operation on the same ECR or instance is unfinished."""
+
+    code = "Locked"
+
+
+class CloudTrouble(TemporaryError):
+    """The platform failed while it worked on the call."""
+
+    code = "CloudTrouble"
+
+
+class CloudUnreachable(TemporaryError):
+    """The platform gave no usable answer."""
+
+    code = "CloudUnreachable"
+
+
+class SettingsError(Exception):
+    """The environment or the inventory is not fit to start with. Lists every fault at once."""
+
+
+class LedgerError(Exception):
+    """The ledger is away, or its schema is not the one this code was written for."""

@@ -1,0 +1,155 @@
+"""The frame of every queue-driven function: admit what the event brings, converge what it touches, publish what came of it.
+
+Every item of a batch gets its own outcome. An exception leaves here only when admission itself was impossible, so that the
+trigger brings the batch back; after admission the row in the ledger is the work and a message is worth nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+
+import structlog
+
+from shared.cloud import Cloud, Messaging, home_keys
+from shared.converge import Converge, Hand, Visit
+from shared.errors import BadInput, GrantError, PermanentError
+from shared.inventory import Inventory, read_inventory
+from shared.ledger import Ledger, check_schema, now_ms
+from shared.log import bind, configure
+from shared.messages import WAKE, Approval, Completion, Item, Reason, Request, Wake, items, parse
+from shared.settings import Settings, read_settings
+
+log = structlog.get_logger()
+
+# New work is started only while one grant's worst case still fits; a claim outlives the invocation that took it.
+_RESERVE_SECONDS = 45.0
+_CLAIM_RESERVE_SECONDS = 10.0
+_DEFAULT_TIMEOUT_SECONDS = 60.0
+_LETTERS = 100
+
+
+class Frame:
+    """One function's life: built once per cold start, run once per event."""
+
+    def __init__(self, hand: Callable[[Cloud], Hand], context: object) -> None:
+        """Read and check everything that must be right. Raises SettingsError or LedgerError, each naming every fault."""
+        configure()
+        self.settings: Settings = read_settings()
+        self.inventory: Inventory = read_inventory(self.settings.accounts_file)
+        self.ledger = Ledger(self.settings.ledger_url)
+        check_schema(self.ledger)
+        keys = home_keys(context)
+        self._keys = keys
+        self.cloud = Cloud(self.settings, self.inventory, keys)
+        self.hand = hand(self.cloud)
+        endpoint = self.settings.mns_endpoint.format(
+            region=self.settings.region, uid=getattr(context, "account_id", "") or ""
+        )
+        self.messaging = Messaging(endpoint, lambda: self._keys)
+
+    def run(self, event: bytes, context: object) -> dict[str, int]:
+        """Handle one event of any shape and any number of messages. Returns how many items ended how."""
+        invocation = str(getattr(context, "request_id", "") or "local")
+        deadline = time.monotonic() + max(1.0, _limit(context) - _RESERVE_SECONDS)
+        bind(invocation=invocation)
+        self._keys = home_keys(context)
+        self.cloud.arrive(self._keys, invocation)
+        converge = Converge(
+            self.ledger,
+            self.hand,
+            self.inventory,
+            worker=invocation,
+            clock=now_ms,
+            settle_ms=int(self.settings.settle_seconds * 1000),
+            claim_ms=int((_limit(context) + _CLAIM_RESERVE_SECONDS) * 1000),
+        )
+        counted: dict[str, int] = {}
+        touched: dict[str, None] = {}
+        for item in items(event):
+            grant_id = self._admit(item)
+            if grant_id is None:
+                counted["rejected"] = counted.get("rejected", 0) + 1
+            else:
+                touched[grant_id] = None
+        for grant_id in touched:
+            visit = converge.visit(grant_id) if time.monotonic() < deadline else Visit("later", now_ms() + 1000)
+            counted[visit.outcome] = counted.get(visit.outcome, 0) + 1
+            self._publish()
+            if visit.next_at is not None:
+                self._wake(grant_id, visit.next_at)
+        self._publish()
+        log.info("event.handled", **counted)
+        return counted
+
+    def _admit(self, item: Item) -> str | None:
+        """The grant an item is about, after its approval is in the ledger; None when it was refused."""
+        request: Request | None = None
+        try:
+            body = parse(item.body)
+            if isinstance(body, Approval):
+                request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
+                self.inventory.check(body.grant)
+                admission = self.ledger.admit(body, item.message_id, now_ms())
+                log.info(
+                    "approval.admitted" if admission.new else "approval.repeated",
+                    grant=admission.grant_id,
+                    request_id=body.request_id,
+                    message_id=item.message_id,
+                )
+                return admission.grant_id
+            return _woken(body)
+        except PermanentError as error:
+            reason = Reason(code=error.code, text=str(error))
+            self.ledger.reject_message(item.message_id, item.body, reason, now_ms(), request)
+            log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
+            return None
+
+    def _publish(self) -> None:
+        """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
+        for letter in self.ledger.waiting_letters(_LETTERS):
+            try:
+                message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
+            except GrantError as error:
+                log.warning("completion.kept", seq=letter.seq, code=error.code, reason=str(error))
+                return
+            self.ledger.published(letter.seq, now_ms())
+            log.info("completion.published", kind=letter.tag, seq=letter.seq, message_id=message_id)
+
+    def _wake(self, grant_id: str, next_at: int) -> None:
+        """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
+        seconds = max(0, math.ceil((next_at - now_ms()) / 1000))
+        try:
+            self.messaging.send(self.settings.wake_queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
+        except GrantError as error:
+            log.warning("wake.lost", grant=grant_id, code=error.code, reason=str(error))
+
+
+def _limit(context: object) -> float:
+    """Seconds that the platform gives one invocation."""
+    return float(getattr(getattr(context, "function", None), "timeout", 0) or _DEFAULT_TIMEOUT_SECONDS)
+
+
+def _woken(body: Completion | Wake) -> str:
+    """The grant that somebody says to look at."""
+    if isinstance(body, Wake):
+        return body.grant_id
+    if body.grant is None:
+        raise BadInput("grant: is missing, so there is nothing to look at")
+    return body.grant.grant_id
+
+
+class Door:
+    """Keeps the frame between a cold start and the calls after it."""
+
+    def __init__(self, hand: Callable[[Cloud], Hand]) -> None:
+        self._hand = hand
+        self._frame: Frame | None = None
+
+    def open(self, context: object) -> Frame:
+        """The frame, built on first use."""
+        if self._frame is None:
+            self._frame = Frame(self._hand, context)
+        return self._frame
