@@ -1,0 +1,78 @@
+"""One port for everything: decides by the look of a request which service it is for.
+
+Paths tell the admin side, queues and functions; everything else is RPC, where headers or parameters tell the product.
+The gateway also does what no service should: cut connections, and what is due once a reply has been sent.
+"""
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from localcloud.admin import Admin
+from localcloud.kernel import AFTER_REPLY
+from localcloud.refusal import Cut
+from localcloud.rpc import RpcService
+
+if TYPE_CHECKING:
+    from localcloud.kernel import Cloud
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_MNS_PATHS = ("/queues", "/topics", "/commonbuy", "/?accountmeta=")
+_FC_PATHS = ("/2021-04-06/", "/2023-03-30/")
+
+
+class Gateway:
+    """Dispatches requests of the one port."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self._cloud = cloud
+        self._rpc = RpcService(cloud)
+        self._admin = Admin(cloud)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; the last resort for everything that services let through."""
+        hooks: list[Callable[[], object]] = []
+        if self._cloud.faults.planned:
+            AFTER_REPLY.set(hooks)
+        try:
+            response = await self._service(request)(request)
+        except Cut:
+            return _cut(request)
+        except web.HTTPException as error:
+            return web.Response(status=error.status, text=error.reason)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must be seen, and must not end the process
+            traceback.print_exception(error, file=sys.stderr)
+            return web.Response(status=500, text=f"defect in the local cloud: {error!r}")
+        if hooks:
+            await response.prepare(request)
+            await response.write_eof()
+            for hook in hooks:
+                hook()
+        return response
+
+    def _service(self, request: web.BaseRequest) -> Handler:
+        target = request.raw_path
+        if not target.startswith("/"):
+            # Absolute form, as clients behind an HTTP proxy setting send it.
+            _, _, rest = target.partition("://")
+            target = "/" + rest.partition("/")[2]
+        if target == "/":
+            return self._cloud.mns.handle if "x-mns-version" in request.headers else self._rpc.handle
+        if target.startswith(_MNS_PATHS) or "x-mns-version" in request.headers:
+            return self._cloud.mns.handle
+        if target.startswith(_FC_PATHS):
+            return self._cloud.fc.handle
+        if target.startswith("/_localcloud/"):
+            return self._admin.handle
+        return self._rpc.handle
+
+
+def _cut(request: web.BaseRequest) -> web.StreamResponse:
+    """Drop the connection without an answer; what is returned finds no connection to be written to."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)

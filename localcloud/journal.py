@@ -1,0 +1,145 @@
+"""The journal: every call, who made it, as whom, what RAM decided and what came of it. For tests and for people."""
+
+import asyncio
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any, TextIO
+
+from localcloud.call import Call
+from localcloud.clock import iso_precise
+
+KEPT = 200_000
+"""Entries kept in memory; older ones go."""
+
+Entry = dict[str, Any]
+
+
+class Journal:
+    """An append-only, numbered record that readers can follow."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._entries: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
+        self._next = 1
+        self._readers: list[asyncio.Future[None]] = []
+        self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
+
+    def note(self, call: Call, status: int, code: str, message: str, milliseconds: float) -> None:
+        """Record how a call ended."""
+        self._append(
+            (
+                self._next,
+                call.now,
+                call.service,
+                call.operation,
+                call.account,
+                call.region,
+                call.caller,
+                call.request_id,
+                call.params,
+                call.decision,
+                status,
+                code,
+                message,
+                call.effect,
+                milliseconds,
+            )
+        )
+
+    def note_refused(
+        self, now: float, service: str, operation: str, access_key_id: str, request_id: str, status: int, code: str, message: str
+    ) -> None:
+        """Record a request that was turned away before anybody knew who sent it."""
+        self._append(
+            (
+                self._next, now, service, operation, "", "", access_key_id, request_id, {}, None, status, code, message, False, 0.0,
+            )
+        )
+
+    def _append(self, entry: tuple[Any, ...]) -> None:
+        self._entries.append(entry)
+        self._next += 1
+        if self._file is not None:
+            self._file.write(json.dumps(_readable(entry), default=str) + "\n")
+        if self._readers:
+            for reader in self._readers:
+                if not reader.done():
+                    reader.set_result(None)
+            self._readers.clear()
+
+    @property
+    def last(self) -> int:
+        """Number of the newest entry; 0 when there is none."""
+        return self._next - 1
+
+    def read(
+        self, after: int = 0, *, service: str = "", operation: str = "", account: str = "", limit: int | None = None
+    ) -> list[Entry]:
+        """Entries with a number above ``after`` that match; oldest first."""
+        first = self._entries[0][0] if self._entries else self._next
+        found: list[Entry] = []
+        for position in range(max(0, after + 1 - first), len(self._entries)):
+            entry = self._entries[position]
+            if service and entry[2] != service:
+                continue
+            if operation and entry[3] != operation:
+                continue
+            if account and account not in {entry[4], getattr(entry[6], "account", "")}:
+                continue
+            found.append(_readable(entry))
+            if limit is not None and len(found) >= limit:
+                break
+        return found
+
+    async def wait(self, after: int, seconds: float) -> None:
+        """Return when an entry above ``after`` exists, or after so many real seconds."""
+        if self.last > after or seconds <= 0:
+            return
+        reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._readers.append(reader)
+        try:
+            await asyncio.wait_for(reader, seconds)
+        except TimeoutError:
+            pass
+        finally:
+            if reader in self._readers:
+                self._readers.remove(reader)
+
+    def close(self) -> None:
+        """Finish the file, when there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _readable(entry: tuple[Any, ...]) -> Entry:
+    (number, now, service, operation, account, region, caller, request_id, params, decision, status, code, message, effect,
+     milliseconds) = entry  # fmt: skip
+    return {
+        "number": number,
+        "time": iso_precise(now),
+        "service": service,
+        "operation": operation,
+        "account": account,
+        "region": region,
+        "caller": {"access_key_id": caller}
+        if isinstance(caller, str)
+        else {
+            "arn": caller.arn,
+            "account": caller.account,
+            "kind": caller.kind,
+            "name": caller.name,
+            "session": caller.session,
+            "access_key_id": caller.access_key_id,
+            "origin": caller.origin,
+            "function": caller.function,
+        },
+        "request_id": request_id,
+        "params": dict(params),
+        "decision": decision and decision.to_json(),
+        "status": status,
+        "code": code,
+        "message": message,
+        "effect": effect,
+        "milliseconds": round(milliseconds, 3),
+    }

@@ -1,0 +1,111 @@
+"""What an emulated RPC operation is: one function, found by its name.
+
+The function reads its parameters (raising Refusal when their form is wrong) and returns ``Work``: which permissions
+are needed, and ``check``, which looks at the state of the cloud when the call really happens. A check of a changing
+operation returns the change as a function that cannot fail, so a dry run is simply a check whose change is not made.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from localcloud.call import Call, Caller
+from localcloud.params import Params
+
+if TYPE_CHECKING:
+    from localcloud.kernel import Cloud
+
+Reply = dict[str, Any]
+Change = Callable[[], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What has to be done for one request whose parameters are well formed."""
+
+    permissions: Sequence[tuple[str, str]]
+    look: Callable[[Call], Reply] | None = None
+    """For reads: the answer."""
+    check: Callable[[Call], Change] | None = None
+    """For changes: raise Refusal, or return the change."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    account: str = ""
+    """The account that owns what is asked about, when that is not the caller's."""
+    region: str = ""
+    """The region asked about, when that is not the world's."""
+
+
+Operation = Callable[["Cloud", Caller, Params], Work]
+
+
+@dataclass(slots=True)
+class Product:
+    """The emulated operations of one API version."""
+
+    service: str
+    name: str
+    version: str
+    methods: frozenset[str]
+    form_only: bool = False
+    """Whether business parameters travel in the body alone."""
+    params: type[Params] = Params
+    operations: dict[str, Operation] = field(default_factory=dict)
+
+    def operation(self, name: str) -> Callable[[Operation], Operation]:
+        """Register a function as the emulation of an operation."""
+
+        def register(function: Operation) -> Operation:
+            self.operations[name] = function
+            return function
+
+        return register
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPage:
+    """A page addressed by an opaque token: the place after the last item seen, bound to the question asked."""
+
+    size: int
+    token: str
+    question: str
+
+    def cut(self, params: Params, items: Iterable[T], place: Callable[[T], tuple[float, str]]) -> tuple[list[T], str, int]:
+        """The items of this page, the token of the next one (empty on the last) and how many there are in all."""
+        ordered = sorted(items, key=place)
+        rest = ordered
+        if self.token:
+            after = self._open(params)
+            rest = [item for item in ordered if place(item) > after]
+        page = rest[: self.size]
+        more = len(rest) > len(page)
+        return page, self._seal(place(page[-1])) if more else "", len(ordered)
+
+    def _seal(self, place: tuple[float, str]) -> str:
+        return base64.urlsafe_b64encode(json.dumps([*place, self.question]).encode()).decode().rstrip("=")
+
+    def _open(self, params: Params) -> tuple[float, str]:
+        try:
+            padded = self.token + "=" * (-len(self.token) % 4)
+            when, name, question = json.loads(base64.urlsafe_b64decode(padded.encode()))
+            found = (float(when), str(name))
+        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+            raise params.illegal("NextToken") from error
+        if question != self.question:
+            raise params.illegal("NextToken")
+        return found
+
+
+def token_page(params: Params, operation: str, default: int, most: int) -> TokenPage:
+    """Read MaxResults and NextToken (sections 1.1 and 2.4)."""
+    ignored = {"MaxResults", "NextToken", "ClientToken", "DryRun"}
+    asked = sorted((key, value) for key, value in params.values.items() if key not in ignored)
+    question = hashlib.sha256(repr((operation, asked)).encode()).hexdigest()[:12]
+    size = params.integer("MaxResults", 1, most)
+    return TokenPage(default if size is None else size, params.text("NextToken"), question)

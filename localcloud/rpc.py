@@ -1,0 +1,319 @@
+"""The RPC wire of STS, VPC and Express Connect Router (openapi-ecr-vpc-sts.md sections 1.1 and 4).
+
+Two signatures are spoken: ACS3, where action and version are headers, and the older one, where everything is a
+parameter. One port serves all three products; the API version tells them apart.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from localcloud import signatures
+from localcloud.call import Call, Caller
+from localcloud.ecr import EcrRefusal
+from localcloud.ecr import PRODUCT as ECR
+from localcloud.operations import Operation, Product, Reply, Work
+from localcloud.refusal import Refusal, Unauthenticated, not_emulated
+from localcloud.sts import PRODUCT as STS
+from localcloud.vpc import PRODUCT as VPC
+
+if TYPE_CHECKING:
+    from localcloud.kernel import Cloud
+
+PRODUCTS: Mapping[str, Product] = {product.version: product for product in (STS, VPC, ECR)}
+
+_COMMON = frozenset(
+    {
+        "Action",
+        "Version",
+        "Format",
+        "Timestamp",
+        "SignatureNonce",
+        "SignatureMethod",
+        "SignatureVersion",
+        "SignatureType",
+        "AccessKeyId",
+        "SecurityToken",
+        "Signature",
+    }
+)
+"""Parameters of the older signature that are not the operation's own."""
+
+_FORM = "application/x-www-form-urlencoded"
+TOKEN_SECONDS = 24 * 3600.0
+"""How long a ClientToken is remembered, in cloud time; the vendor publishes no figure."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request as far as it could be read."""
+
+    request_id: str
+    host: str
+    service: str = "rpc"
+    operation: str = ""
+    access_key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A change that was made under a ClientToken."""
+
+    params: str
+    reply: Reply
+    until: float
+
+
+class RpcService:
+    """Reads requests of the three products, lets them happen, writes answers."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self._cloud = cloud
+        self._tokens: dict[tuple[str, str, str], _Done] = {}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Wire in, wire out."""
+        asked = _Asked(str(uuid.uuid4()).upper(), request.headers.get("Host", ""))
+        body = await request.read()
+        try:
+            try:
+                product, operation, caller, values = self._open(request, body, asked)
+            except Refusal as refusal:
+                self._cloud.turned_away(
+                    asked.service,
+                    asked.operation,
+                    refusal,
+                    request_id=asked.request_id,
+                    access_key_id=asked.access_key_id,
+                )
+                raise
+            call, execute = self._prepare(product, operation, caller, values, asked, request.remote or "127.0.0.1")
+            reply = await self._cloud.perform(call, execute)
+        except EcrRefusal as refusal:
+            if self._cloud.switches.ecr_errors == "success_false":
+                return _answer(200, _failed_envelope(asked, refusal))
+            return _refuse(asked, refusal)
+        except Refusal as refusal:
+            return _refuse(asked, refusal)
+        if product is ECR:
+            return _answer(200, _envelope(asked, reply))
+        return _answer(200, {"RequestId": asked.request_id, **reply})
+
+    def _open(
+        self, request: web.BaseRequest, body: bytes, asked: _Asked
+    ) -> tuple[Product, Operation, Caller, dict[str, str]]:
+        """Find out what is asked and by whom; everything up to a proven caller."""
+        path, _, raw_query = _target(request.raw_path).partition("?")
+        query = _pairs(raw_query)
+        form = _form(request, body)
+        headers = request.headers
+        signed_by_header = "x-acs-action" in headers or "Authorization" in headers
+        asked.operation = headers.get("x-acs-action", "") if signed_by_header else {**query, **form}.get("Action", "")
+        version = headers.get("x-acs-version", "") if signed_by_header else {**query, **form}.get("Version", "")
+        if not asked.operation:
+            raise Refusal(400, "MissingAction", "Action is mandatory for this action.")
+        if not version:
+            raise Refusal(400, "MissingVersion", "Version is mandatory for this action.")
+        product = PRODUCTS.get(version)
+        if product is None:
+            raise not_emulated(f"API version {version} (operation {asked.operation})")
+        asked.service = product.service
+        operation = product.operations.get(asked.operation)
+        if operation is None:
+            raise not_emulated(f"{asked.operation} of {product.name} {version}")
+        if path != "/" or request.method not in product.methods:
+            raise Refusal(404, "InvalidApi.NotFound", "Specified api is not found, please check your url and method.")
+        world = self._cloud.world
+        try:
+            if signed_by_header:
+                signed = signatures.acs3(
+                    request.method,
+                    path,
+                    query.items(),
+                    headers,
+                    body,
+                    secret_of=world.secret_of,
+                    nonces=self._cloud.nonces,
+                )
+            else:
+                if query.keys() & form.keys():
+                    raise Refusal(400, "InvalidParameter", "A parameter is given in the query and in the body.")
+                everything = {**query, **form}
+                asked.access_key_id = everything.get("AccessKeyId", "")
+                if everything.get("Format", "XML").upper() != "JSON":
+                    raise not_emulated(f"Format={everything.get('Format', 'XML (the default)')}")
+                signed = signatures.rpc_v1(
+                    request.method, everything, secret_of=world.secret_of, nonces=self._cloud.nonces
+                )
+        except Unauthenticated as refusal:
+            if refusal.reason == "signature_mismatch" and self._cloud.switches.signature_mismatch == "403":
+                refusal.status = 403
+            raise
+        asked.access_key_id = signed.access_key_id
+        caller = self._cloud.authenticate(signed.access_key_id, signed.security_token)
+        own = {**form} if product.form_only else {**query, **form}
+        return product, operation, caller, {key: own[key] for key in own if key not in _COMMON}
+
+    def _prepare(
+        self, product: Product, operation: Operation, caller: Caller, values: dict[str, str], asked: _Asked, remote: str
+    ) -> tuple[Call, Any]:
+        """The call, and what it does once the kernel lets it."""
+        call = Call(
+            service=product.service,
+            operation=asked.operation,
+            caller=caller,
+            account=caller.account,
+            region=self._cloud.world.region,
+            request_id=asked.request_id,
+            params=values,
+            source_ip=remote,
+        )
+        params = product.params(values)
+        try:
+            work = operation(self._cloud, caller, params)
+            dry_run = params.flag("DryRun")
+            token = params.text("ClientToken", r"[\x20-\x7e]*")
+        except Refusal as error:
+            refusal = error if product is not ECR else EcrRefusal(error.status, error.code, error.message)
+
+            def refuse() -> Reply:
+                raise refusal
+
+            return call, refuse
+        call.permissions = work.permissions
+        call.conditions = work.conditions
+        call.account = work.account or caller.account
+        call.region = work.region or call.region
+        return call, lambda: self._execute(product, work, call, values, dry_run=dry_run, token=token)
+
+    def _execute(
+        self, product: Product, work: Work, call: Call, values: Mapping[str, str], *, dry_run: bool, token: str
+    ) -> Reply:
+        if work.check is None:
+            assert work.look is not None  # noqa: S101 - every operation looks or checks
+            reply = work.look(call)
+            if dry_run:
+                raise_passed(product, self._cloud.switches.dry_run_passed)
+            return reply
+        if token and not dry_run:
+            key = (call.caller.account, call.operation, token)
+            digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+            done = self._tokens.get(key)
+            if done is not None and call.now < done.until:
+                if done.params != digest and self._cloud.switches.token_with_other_parameters == "mismatch":
+                    raise EcrRefusal(
+                        400,
+                        "IdempotentParameterMismatch",
+                        "The request uses the same client token as a previous, but non-identical request.",
+                    )
+                return done.reply
+        change = work.check(call)
+        if dry_run:
+            raise_passed(product, self._cloud.switches.dry_run_passed)
+            return {}
+        reply = change()
+        if token:
+            self._tokens[key] = _Done(digest, reply, call.now + TOKEN_SECONDS)
+            if len(self._tokens) > 50_000:
+                self._tokens = {key: done for key, done in self._tokens.items() if done.until > call.now}
+        return reply
+
+
+def raise_passed(product: Product, ecr_answer: str) -> None:
+    """A dry run that passed: VPC documents an error code for it, for ECR it is a switch (sections 1.1 and 2.1)."""
+    if product is not ECR or ecr_answer == "error":
+        raise Refusal(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
+
+
+def _target(raw: str) -> str:
+    """The request target as path and query, also when a client sent it in absolute form."""
+    if raw.startswith("/"):
+        return raw
+    _, separator, rest = raw.partition("://")
+    if not separator:
+        return raw
+    slash = rest.find("/")
+    question = rest.find("?")
+    if slash == -1 or (question != -1 and question < slash):
+        return "/" + (rest[question:] if question != -1 else "")
+    return rest[slash:]
+
+
+def _pairs(raw: str) -> dict[str, str]:
+    """Decoded parameters; each may be given once."""
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=2000)
+    except ValueError as error:
+        raise Refusal(400, "InvalidParameter", f"The parameters cannot be read: {error}") from error
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise Refusal(400, "InvalidParameter", "A parameter is given more than once.")
+    return values
+
+
+def _form(request: web.BaseRequest, body: bytes) -> dict[str, str]:
+    if not body:
+        return {}
+    if request.content_type != _FORM:
+        raise Refusal(400, "InvalidParameter.ContentType", f"A body must be {_FORM}, not {request.content_type}.")
+    try:
+        return _pairs(body.decode("ascii"))
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "InvalidParameter", "The body is not percent-encoded.") from error
+
+
+def _envelope(asked: _Asked, reply: Reply) -> Reply:
+    """The envelope of ECR answers (section 1.1); members that are sample noise on success are left out."""
+    return {
+        "RequestId": asked.request_id,
+        "Success": True,
+        "Code": "200",
+        "Message": "OK",
+        "HttpStatusCode": 200,
+        **reply,
+    }
+
+
+def _failed_envelope(asked: _Asked, refusal: Refusal) -> Reply:
+    """A failure inside HTTP 200, which the envelope allows and SDKs do not raise for."""
+    return {
+        "RequestId": asked.request_id,
+        "Success": False,
+        "Code": refusal.code,
+        "Message": refusal.message,
+        "HttpStatusCode": refusal.status,
+    }
+
+
+def _refuse(asked: _Asked, refusal: Refusal) -> web.Response:
+    if refusal.body is not None:
+        content_type, body = refusal.body
+        return web.Response(status=refusal.status, body=body, headers={"Content-Type": content_type})
+    product = {"sts": "Sts", "vpc": "Vpc", "ecr": "ExpressConnectRouter"}.get(asked.service, asked.service)
+    answer = {
+        "RequestId": asked.request_id,
+        "HostId": asked.host,
+        "Code": refusal.code,
+        "Message": refusal.message,
+        "Recommend": f"https://api.aliyun.com/troubleshoot?q={refusal.code}&product={product}"
+        f"&requestId={asked.request_id}",
+        **refusal.details,
+    }
+    return _answer(refusal.status, answer, refusal.headers)
+
+
+_JSON_HEADERS = {"Content-Type": "application/json;charset=utf-8"}
+
+
+def _answer(status: int, reply: Reply, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status, body=json.dumps(reply).encode(), headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS
+    )

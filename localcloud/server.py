@@ -1,0 +1,64 @@
+"""Starts and stops one local cloud on one loopback port."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from localcloud.fc import FcService
+from localcloud.gateway import Gateway
+from localcloud.kernel import Cloud
+from localcloud.mns import MnsService
+from localcloud.worldfile import WorldFile
+
+HOST = "127.0.0.1"
+MOST_BYTES = 33 * 1024 * 1024
+"""A synchronous invocation may carry 32 MiB; whatever is larger is refused unread."""
+
+
+class Server:
+    """A running local cloud; made by ``start``, ended by ``stop``."""
+
+    def __init__(self, file: WorldFile, *, port: int = 0, state_directory: Path | None = None) -> None:
+        self.cloud = Cloud(file, state_directory=state_directory)
+        self._port = port
+        self._server: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen, then bring the services up; the address is known afterwards."""
+        cloud = self.cloud
+        cloud.mns = MnsService(cloud)
+        cloud.fc = FcService(cloud)
+        self._server = web_server(Gateway(cloud).handle)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._server, HOST, self._port, backlog=1024)
+        cloud.address = f"{HOST}:{self._listener.sockets[0].getsockname()[1]}"
+        await cloud.mns.start()
+        await cloud.fc.start()
+
+    async def stop(self) -> None:
+        """Stop everything that was started, workers first; may be called when starting failed halfway."""
+        if self._listener is not None:
+            self._listener.close()
+        if hasattr(self.cloud, "fc"):
+            await self.cloud.fc.stop()
+        if hasattr(self.cloud, "mns"):
+            await self.cloud.mns.stop()
+        await self.cloud.stop_tasks()
+        if self._server is not None:
+            await self._server.shutdown(timeout=1.0)
+        if self._listener is not None:
+            await self._listener.wait_closed()
+        self.cloud.journal.close()
+
+
+def web_server(handler: Any) -> web.Server:
+    """The HTTP side with its settings; also what the benchmark's bare handler runs on."""
+    loop = asyncio.get_running_loop()
+
+    def request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES)
+
+    return web.Server(handler, request_factory=request_factory, access_log=None, keepalive_timeout=75.0)

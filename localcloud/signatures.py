@@ -1,0 +1,268 @@
+"""The three ways requests are signed: ACS3-HMAC-SHA256, the older RPC HMAC-SHA1, and MNS.
+
+Sources: openapi-ecr-vpc-sts.md sections 4.1, 4.2 and 4.5; mns.md section 1.1. Every function verifies one request and
+returns who signed it, or raises Unauthenticated with a ``reason`` (and the API gateway's own code and status, which
+MNS and Function Compute replace by theirs). Dates are compared with real time: clients sign with real clocks.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+from urllib.parse import quote
+
+from localcloud.refusal import Unauthenticated
+
+SKEW_SECONDS = 15 * 60
+"""A date may be this far off, and a nonce may not come back within this time."""
+
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+class Headers(Protocol):
+    """Request headers, looked up without case; several of one name are possible."""
+
+    def get(self, key: str, default: str = ...) -> str: ...  # noqa: D102
+
+    def getall(self, key: str, default: list[str] = ...) -> list[str]: ...  # noqa: D102
+
+
+SecretOf = Callable[[str], str]
+"""Finds the secret of an access key, or raises Unauthenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Who signed a request; the token is checked by ``World.authenticate``."""
+
+    access_key_id: str
+    security_token: str | None
+
+
+class Nonces:
+    """Nonces seen in the last quarter of an hour, per access key."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+        self._order: deque[tuple[float, tuple[str, str]]] = deque()
+
+    def spend(self, access_key_id: str, nonce: str) -> None:
+        """Remember a nonce; raises Unauthenticated when it was used already."""
+        now = time.monotonic()
+        while self._order and self._order[0][0] < now - SKEW_SECONDS:
+            self._seen.discard(self._order.popleft()[1])
+        used = (access_key_id, nonce)
+        if used in self._seen:
+            raise _refused("nonce_used", "SignatureNonceUsed", "Specified signature nonce was used already.")
+        self._seen.add(used)
+        self._order.append((now, used))
+
+
+def _refused(reason: str, code: str, message: str, status: int = 400) -> Unauthenticated:
+    return Unauthenticated(reason, status, code, message)
+
+
+def _missing(what: str) -> Unauthenticated:
+    return _refused(f"missing_{what.lower()}", f"Missing{what}", f"{what} is mandatory for this action.")
+
+
+def _mismatch(string_to_sign: str) -> Unauthenticated:
+    shown = string_to_sign.replace("\n", "\\n")
+    return _refused(
+        "signature_mismatch",
+        "SignatureDoesNotMatch",
+        f"Specified signature is not matched with our calculation. server string to sign is:{shown}",
+    )
+
+
+def _fresh_iso(text: str) -> None:
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise _refused(
+            "malformed_date", "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
+        ) from error
+    if abs(moment.timestamp() - time.time()) > SKEW_SECONDS:
+        raise _refused("stale_date", "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="~")
+
+
+_ACS3 = re.compile(r"ACS3-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([a-z0-9;_-]+), *Signature=([0-9a-f]{64})")
+_ACS3_MUST_SIGN = (
+    "host",
+    "x-acs-action",
+    "x-acs-version",
+    "x-acs-date",
+    "x-acs-signature-nonce",
+    "x-acs-content-sha256",
+)
+
+
+def acs3(
+    method: str,
+    path: str,
+    query: Iterable[tuple[str, str]],
+    headers: Headers,
+    body: bytes,
+    *,
+    secret_of: SecretOf,
+    nonces: Nonces,
+) -> Signed:
+    """Verify ACS3-HMAC-SHA256 over exactly the headers the client says it signed (section 4.1).
+
+    ``path`` is the path of the request line without the query, ``query`` the decoded pairs. Beyond the list in
+    SignedHeaders, host, action, version, date, nonce and the body's digest must be in it.
+    """
+    authorization = headers.get("Authorization", "")
+    if not authorization:
+        raise _missing("Authorization")
+    matched = _ACS3.fullmatch(authorization.strip())
+    if matched is None:
+        raise _refused(
+            "malformed_authorization",
+            "InvalidParameter.Authorization",
+            "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
+        )
+    access_key_id, signed_list, signature = matched.groups()
+    names = signed_list.split(";")
+    for name in _ACS3_MUST_SIGN:
+        if not headers.get(name, ""):
+            raise _missing(name)
+        if name not in names:
+            raise _refused("unsigned_header", "SignatureDoesNotMatch", f"The header {name} is not signed.")
+    secret = secret_of(access_key_id)
+    _fresh_iso(headers.get("x-acs-date", ""))
+    digest = headers.get("x-acs-content-sha256", "")
+    lines = [
+        method,
+        path or "/",
+        "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)),
+        *[f"{name}:{','.join(sorted(value.strip() for value in headers.getall(name, [''])))}" for name in sorted(names)],
+        "",
+        signed_list,
+        digest,
+    ]
+    canonical = "\n".join(lines)
+    string_to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    expected = hmac.digest(secret.encode(), string_to_sign.encode(), "sha256").hex()
+    if not hmac.compare_digest(expected, signature):
+        raise _mismatch(canonical)
+    if digest != (hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256):
+        raise _refused(
+            "body_digest", "SignatureDoesNotMatch", "x-acs-content-sha256 is not the digest of the body that was sent."
+        )
+    # Only a request that is otherwise good uses its nonce up: a stranger cannot burn other people's nonces.
+    nonces.spend(access_key_id, headers.get("x-acs-signature-nonce", ""))
+    return Signed(access_key_id, headers.get("x-acs-security-token", "") or None)
+
+
+def rpc_v1(
+    method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonces: Nonces
+) -> Signed:
+    """Verify the older RPC signature over all query and body parameters (section 4.2)."""
+    for name in ("AccessKeyId", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp", "Signature"):
+        if not params.get(name):
+            raise _missing(name)
+    if (params["SignatureMethod"], params["SignatureVersion"]) != ("HMAC-SHA1", "1.0"):
+        raise _refused(
+            "malformed_authorization",
+            "InvalidParameter.SignatureMethod",
+            "Only SignatureMethod=HMAC-SHA1 with SignatureVersion=1.0 is known here.",
+        )
+    access_key_id = params["AccessKeyId"]
+    secret = secret_of(access_key_id)
+    _fresh_iso(params["Timestamp"])
+    pairs = sorted((key, value) for key, value in params.items() if key != "Signature")
+    canonical = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs)
+    string_to_sign = f"{method}&%2F&{_quoted(canonical)}"
+    expected = base64.b64encode(hmac.digest(f"{secret}&".encode(), string_to_sign.encode(), "sha1")).decode()
+    if not hmac.compare_digest(expected.encode(), params["Signature"].encode()):
+        raise _mismatch(string_to_sign)
+    nonces.spend(access_key_id, params["SignatureNonce"])
+    return Signed(access_key_id, params.get("SecurityToken") or None)
+
+
+def mns_string_to_sign(method: str, target: str, headers: Iterable[tuple[str, str]]) -> str:
+    """What MNS signs: header values as sent, the request target with its query exactly as in the request line.
+
+    x-mns-date, when it is sent instead of Date, takes Date's place as well as being one of the x-mns-* lines.
+    """
+    plain: dict[str, str] = {}
+    special: list[tuple[str, str]] = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower.startswith("x-mns-"):
+            special.append((lower, value))
+        elif lower in {"content-md5", "content-type", "date"}:
+            plain.setdefault(lower, value)
+    date = plain.get("date") or dict(special).get("x-mns-date", "")
+    lines = [method, plain.get("content-md5", ""), plain.get("content-type", ""), date]
+    return "\n".join([*lines, *[f"{name}:{value}" for name, value in sorted(special)], target])
+
+
+_MNS = re.compile(r"MNS +([^\s:]+):(\S+)")
+
+
+def mns_v2(
+    method: str,
+    target: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes | None,
+    *,
+    secret_of: SecretOf,
+) -> Signed:
+    """Verify an MNS request (mns.md section 1.1) and, when ``body`` is given, its optional Content-MD5 in either form.
+
+    ``target`` is the request target as sent, reduced to path and query when the client sent the absolute form.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), value)
+    authorization = found.get("authorization", "")
+    if not authorization:
+        raise _missing("Authorization")
+    matched = _MNS.fullmatch(authorization.strip())
+    if matched is None:
+        raise _refused("malformed_authorization", "InvalidAuthorizationHeader", "The Authorization header is malformed.")
+    access_key_id, signature = matched.groups()
+    date = found.get("date") or found.get("x-mns-date", "")
+    if not date:
+        raise _missing("Date")
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise _refused("malformed_date", "InvalidDateHeader", "The Date header is not an HTTP date.") from error
+    secret = secret_of(access_key_id)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if abs(moment.timestamp() - time.time()) > SKEW_SECONDS:
+        raise _refused("stale_date", "TimeExpired", "The time difference between client and server is too large.", 408)
+    string_to_sign = mns_string_to_sign(method, target, headers)
+    expected = base64.b64encode(hmac.digest(secret.encode(), string_to_sign.encode("utf-8", "surrogateescape"), "sha1"))
+    if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
+        raise _mismatch(string_to_sign)
+    md5 = found.get("content-md5", "")
+    if md5 and body is not None and not content_md5_fits(md5, body):
+        raise _refused("body_digest", "InvalidDegist", "The Content-MD5 does not fit the body.")
+    return Signed(access_key_id, found.get("security-token", "") or None)
+
+
+def content_md5_fits(header: str, body: bytes) -> bool:
+    """Whether a Content-MD5 fits: Base64 of the digest, or of its lower-case hex text (mns.md section 0.8)."""
+    digest = hashlib.md5(body, usedforsecurity=False)
+    try:
+        claimed = base64.b64decode(header, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return claimed in {digest.digest(), digest.hexdigest().encode()}
