@@ -1,0 +1,174 @@
+"""Messages: what is understood, and what a person is told when one is not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import BadInput
+from shared.messages import Approval, Wake, items, parse
+from tests.unit.conftest import EXAMPLE, MakeApproval, varied
+
+
+def event(data: object, **more: object) -> dict[str, object]:
+    return {
+        "id": "e-1",
+        "source": "acs:mns",
+        "specversion": "1.0",
+        "type": "mns:Queue:SendMessage",
+        "data": data,
+        **more,
+    }
+
+
+DATA = {"requestId": "r", "messageId": "m-1", "messageBody": json.dumps(EXAMPLE)}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(event(DATA), id="one CloudEvent"),
+        pytest.param([event(DATA)], id="array of objects"),
+        pytest.param([json.dumps(event(DATA))], id="array of JSON strings"),
+        pytest.param([DATA], id="bare data, as RawData delivers"),
+        pytest.param([event({**DATA, "messageBody": EXAMPLE})], id="body already an object"),
+        pytest.param(
+            [event({**DATA, "messageBody": base64.b64encode(json.dumps(EXAMPLE).encode()).decode()})], id="Base64 body"
+        ),
+    ],
+)
+def test_every_event_shape_carries_the_same_approval(shape: object) -> None:
+    """Whatever shape the platform chooses, the approval and its message id arrive."""
+    [item] = items(json.dumps(shape).encode())
+    assert item.message_id == "m-1"
+    approval = parse(item.body)
+    assert isinstance(approval, Approval)
+    assert approval.grant.instance_id == EXAMPLE["instance"]["id"]
+
+
+def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
+    """Each element of a batch becomes an item, readable or not."""
+    batch = [json.dumps(event(DATA)), "{rotten", 7, None, [], event("no object"), {}]
+    found = list(items(json.dumps(batch).encode()))
+    assert len(found) == len(batch)
+    assert isinstance(parse(found[0].body), Approval)
+    for item in found[1:]:
+        with pytest.raises(BadInput):
+            parse(item.body)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"instance__id": "vpc_1"}, "instance.id: must be the id of a VPC or VBR"),
+        ({"instance__id": "vbr-1"}, "instance.id: is not the id of a VPC (found 'vbr-1')"),
+        (
+            {"instance__owner_uid": "12"},
+            "instance.owner_uid: must be an account uid: a text of 15 to 20 digits (found '12')",
+        ),
+        ({"instance__owner_uid": 2000000000000002}, "instance.owner_uid: Input should be a valid string"),
+        (
+            {"instance__region": "Hangzhou"},
+            "instance.region: must be a region id, such as cn-hangzhou (found 'Hangzhou')",
+        ),
+        ({"instance__type": "ENI"}, "instance.type: Input should be 'VPC' or 'VBR' (found 'ENI')"),
+        ({"ecr__id": "ecr-assoc-9p2qxx5phpca2m"}, "ecr.id: must be the id of a router"),
+        ({"colour": "red"}, "colour: is not a known field"),
+        ({"approved_by": []}, "approved_by: "),
+        ({"approved_at": "2026-11-24T08:00:00"}, "approved_at: must be an ISO 8601 time with its zone"),
+        ({"approved_at": 5}, "approved_at: must be an ISO 8601 time with its zone"),
+        ({"ends_at": "2020-01-01T00:00:00Z"}, "ends_at: must be later than approved_at"),
+        ({"allowed_prefixes": ["10.0.0.1/16"]}, "allowed_prefixes.0: 10.0.0.1/16 has host bits set"),
+        ({"allowed_prefixes": ["fd00::/64"]}, "allowed_prefixes.0: must be an IPv4 prefix"),
+        ({"allowed_prefixes": []}, "allowed_prefixes: must name at least one prefix for a VPC"),
+        ({"request_id": "-"}, "request_id: must be 1 to 128"),
+        ({"on_end": "explode"}, "on_end: Input should be 'report' or 'teardown'"),
+    ],
+)
+def test_bad_input_names_the_field_and_what_was_found(changes: dict[str, Any], told: str) -> None:
+    """A person can mend the message from the error alone."""
+    with pytest.raises(BadInput) as caught:
+        parse(varied(**changes))
+    assert told in str(caught.value)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    """Nobody mends one field to be told of the next."""
+    document = varied(instance__id="nonsense", ecr__owner_uid="1")
+    del document["reason"]
+    with pytest.raises(BadInput) as caught:
+        parse(document)
+    assert [part.split(":")[0] for part in str(caught.value).split("; ")] == ["ecr.owner_uid", "instance.id", "reason"]
+
+
+def test_a_vbr_takes_no_prefixes(approve: MakeApproval) -> None:
+    """Attaching a VBR has no prefixes, so approving some would promise what cannot be kept."""
+    assert approve(instance__type="VBR", instance__id="vbr-1", allowed_prefixes=[]).allowed_prefixes == []
+    with pytest.raises(BadInput, match="allowed_prefixes: must be left out"):
+        approve(instance__type="VBR", instance__id="vbr-1")
+
+
+def test_the_digest_is_of_the_content_not_of_its_spelling(approve: MakeApproval) -> None:
+    """Order of keys and prefixes, and the zone a time is written in, do not make another approval; a new reason does."""
+    one = approve(allowed_prefixes=["10.20.0.0/16", "10.8.0.0/16"], approved_at="2026-11-24T08:00:00Z")
+    same = parse(
+        json.dumps(
+            dict(
+                reversed(
+                    varied(
+                        allowed_prefixes=["10.8.0.0/16", "10.20.0.0/16"], approved_at="2026-11-24T16:00:00+08:00"
+                    ).items()
+                )
+            )
+        )
+    )
+    assert isinstance(same, Approval)
+    assert one.digest == same.digest
+    assert one.digest != approve(reason="another").digest
+
+
+def test_a_wake_names_only_a_grant() -> None:
+    """A wake carries no fact, so nothing can be ordered through it."""
+    wake = parse('{"schema": "ecr-grants/wake/1", "grant_id": "g-1"}')
+    assert isinstance(wake, Wake)
+    with pytest.raises(BadInput, match="action: is not a known field"):
+        parse('{"schema": "ecr-grants/wake/1", "grant_id": "g-1", "action": "revoke"}')
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.text().map(lambda text: text.encode("utf-8", "surrogatepass")),
+        json_values.map(lambda v: json.dumps(v).encode()),
+    )
+)
+def test_no_event_breaks_the_reader(raw: bytes) -> None:
+    """Any bytes give items, and each item an approval, a wake or a BadInput; nothing else escapes."""
+    for item in items(raw):
+        try:
+            parse(item.body)
+        except BadInput as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"[" * 100_000, b'{"a":' * 50_000, b"1" * 10_000, b"\xff\xfe"],
+    ids=["deep", "deep objects", "digits", "no UTF-8"],
+)
+def test_hostile_bytes_are_one_bad_item(raw: bytes) -> None:
+    """Nesting and size do not bring the reader down."""
+    for item in items(raw):
+        with pytest.raises(BadInput):
+            parse(item.body)
