@@ -6,7 +6,7 @@
 """
 
 
-class DeployError(Exception):
+class DeployError(ValueError):
     """The deployment did not happen; the message is for the person who asked for it."""
 
 

@@ -25,8 +25,8 @@ from localcloud.fc.variables import Resolver
 PYTHON_RUNTIMES = frozenset({"python3.9", "python3.10", "python3.12"})
 CUSTOM_RUNTIMES = frozenset({"custom", "custom.debian10", "custom.debian11", "custom.debian12"})
 OTHER_RUNTIMES = frozenset(
-    "python3 python2.7 nodejs8 nodejs10 nodejs12 nodejs14 nodejs16 nodejs18 nodejs20 java8 java11 go1 php7.2 "
-    "dotnetcore2.1 dotnetcore3.1 custom-container micro-sandbox".split()
+    {"python3", "python2.7", "nodejs8", "nodejs10", "nodejs12", "nodejs14", "nodejs16", "nodejs18", "nodejs20"}
+    | {"java8", "java11", "go1", "php7.2", "dotnetcore2.1", "dotnetcore3.1", "custom-container", "micro-sandbox"}
 )
 OTHER_TRIGGERS = frozenset({"mns_topic", "oss", "log", "cdn_events", "tablestore"})
 
@@ -192,9 +192,7 @@ class TriggerPart(Part):
 class HttpConfig(Part):
     not_emulated = frozenset({"authConfig"})
     auth_type: Annotated[str, _only("anonymous", ("function", "jwt", "bearer"))]
-    methods: Annotated[
-        list[Literal["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]], Field(min_length=1)
-    ]
+    methods: Annotated[list[Literal["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]], Field(min_length=1)]
     disable_url_internet: Annotated[bool, Field(alias="disableURLInternet")] = False
 
 
@@ -268,7 +266,9 @@ class DeadLetterQueue(PascalPart):
     @classmethod
     def _queue(cls, value: str) -> str:
         if _QUEUE.fullmatch(value) is None:
-            raise ValueError(f"{value!r} is not acs:mns:REGION:UID:/queues/NAME (other dead-letter targets are not emulated)")
+            raise ValueError(
+                f"{value!r} is not acs:mns:REGION:UID:/queues/NAME (other dead-letter targets are not emulated)"
+            )
         return value
 
 
@@ -311,7 +311,9 @@ class EventBridgeConfig(Part):
     @model_validator(mode="after")
     def _streams_take_everything(self) -> "EventBridgeConfig":
         if self.run_options.mode == "event-streaming" and self.pattern:
-            raise ValueError("eventRuleFilterPattern of an event stream must be '{}'; filters on streams are not emulated")
+            raise ValueError(
+                "eventRuleFilterPattern of an event stream must be '{}'; filters on streams are not emulated"
+            )
         return self
 
 
@@ -338,14 +340,12 @@ class Props(Part):
     """``resources.<id>.props`` of component fc3 (function-compute.md section 2.2)."""
 
     not_emulated = frozenset(
-        "layers provisionConfig scalingConfig tracingConfig customDNS nasConfig ossMountConfig vpcBinding annotations "
-        "endpoint gpuConfig customContainerConfig enableLongLiving sessionAffinity sessionAffinityConfig "
-        "instanceIsolationMode supplement".split()
+        {"layers", "provisionConfig", "scalingConfig", "tracingConfig", "customDNS", "nasConfig", "ossMountConfig"}
+        | {"vpcBinding", "annotations", "endpoint", "gpuConfig", "customContainerConfig", "enableLongLiving"}
+        | {"sessionAffinity", "sessionAffinityConfig", "instanceIsolationMode", "supplement"}
     )
     region: str
-    function_name: Annotated[
-        str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}(\$[A-Za-z_][A-Za-z0-9_-]{0,127})?$")
-    ]
+    function_name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,127}(\$[A-Za-z_][A-Za-z0-9_-]{0,127})?$")]
     runtime: str
     code: str
     handler: str = ""
@@ -375,7 +375,9 @@ class Props(Part):
         if value in OTHER_RUNTIMES:
             raise ValueError(f"runtime {value!r} is documented, but not emulated by this local cloud")
         if value not in PYTHON_RUNTIMES | CUSTOM_RUNTIMES:
-            raise ValueError(f"{value!r} is not a runtime; there are {', '.join(sorted(PYTHON_RUNTIMES | CUSTOM_RUNTIMES))}")
+            raise ValueError(
+                f"{value!r} is not a runtime; there are {', '.join(sorted(PYTHON_RUNTIMES | CUSTOM_RUNTIMES))}"
+            )
         return value
 
     @field_validator("environment_variables")
@@ -420,6 +422,11 @@ class Props(Part):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def reserved_concurrency(self) -> int | None:
+        """How many instances the function may have, and has for itself; None when it shares the account's."""
+        return self.concurrency_config.reserved_concurrency if self.concurrency_config is not None else None
 
     @property
     def custom(self) -> bool:

@@ -88,7 +88,8 @@ class Resolver:
             if rest.startswith("output."):
                 raise TemplateError(where, f"${{{expression}}}: outputs of a deployment are not emulated")
         raise TemplateError(
-            where, f"${{{expression}}} is not a variable known here (vars, env, config, this.props, resources.<id>.props)"
+            where,
+            f"${{{expression}}} is not a variable known here (vars, env, config, this.props, resources.<id>.props)",
         )
 
     def _call(self, name: str, arguments: list[str], where: str) -> str:

@@ -1,0 +1,226 @@
+"""Processes of functions: started in a group of their own, followed, frozen, and never left behind.
+
+Every worker leads its own process group, so that a signal reaches whatever it started too, and Ctrl-C in a terminal
+reaches the local cloud alone. The warden (``warden.py``) ends the groups when the local cloud cannot do so itself.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+LINE_LIMIT = 32 * 1024
+"""A log line is cut there (function-compute.md section 4.4)."""
+
+OnLine = Callable[[str, str], None]
+"""Called with "stdout" or "stderr" and one line."""
+
+
+class Warden:
+    """The process that outlives the local cloud by just long enough to clean up."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._groups: set[int] = set()
+
+    async def start(self) -> None:
+        """Be there; a warden that died is replaced and told everything again."""
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None:
+                return
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-IS",
+                str(Path(__file__).with_name("warden.py")),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                process_group=0,
+            )
+            for group in self._groups:
+                self._tell(f"+{group}\n")
+
+    def watch(self, group: int) -> None:
+        """Kill this group when the local cloud is gone."""
+        self._groups.add(group)
+        self._tell(f"+{group}\n")
+
+    def forget(self, group: int) -> None:
+        """The group is gone."""
+        self._groups.discard(group)
+        self._tell(f"-{group}\n")
+
+    async def stop(self) -> None:
+        """End the warden, and with it whatever is still on its list."""
+        if self._process is None or self._process.stdin is None:
+            return
+        self._process.stdin.close()
+        await self._process.wait()
+        self._process = None
+
+    def _tell(self, line: str) -> None:
+        if self._process is not None and self._process.stdin is not None and self._process.returncode is None:
+            self._process.stdin.write(line.encode())
+
+
+class _Pipe:
+    """One output stream of a process, cut into lines as they come."""
+
+    def __init__(self, name: str, on_line: OnLine) -> None:
+        self._name = name
+        self._on_line = on_line
+        self._rest = b""
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        asyncio.get_running_loop().add_reader(self._read_end, self.drain)
+
+    def drain(self) -> None:
+        """Take everything that has been written so far."""
+        while self._read_end >= 0:
+            try:
+                data = os.read(self._read_end, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                self.close()
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                self._emit(line)
+            while len(self._rest) > LINE_LIMIT:
+                self._emit(self._rest[:LINE_LIMIT])
+                self._rest = self._rest[LINE_LIMIT:]
+
+    def close(self) -> None:
+        """No more will come."""
+        if self._read_end < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._read_end)
+        os.close(self._read_end)
+        self._read_end = -1
+        if self._rest:
+            self._emit(self._rest)
+            self._rest = b""
+
+    def _emit(self, line: bytes) -> None:
+        self._on_line(self._name, line[:LINE_LIMIT].decode(errors="replace").rstrip("\r"))
+
+
+class WorkerProcess:
+    """One running process group and what it prints."""
+
+    def __init__(self, process: asyncio.subprocess.Process, pipes: Sequence[_Pipe], warden: Warden) -> None:
+        self._process = process
+        self._pipes = pipes
+        self._warden = warden
+        self.frozen = False
+        """Whether the group stands still."""
+        self._ended = asyncio.Event()
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        warden: Warden,
+        on_line: OnLine,
+        pass_fds: Sequence[int] = (),
+    ) -> "WorkerProcess":
+        """Start a process group under the warden's eyes; OSError when the command cannot be run."""
+        await warden.start()
+        pipes = (_Pipe("stdout", on_line), _Pipe("stderr", on_line))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=dict(environment),
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=pipes[0].write_end,
+                stderr=pipes[1].write_end,
+                pass_fds=pass_fds,
+                process_group=0,
+            )
+        except BaseException:
+            for pipe in pipes:
+                pipe.close()
+            raise
+        finally:
+            for pipe in pipes:
+                os.close(pipe.write_end)
+        warden.watch(process.pid)
+        return cls(process, pipes, warden)
+
+    @property
+    def pid(self) -> int:
+        """The group leader's process id, which is the group's id too."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._ended.is_set()
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it exited with; negative for a signal."""
+        return self._process.returncode
+
+    def drain(self) -> None:
+        """Take over the output that is already there."""
+        for pipe in self._pipes:
+            pipe.drain()
+
+    def freeze(self) -> None:
+        """Stop the clock of the whole group."""
+        self.frozen = True
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        if self.frozen:
+            self.frozen = False
+            self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once, in the middle of whatever it does."""
+        self._signal(signal.SIGKILL)
+
+    async def wait(self) -> None:
+        """Until it is gone and all its output was taken."""
+        await self._ended.wait()
+
+    async def end(self, grace: float) -> None:
+        """Ask it to end; insist after ``grace`` seconds."""
+        self.thaw()
+        self._signal(signal.SIGTERM)
+        await self.leave(grace)
+
+    async def leave(self, grace: float) -> None:
+        """Wait for it to end by itself; insist after ``grace`` seconds."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._ended.wait()
+        except TimeoutError:
+            self.kill()
+            await self._ended.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self._ended.is_set():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    async def _watch(self) -> None:
+        await self._process.wait()
+        self._signal(signal.SIGKILL)  # what it had started itself and not waited for
+        self._ended.set()
+        self._warden.forget(self.pid)
+        for pipe in self._pipes:
+            pipe.drain()
+            pipe.close()

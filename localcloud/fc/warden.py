@@ -1,0 +1,31 @@
+"""Ends the worker processes when the local cloud is gone, however it went.
+
+Workers are frozen most of the time, and a frozen process notices nothing, so somebody awake has to watch. This script
+runs beside the local cloud in a process group of its own. It reads ``+GROUP`` and ``-GROUP`` lines; when the pipe
+ends, because the local cloud stopped or was killed, every group still on the list is killed, and it ends too.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Keep the list, then use it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        group = int(line[1:])
+        if line.startswith("+"):
+            groups.add(group)
+        else:
+            groups.discard(group)
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
