@@ -25,7 +25,7 @@ MOST_WAIT_SECONDS = 60.0
 MOST_TURN_SECONDS = 10 * 366 * 86_400.0
 
 
-class BadRequest(Exception):  # noqa: N818 - an answer, not a defect
+class BadRequest(Exception):
     """What was asked cannot be done; the reason is for people."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
@@ -100,19 +100,23 @@ class Admin:
         """Wire in, wire out."""
         try:
             asked = await _read(request)
-            route = self._routes.get((asked.method, asked.path[0]))
-            if route is None:
-                known = sorted({method for method, name in self._routes if name == asked.path[0]})
-                if known:
-                    raise BadRequest(f"{asked.method} is not possible here; possible: {', '.join(known)}", 405)
-                names = sorted({name for _, name in self._routes})
-                raise BadRequest(f"nothing at {asked.path[0]!r}; known: {', '.join(names)}", 404)
+            route = self._route(asked)
             answer, status = await route(asked), 200
         except BadRequest as bad:
             answer, status = {"error": str(bad)}, bad.status
         return web.Response(
             status=status, body=json.dumps(answer, default=str).encode(), content_type="application/json"
         )
+
+    def _route(self, asked: _Asked) -> Callable[[_Asked], Awaitable[Any]]:
+        route = self._routes.get((asked.method, asked.path[0]))
+        if route is not None:
+            return route
+        known = sorted({method for method, name in self._routes if name == asked.path[0]})
+        if known:
+            raise BadRequest(f"{asked.method} is not possible here; possible: {', '.join(known)}", 405)
+        names = sorted({name for _, name in self._routes})
+        raise BadRequest(f"nothing at {asked.path[0]!r}; known: {', '.join(names)}", 404)
 
     async def _health(self, asked: _Asked) -> Any:
         asked.only()

@@ -6,7 +6,7 @@ name.
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from localcloud.call import Call, Caller
 from localcloud.clock import iso, milliseconds
@@ -19,9 +19,7 @@ from localcloud.worldfile import REGIONS
 if TYPE_CHECKING:
     from localcloud.kernel import Cloud
 
-PRODUCT = Product(
-    "ecr", "ExpressConnectRouter", "2023-09-01", frozenset({"POST"}), form_only=True, params=EcrParams
-)
+PRODUCT = Product("ecr", "ExpressConnectRouter", "2023-09-01", frozenset({"POST"}), form_only=True, params=EcrParams)
 
 ECR_ID = r"ecr-[a-z0-9]{6,32}"
 ASSOCIATION_ID = r"ecr-assoc-[a-z0-9]{6,40}"
@@ -428,10 +426,11 @@ def create_association(cloud: "Cloud", caller: Caller, params: Params) -> Work:
         if present is not None:
             return lambda: {"AssociationId": present.link_id}
         most = network.limits.vpcs_per_ecr
-        if most is not None and _count(link for link in network.links(call.now, ecr_id=ecr_id) if link.kind == "VPC") >= most:
-            raise _refuse(
-                "QuotaExceeded.VpcCountPerEcr", "The number of VPC bound to the ECR exceeds the quota."
-            )
+        if (
+            most is not None
+            and _count(link for link in network.links(call.now, ecr_id=ecr_id) if link.kind == "VPC") >= most
+        ):
+            raise _refuse("QuotaExceeded.VpcCountPerEcr", "The number of VPC bound to the ECR exceeds the quota.")
 
         def change() -> Reply:
             call.effect = True
@@ -692,7 +691,7 @@ def detach_child(cloud: "Cloud", caller: Caller, params: Params) -> Work:
 
         def change() -> Reply:
             call.effect = True
-            cloud.network.end_link(cast("Link", link), call)
+            cloud.network.end_link(link, call)
             cloud.network.occupy(ecr, "DISSOCIATING", call.now)
             return {}
 

@@ -162,9 +162,7 @@ class Faults:
 
     def strike(self, call: Call) -> list[Plan]:
         """The trouble that happens to this call, delivery kinds aside."""
-        return [
-            fault.plan for fault in self._faults if fault.plan.kind not in DELIVERY_KINDS and fault.strikes(call)
-        ]
+        return [fault.plan for fault in self._faults if fault.plan.kind not in DELIVERY_KINDS and fault.strikes(call)]
 
     def delivery(self, kind: Literal["duplicate", "reorder"], call: Call) -> Plan | None:
         """For services: the planned trouble of this kind that happens to a delivery, described as a call."""

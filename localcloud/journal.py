@@ -47,14 +47,19 @@ class Journal:
         )
 
     def note_refused(
-        self, now: float, service: str, operation: str, access_key_id: str, request_id: str, status: int, code: str, message: str
+        self,
+        now: float,
+        service: str,
+        operation: str,
+        access_key_id: str,
+        request_id: str,
+        status: int,
+        code: str,
+        message: str,
     ) -> None:
         """Record a request that was turned away before anybody knew who sent it."""
-        self._append(
-            (
-                self._next, now, service, operation, "", "", access_key_id, request_id, {}, None, status, code, message, False, 0.0,
-            )
-        )
+        who = (self._next, now, service, operation, "", "", access_key_id, request_id)
+        self._append((*who, {}, None, status, code, message, False, 0.0))
 
     def _append(self, entry: tuple[Any, ...]) -> None:
         self._entries.append(entry)

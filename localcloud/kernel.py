@@ -54,7 +54,10 @@ AFTER_REPLY: contextvars.ContextVar[list[Callable[[], object]] | None] = context
 _DENIALS = {
     "sts": ("NoPermission", "You are not authorized to do this action. You should be authorized by RAM."),
     "ecr": ("NoPermission", "You are not authorized to do this action. You should be authorized by RAM."),
-    "vpc": ("Forbidden.RAM", "User not authorized to operate on the specified resource, or this API doesn't support RAM."),
+    "vpc": (
+        "Forbidden.RAM",
+        "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
+    ),
     "mns": ("AccessDenied", "The action {action} on {resource} is not allowed by RAM."),
     "fc": ("AccessDenied", "the caller is not authorized to perform '{action}' on resource '{resource}'"),
 }
@@ -123,7 +126,14 @@ class Cloud:
     ) -> None:
         """Record a request that was refused before there was a Call to perform."""
         self.journal.note_refused(
-            self.clock.now(), service, operation, access_key_id, request_id, refusal.status, refusal.code, refusal.message
+            self.clock.now(),
+            service,
+            operation,
+            access_key_id,
+            request_id,
+            refusal.status,
+            refusal.code,
+            refusal.message,
         )
 
     def decide(self, call: Call) -> Decision | None:
@@ -195,9 +205,7 @@ class Cloud:
 
         return lookup
 
-    async def _trouble_before(
-        self, call: Call, strikes: Sequence[Plan], execute: Callable[[], Any]
-    ) -> None:
+    async def _trouble_before(self, call: Call, strikes: Sequence[Plan], execute: Callable[[], Any]) -> None:
         for plan in strikes:
             if plan.kind == "slow":
                 await asyncio.sleep(plan.seconds or 0)
@@ -286,7 +294,9 @@ def _planned_server_error(call: Call, plan: Plan) -> Refusal:
     message = plan.message or "The request has failed due to a temporary failure of the server."
     body: tuple[str, bytes] | None = None
     if plan.body == "html":
-        page = f"<html><head><title>{status}</title></head><body><h1>{status} Temporarily Unavailable</h1></body></html>"
+        page = (
+            f"<html><head><title>{status}</title></head><body><h1>{status} Temporarily Unavailable</h1></body></html>"
+        )
         body = ("text/html", page.encode())
     elif plan.body == "empty":
         body = ("application/octet-stream", b"")

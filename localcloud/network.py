@@ -191,9 +191,7 @@ class Network:
             self.vpcs.update({vpc.id: (uid, vpc) for vpc in account.vpcs})
             self.vbrs.update({vbr.id: (uid, vbr) for vbr in account.vbrs})
             for spec in account.ecrs:
-                ecr = Ecr(
-                    spec.id, uid, spec.asn, spec.name, spec.description, tuple(spec.tags.items()), self.started
-                )
+                ecr = Ecr(spec.id, uid, spec.asn, spec.name, spec.description, tuple(spec.tags.items()), self.started)
                 # Lagging reads may look back before the start: what the world file says was always there.
                 ecr.timeline.phases.append(Phase(0.0, spec.status))
                 self.ecrs[spec.id] = ecr
@@ -261,16 +259,14 @@ class Network:
     def links(self, when: float, *, ecr_id: str | None = None, node_id: str | None = None) -> Iterator[Link]:
         """Associations and attached child instances that exist at a time, oldest first."""
         for link in itertools.chain(self._ended_links, self._links.values()):
-            if (ecr_id is None or link.ecr_id == ecr_id) and (node_id is None or link.node_id == node_id):
-                if link.status(when) != GONE:
-                    yield link
+            wanted = (ecr_id is None or link.ecr_id == ecr_id) and (node_id is None or link.node_id == node_id)
+            if wanted and link.status(when) != GONE:
+                yield link
 
     def make_link(self, link: Link, prefixes: tuple[str, ...], mode: str) -> None:
         """Start associating or attaching; it becomes ACTIVE as time passes."""
         self._sweep(link.created)
-        seconds = (
-            self.settle.association_seconds if link.kind == "VPC" else self.settle.attachment_seconds
-        )
+        seconds = self.settle.association_seconds if link.kind == "VPC" else self.settle.attachment_seconds
         steps = _SETTLING["ASSOCIATING"][self._switches.association_path]
         self._settle(link, steps, "ACTIVE", link.created, seconds, prefixes, mode)
         self._links[link.link_id] = link
@@ -278,9 +274,7 @@ class Network:
     def end_link(self, link: Link, call: Call) -> None:
         """Start dissociating or detaching; it is gone when its time has passed."""
         phase = link.timeline.at(call.now)
-        seconds = (
-            self.settle.dissociation_seconds if link.kind == "VPC" else self.settle.detachment_seconds
-        )
+        seconds = self.settle.dissociation_seconds if link.kind == "VPC" else self.settle.detachment_seconds
         steps = _SETTLING["DISSOCIATING"][self._switches.dissociation_path]
         kept = (phase.allowed_prefixes, phase.prefixes_mode) if phase else ((), "")
         self._settle(link, steps, GONE, call.now, seconds, *kept)

@@ -76,7 +76,9 @@ class TokenPage:
     token: str
     question: str
 
-    def cut(self, params: Params, items: Iterable[T], place: Callable[[T], tuple[float, str]]) -> tuple[list[T], str, int]:
+    def cut(
+        self, params: Params, items: Iterable[T], place: Callable[[T], tuple[float, str]]
+    ) -> tuple[list[T], str, int]:
         """The items of this page, the token of the next one (empty on the last) and how many there are in all."""
         ordered = sorted(items, key=place)
         rest = ordered

@@ -301,9 +301,7 @@ def compile_policy(document: object, name: str, *, trust: bool = False) -> Polic
     return Policy(name, statements)
 
 
-def evaluate(
-    policies: Iterable[Policy], action: str, resource: str, lookup: Lookup, policy_type: str
-) -> Decision:
+def evaluate(policies: Iterable[Policy], action: str, resource: str, lookup: Lookup, policy_type: str) -> Decision:
     """One layer of policies: an explicit Deny wins over every Allow, nothing that matches is an implicit deny."""
     allowing: Statement | None = None
     nearly: list[str] = []

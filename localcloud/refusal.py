@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a defect
+class Refusal(Exception):
     """The answer is no, with a reason; nothing was changed."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Throttled(Refusal):
     """Too many calls, by quota or by plan."""
 
 
-class Cut(Exception):  # noqa: N818 - an event, not a defect
+class Cut(Exception):
     """Planned trouble: drop the TCP connection without an answer."""
 
 

@@ -16,8 +16,8 @@ from aiohttp import web
 
 from localcloud import signatures
 from localcloud.call import Call, Caller
-from localcloud.ecr import EcrRefusal
 from localcloud.ecr import PRODUCT as ECR
+from localcloud.ecr import EcrRefusal
 from localcloud.operations import Operation, Product, Reply, Work
 from localcloud.refusal import Refusal, Unauthenticated, not_emulated
 from localcloud.sts import PRODUCT as STS
@@ -206,7 +206,7 @@ class RpcService:
             digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
             done = self._tokens.get(key)
             if done is not None and call.now < done.until:
-                if done.params != digest and self._cloud.switches.token_with_other_parameters == "mismatch":
+                if done.params != digest and self._cloud.switches.idempotency_mismatch == "refused":
                     raise EcrRefusal(
                         400,
                         "IdempotentParameterMismatch",
@@ -315,5 +315,7 @@ _JSON_HEADERS = {"Content-Type": "application/json;charset=utf-8"}
 
 def _answer(status: int, reply: Reply, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
-        status=status, body=json.dumps(reply).encode(), headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS
+        status=status,
+        body=json.dumps(reply).encode(),
+        headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS,
     )

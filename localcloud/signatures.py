@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Protocol
 from urllib.parse import quote
+
+from multidict import MultiMapping
 
 from localcloud.refusal import Unauthenticated
 
@@ -25,14 +26,6 @@ SKEW_SECONDS = 15 * 60
 """A date may be this far off, and a nonce may not come back within this time."""
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-
-
-class Headers(Protocol):
-    """Request headers, looked up without case; several of one name are possible."""
-
-    def get(self, key: str, default: str = ...) -> str: ...  # noqa: D102
-
-    def getall(self, key: str, default: list[str] = ...) -> list[str]: ...  # noqa: D102
 
 
 SecretOf = Callable[[str], str]
@@ -98,6 +91,14 @@ def _quoted(text: str) -> str:
     return quote(text, safe="~")
 
 
+def _values(headers: Mapping[str, str], name: str) -> list[str]:
+    """All values of a header: a client may send several of one name."""
+    if isinstance(headers, MultiMapping):
+        found: list[str] = headers.getall(name, [""])
+        return found
+    return [headers.get(name, "")]
+
+
 _ACS3 = re.compile(r"ACS3-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([a-z0-9;_-]+), *Signature=([0-9a-f]{64})")
 _ACS3_MUST_SIGN = (
     "host",
@@ -113,7 +114,7 @@ def acs3(
     method: str,
     path: str,
     query: Iterable[tuple[str, str]],
-    headers: Headers,
+    headers: Mapping[str, str],
     body: bytes,
     *,
     secret_of: SecretOf,
@@ -148,7 +149,10 @@ def acs3(
         method,
         path or "/",
         "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)),
-        *[f"{name}:{','.join(sorted(value.strip() for value in headers.getall(name, [''])))}" for name in sorted(names)],
+        *[
+            f"{name}:{','.join(sorted(value.strip() for value in _values(headers, name)))}"
+            for name in sorted(names)
+        ],
         "",
         signed_list,
         digest,
@@ -167,9 +171,7 @@ def acs3(
     return Signed(access_key_id, headers.get("x-acs-security-token", "") or None)
 
 
-def rpc_v1(
-    method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonces: Nonces
-) -> Signed:
+def rpc_v1(method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonces: Nonces) -> Signed:
     """Verify the older RPC signature over all query and body parameters (section 4.2)."""
     for name in ("AccessKeyId", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp", "Signature"):
         if not params.get(name):
@@ -234,7 +236,9 @@ def mns_v2(
         raise _missing("Authorization")
     matched = _MNS.fullmatch(authorization.strip())
     if matched is None:
-        raise _refused("malformed_authorization", "InvalidAuthorizationHeader", "The Authorization header is malformed.")
+        raise _refused(
+            "malformed_authorization", "InvalidAuthorizationHeader", "The Authorization header is malformed."
+        )
     access_key_id, signature = matched.groups()
     date = found.get("date") or found.get("x-mns-date", "")
     if not date:

@@ -149,5 +149,3 @@ def _no_permission(call: Call, role_arn: str, why: str, who: str = "") -> Denied
     if who == "root":
         return Denied(403, "NoPermission", "Roles may not be assumed by root accounts.")
     return Denied(403, "NoPermission", "You are not authorized to do this action. You should be authorized by RAM.")
-
-

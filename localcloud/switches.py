@@ -62,8 +62,8 @@ class Switches(BaseModel):
         "success",
         description="What a passed ECR dry run answers is not documented; 'error' is the VPC way, code DryRunOperation.",
     )
-    token_with_other_parameters: Literal["mismatch", "replay"] = Field(
-        "mismatch",
+    idempotency_mismatch: Literal["refused", "replay"] = Field(
+        "refused",
         description="A ClientToken used again with different parameters: IdempotentParameterMismatch, or the first "
         "answer once more.",
     )
@@ -86,7 +86,8 @@ class Switches(BaseModel):
 
     # VPC
     unknown_vpc: Literal["InvalidVpcId.NotFound", "InvalidVpcID.NotFound", "Forbidden.VpcNotFound"] = Field(
-        "InvalidVpcId.NotFound", description="The product spells this code in several ways (the last one with HTTP 400)."
+        "InvalidVpcId.NotFound",
+        description="The product spells this code in several ways (the last one with HTTP 400).",
     )
 
     # STS, RAM and the API gateway

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 PRODUCT = Product("vpc", "Vpc", "2016-04-28", frozenset({"GET", "POST"}))
 
 _SETTLED = {"ACTIVE": "Attached", "INACTIVE": "Attached", "UPDATING": "Attached"}
-_ON_THE_WAY = {"CREATING": "Attaching", "ASSOCIATING": "Attaching", "DISSOCIATING": "Detaching", "DELETING": "Detaching"}
+_ON_THE_WAY = {
+    "CREATING": "Attaching",
+    "ASSOCIATING": "Attaching",
+    "DISSOCIATING": "Detaching",
+    "DELETING": "Detaching",
+}
 ATTACHMENT: Mapping[str, str] = {**_SETTLED, **_ON_THE_WAY}
 """How the instance's side shows the state of an association (sections 2.2 and 2.3)."""
 

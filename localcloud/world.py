@@ -11,7 +11,7 @@ from typing import Any
 
 from localcloud.call import Caller
 from localcloud.clock import Clock, iso
-from localcloud.ram import Policy, compile_policy
+from localcloud.ram import Decision, Policy, compile_policy, evaluate_trust
 from localcloud.refusal import Unauthenticated
 from localcloud.worldfile import AccountSpec, RoleSpec, WorldFile
 
@@ -59,13 +59,14 @@ class _Key:
     caller: Caller
 
 
+_MISMATCH = (400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey.")
 _REASONS = {
     "unknown_key": (404, "InvalidAccessKeyId.NotFound", "Specified access key is not found."),
     "inactive_key": (400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled."),
     "missing_token": (400, "MissingSecurityToken", "SecurityToken is mandatory for this action."),
-    "unexpected_token": (400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey."),
+    "unexpected_token": _MISMATCH,
     "malformed_token": (400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed."),
-    "mismatched_token": (400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey."),
+    "mismatched_token": _MISMATCH,
     "expired_token": (400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired."),
 }
 
@@ -155,6 +156,11 @@ class World:
         """The session policy of a role session, when it has one."""
         session = self.sessions.get(caller.access_key_id)
         return session.policy if session else None
+
+    def service_may_assume(self, account: str, role: str, service: str) -> Decision:
+        """Whether a role's trust policy lets a cloud service (``fc.aliyuncs.com``) use it."""
+        found = self.roles[account, role]
+        return evaluate_trust(found.trust, found.arn, (), service, lambda _: None)
 
     def mint_role_session(
         self,

@@ -4,7 +4,7 @@ Strict on purpose: an unknown key, a dangling name or a policy that means nothin
 what was found, because a world that silently lacks a permission makes tests pass for the wrong reason.
 """
 
-import re
+import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,10 +18,36 @@ from localcloud.ram import PolicyError, compile_policy
 from localcloud.switches import Switches
 
 REGIONS = frozenset(
-    "cn-qingdao cn-beijing cn-zhangjiakou cn-huhehaote cn-wulanchabu cn-hangzhou cn-shanghai cn-nanjing cn-fuzhou "
-    "cn-shenzhen cn-heyuan cn-guangzhou cn-wuhan-lr cn-zhengzhou-jva cn-chengdu cn-hongkong ap-southeast-1 "
-    "ap-southeast-3 ap-southeast-5 ap-southeast-6 ap-southeast-7 ap-northeast-1 ap-northeast-2 eu-central-1 eu-west-1 "
-    "us-east-1 us-west-1 me-central-1".split()
+    [
+        "cn-qingdao",
+        "cn-beijing",
+        "cn-zhangjiakou",
+        "cn-huhehaote",
+        "cn-wulanchabu",
+        "cn-hangzhou",
+        "cn-shanghai",
+        "cn-nanjing",
+        "cn-fuzhou",
+        "cn-shenzhen",
+        "cn-heyuan",
+        "cn-guangzhou",
+        "cn-wuhan-lr",
+        "cn-zhengzhou-jva",
+        "cn-chengdu",
+        "cn-hongkong",
+        "ap-southeast-1",
+        "ap-southeast-3",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "eu-central-1",
+        "eu-west-1",
+        "us-east-1",
+        "us-west-1",
+        "me-central-1",
+    ]
 )
 """Regions with an ECR endpoint (openapi-ecr-vpc-sts.md section 6)."""
 
@@ -51,7 +77,7 @@ Policies = dict[str, dict[str, Any]]
 class AccessKeySpec(_Spec):
     """A long-lived key pair."""
 
-    id: str = Field(min_length=1, pattern=r"^(?!STS\.)[^\s,=:]+$")
+    id: str = Field(pattern=r"^[^\s,=:.]+$")
     secret: str = Field(min_length=1)
     status: Literal["Active", "Inactive"] = "Active"
 
@@ -311,13 +337,25 @@ def _account_problems(where: str, account: AccountSpec) -> Iterator[str]:
             compile_policy(role.trust, f"{where}.roles.{role_name}.trust", trust=True)
         except PolicyError as error:
             yield str(error)
-    for instance in [*account.vpcs, *account.vbrs]:
-        if instance.region not in REGIONS:
-            yield f"{where}.{instance.id}.region: unknown region {instance.region!r}"
+    yield from _instance_problems(where, account)
+    yield from _message_problems(where, account)
+
+
+def _instance_problems(where: str, account: AccountSpec) -> Iterator[str]:
+    for instance_id, region in [(vpc.id, vpc.region) for vpc in account.vpcs] + [
+        (vbr.id, vbr.region) for vbr in account.vbrs
+    ]:
+        if region not in REGIONS:
+            yield f"{where}.{instance_id}.region: unknown region {region!r}"
     for vpc in account.vpcs:
         for cidr in [vpc.cidr, *vpc.secondary_cidrs]:
-            if not re.fullmatch(r"(\d{1,3}\.){3}\d{1,3}/\d{1,2}", cidr):
-                yield f"{where}.vpcs.{vpc.id}.cidr: not a CIDR block: {cidr!r}"
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                yield f"{where}.vpcs.{vpc.id}.cidr: {error}"
+
+
+def _message_problems(where: str, account: AccountSpec) -> Iterator[str]:
     for queue_name, queue in account.queues.items():
         if queue.dead_letter is not None and queue.dead_letter.queue not in account.queues:
             yield f"{where}.queues.{queue_name}.dead_letter.queue: no queue {queue.dead_letter.queue!r} in this account"

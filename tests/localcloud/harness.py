@@ -1,0 +1,195 @@
+"""Runs local clouds for tests, in a thread of the test process, and makes the official SDKs' clients for them."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
+from alibabacloud_sts20150401.client import Client as StsClient
+from alibabacloud_sts20150401.models import AssumeRoleRequest
+from alibabacloud_tea_openapi.models import Config
+from alibabacloud_vpc20160428.client import Client as VpcClient
+
+from localcloud.client import AdminClient
+from localcloud.kernel import Cloud
+from localcloud.server import Server
+from localcloud.worldfile import check_world
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+
+HANGZHOU = "cn-hangzhou"
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key, with a token when it is a role session's."""
+
+    id: str
+    secret: str
+    token: str | None = None
+
+    @property
+    def config(self) -> Config:
+        """Credentials as the SDKs take them; the address is added by whoever makes a client."""
+        return Config(access_key_id=self.id, access_key_secret=self.secret, security_token=self.token)
+
+
+class LocalCloud:
+    """One local cloud in a thread of its own."""
+
+    def __init__(self, world: Mapping[str, Any]) -> None:
+        self._file = check_world(world)
+        self._ready = threading.Event()
+        self._failed: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._main, name="localcloud", daemon=True)
+        self.cloud: Cloud
+
+    def start(self) -> "LocalCloud":
+        """Return when it listens."""
+        self._thread.start()
+        assert self._ready.wait(30), "the local cloud did not come up"
+        if self._failed is not None:
+            raise self._failed
+        return self
+
+    def stop(self) -> None:
+        """Return when everything it started has ended."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the local cloud did not stop"
+        if self._failed is not None:
+            raise self._failed
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:  # noqa: BLE001 - handed to the test's thread
+            self._failed = error
+        finally:
+            self._ready.set()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = Server(self._file)
+        self.cloud = server.cloud
+        try:
+            await server.start()
+            self._ready.set()
+            await self._stop.wait()
+        finally:
+            await server.stop()
+
+    # What tests do with it
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return self.cloud.address
+
+    @property
+    def url(self) -> str:
+        """http://host:port."""
+        return f"http://{self.cloud.address}"
+
+    @property
+    def admin(self) -> AdminClient:
+        """The side door, over HTTP."""
+        return AdminClient(self.cloud.address)
+
+    def inside(self, action: Callable[[Cloud], T]) -> T:
+        """Do something with the cloud in its own thread, and return what came of it."""
+
+        async def run() -> T:
+            return action(self.cloud)
+
+        return self.inside_async(run)
+
+    def inside_async(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Await something in the cloud's own thread."""
+
+        async def run() -> T:
+            return await action()
+
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock."""
+        self.inside(lambda cloud: cloud.clock.advance(seconds))
+
+    def journal(self, **filters: str) -> list[dict[str, Any]]:
+        """All matching entries."""
+        return self.inside(lambda cloud: cloud.journal.read(**filters))
+
+    def operations(self, **filters: str) -> list[tuple[str, str]]:
+        """(operation, code) of all matching entries; the code is empty when the call went well."""
+        return [(entry["operation"], entry["code"]) for entry in self.journal(**filters)]
+
+    # Clients of the official SDKs
+
+    def sts(self, key: Key, **more: Any) -> StsClient:
+        """STS."""
+        return StsClient(self._config(key, **more))
+
+    def vpc(self, key: Key, **more: Any) -> VpcClient:
+        """VPC."""
+        return VpcClient(self._config(key, **more))
+
+    def ecr(self, key: Key, **more: Any) -> EcrClient:
+        """Express Connect Router."""
+        return EcrClient(self._config(key, **more))
+
+    def _config(self, key: Key, **more: Any) -> Config:
+        return Config(
+            access_key_id=key.id,
+            access_key_secret=key.secret,
+            security_token=key.token,
+            endpoint=self.address,
+            protocol="http",
+            region_id=HANGZHOU,
+            **more,
+        )
+
+    def assume(self, key: Key, role_arn: str, session: str = "a-session", **more: Any) -> Key:
+        """Assume a role with the STS SDK."""
+        request = AssumeRoleRequest(role_arn=role_arn, role_session_name=session, **more)
+        found = self.sts(key).assume_role(request).body.credentials
+        return Key(found.access_key_id, found.access_key_secret, found.security_token)
+
+
+def new_account() -> str:
+    """A uid no other test uses."""
+    return f"{10**15 + next(_numbers):016d}"
+
+
+def allow(action: str | list[str], resource: str | list[str] = "*", **condition: Any) -> dict[str, Any]:
+    """A policy document with one Allow statement."""
+    return policy({"Effect": "Allow", "Action": action, "Resource": resource, **condition})
+
+
+def policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy document."""
+    return {"Version": "1", "Statement": [dict(statement) for statement in statements]}
+
+
+def trust(*principals: str, service: str | None = None, **condition: Any) -> dict[str, Any]:
+    """A trust policy for some principals, or a cloud service."""
+    principal = {"Service": [service]} if service else {"RAM": list(principals)}
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+    return policy({**statement, **({"Condition": condition} if condition else {})})
+
+
+def user(name: str, *documents: Mapping[str, Any]) -> tuple[dict[str, Any], Key]:
+    """A user of the world file with an obviously fake key, and that key."""
+    key = Key(f"LTAI-example-{name}-{next(_numbers)}", f"not-a-secret-of-{name}")
+    policies = {f"policy-{number}": dict(document) for number, document in enumerate(documents)}
+    return {"access_key": {"id": key.id, "secret": key.secret}, "policies": policies}, key
