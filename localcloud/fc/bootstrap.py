@@ -162,6 +162,14 @@ def error_of(problem: BaseException) -> dict[str, Any]:
     }
 
 
+def _print(problem: BaseException) -> None:
+    """The traceback of an exception into the log, from where the function's own code begins."""
+    begin = problem.__traceback__
+    while begin is not None and begin.tb_frame.f_code.co_filename == _OWN_FILE:
+        begin = begin.tb_next
+    traceback.print_exception(type(problem), problem, begin)
+
+
 class Worker:
     """One instance: started once, then one request at a time."""
 
@@ -183,7 +191,7 @@ class Worker:
                 reply: dict[str, Any] = {"ok": True}
             except Exception as problem:  # noqa: BLE001 - whatever the function raises is its answer
                 reply, answer = {"ok": False}, json.dumps(error_of(problem)).encode()
-                traceback.print_exception(problem)
+                _print(problem)
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             self._send(reply, answer)
@@ -209,7 +217,7 @@ class Worker:
             try:
                 self._do(head, b"")
             except Exception as problem:  # noqa: BLE001 - the instance ends either way
-                traceback.print_exception(problem)
+                _print(problem)
 
     def _receive(self) -> tuple[dict[str, Any], bytes] | None:
         lengths = self._exactly(_LENGTHS.size)
