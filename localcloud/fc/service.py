@@ -3,14 +3,17 @@
 import asyncio
 import base64
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from localcloud.call import Call
-from localcloud.fc import api, template
+from localcloud.fc import api, packages, template
 from localcloud.fc.deployment import Check, Deployed, warm_up
 from localcloud.fc.errors import DeployError
 from localcloud.fc.functions import Function
@@ -21,7 +24,7 @@ from localcloud.fc.processes import Warden
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Task, Tasks
-from localcloud.fc.template import EventBridgeTrigger, HttpTrigger, TimerTrigger
+from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, HttpTrigger, TimerTrigger
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front, read_body
 from localcloud.refusal import Refusal, not_emulated
@@ -43,6 +46,8 @@ class FcService:
         self._capacity = Capacity()
         self._warden = Warden()
         self._deploying = asyncio.Lock()
+        self._packages: Path | None = None
+        self._laid_out = 0
 
     async def start(self) -> None:
         """Nothing runs before something is deployed."""
@@ -51,6 +56,8 @@ class FcService:
         """End every trigger and every process."""
         await asyncio.gather(*(deployed.stop() for deployed in self._deployed.values()))
         await self._warden.stop()
+        if self._packages is not None:
+            await asyncio.to_thread(shutil.rmtree, self._packages, ignore_errors=True)
 
     # For the admin API and the kernel
 
@@ -67,8 +74,16 @@ class FcService:
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
             around = self._surroundings()
+            folders = await asyncio.to_thread(self._lay_out, specs)
             functions = [
-                Function(spec, identities[spec.name], self._log(spec.name), around, self._capacity) for spec in specs
+                Function(
+                    replace(spec, code=folders[spec.code]),
+                    identities[spec.name],
+                    self._log(spec.name),
+                    around,
+                    self._capacity,
+                )
+                for spec in specs
             ]
             await warm_up(functions)
             self._capacity.reserved = reserved
@@ -115,6 +130,17 @@ class FcService:
 
     def _log(self, name: str) -> FunctionLog:
         return self._logs.setdefault(name, FunctionLog(self.cloud.clock.now))
+
+    def _lay_out(self, specs: list[FunctionSpec]) -> dict[Path, Path]:
+        """The folder each function finds its code in, by the folder the template names."""
+        folders: dict[Path, Path] = {}
+        for spec in specs:
+            if spec.code not in folders:
+                if self._packages is None:
+                    self._packages = Path(tempfile.mkdtemp(prefix="localcloud-packages-"))
+                self._laid_out += 1
+                folders[spec.code] = packages.lay_out(spec.code, self._packages / str(self._laid_out))
+        return folders
 
     def _surroundings(self) -> Surroundings:
         cloud = self.cloud
