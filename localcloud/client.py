@@ -96,6 +96,8 @@ class AdminClient:
         functions: list[dict[str, Any]] = self.call("GET", "functions")["functions"]
         return functions
 
-    def logs(self, name: str, after: int = 0, wait: float = 0.0) -> Any:
+    def logs(self, name: str, after: int = 0, wait: float = 0.0) -> list[dict[str, Any]]:
         """What a function printed."""
-        return self.call("GET", f"functions/{quote(name, safe='')}/logs", query={"after": after, "wait": wait})
+        path = f"functions/{quote(name, safe='')}/logs"
+        lines: list[dict[str, Any]] = self.call("GET", path, query={"after": after, "wait": wait})
+        return lines

@@ -1,12 +1,12 @@
 """Starts and stops one local cloud on one loopback port."""
 
 import asyncio
-import importlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
+from localcloud.fc import FcService
 from localcloud.gateway import Gateway
 from localcloud.kernel import Cloud
 from localcloud.mns import MnsService
@@ -15,24 +15,6 @@ from localcloud.worldfile import WorldFile
 HOST = "127.0.0.1"
 MOST_BYTES = 33 * 1024 * 1024
 """A synchronous invocation may carry 32 MiB; whatever is larger is refused unread."""
-
-
-class _Absent:
-    """Stands where Function Compute will be plugged in."""
-
-    async def start(self) -> None:
-        """Nothing to start."""
-
-    async def stop(self) -> None:
-        """Nothing to stop."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Nothing to show."""
-        return {}
-
-    def functions(self) -> list[dict[str, Any]]:
-        """Nothing to list."""
-        return []
 
 
 class Server:
@@ -48,8 +30,7 @@ class Server:
         """Listen, then bring the services up; the address is known afterwards."""
         cloud = self.cloud
         cloud.mns = MnsService(cloud)
-        fc = importlib.import_module("localcloud.fc")
-        cloud.fc = cast("Any", fc.FcService(cloud) if hasattr(fc, "FcService") else _Absent())
+        cloud.fc = FcService(cloud)
         self._server = web_server(Gateway(cloud).handle)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, HOST, self._port, backlog=1024)

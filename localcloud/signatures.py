@@ -149,10 +149,7 @@ def acs3(
         method,
         path or "/",
         "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)),
-        *[
-            f"{name}:{','.join(sorted(value.strip() for value in _values(headers, name)))}"
-            for name in sorted(names)
-        ],
+        *[f"{name}:{','.join(sorted(value.strip() for value in _values(headers, name)))}" for name in sorted(names)],
         "",
         signed_list,
         digest,

@@ -42,9 +42,11 @@ def assume_role(cloud: "Cloud", caller: Caller, params: Params) -> Work:
             raise Refusal(404, "EntityNotExist.Role", "The specified Role not exists .")
         if caller.kind == "root":
             raise _no_permission(call, role_arn, "roles may not be assumed by root accounts", "root")
-        call.decision = _trusted(cloud, role, call)
-        if not call.decision.allowed:
-            raise _no_permission(call, role_arn, call.decision.why)
+        trusted = _trusted(cloud, role, call)
+        if not trusted.allowed:
+            raise _no_permission(call, role_arn, trusted.why)
+        permitted = call.decision.why if call.decision else ""
+        call.decision = Decision(True, trusted.action, role_arn, f"{permitted}; {trusted.why}")
         longest = role.spec.max_session_seconds
         seconds = asked_seconds if asked_seconds is not None else 3600
         if not 900 <= seconds <= longest:

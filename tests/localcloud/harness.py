@@ -126,11 +126,11 @@ class LocalCloud:
         """Turn the clock."""
         self.inside(lambda cloud: cloud.clock.advance(seconds))
 
-    def journal(self, **filters: str) -> list[dict[str, Any]]:
+    def journal(self, **filters: Any) -> list[dict[str, Any]]:
         """All matching entries."""
         return self.inside(lambda cloud: cloud.journal.read(**filters))
 
-    def operations(self, **filters: str) -> list[tuple[str, str]]:
+    def operations(self, **filters: Any) -> list[tuple[str, str]]:
         """(operation, code) of all matching entries; the code is empty when the call went well."""
         return [(entry["operation"], entry["code"]) for entry in self.journal(**filters)]
 

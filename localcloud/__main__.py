@@ -1,0 +1,289 @@
+"""``python -m localcloud``: start a local cloud, and look into one that runs."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from localcloud.client import AdminClient, AdminError
+from localcloud.faults import Kind, Plan
+from localcloud.server import Server
+from localcloud.switches import Switches
+from localcloud.worldfile import WorldError, read_world
+
+ADDRESS_VARIABLE = "LOCALCLOUD_ADDRESS"
+PARENT_CHECK_SECONDS = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    asked = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = asked.command
+    try:
+        return command(asked)
+    except (WorldError, AdminError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; do not complain again when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="localcloud",
+        description="A local stand-in for Alibaba Cloud: STS, RAM, VPC, Express Connect Router, MNS and Function "
+        "Compute in one process on loopback.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="start a local cloud and keep it running", description=_up.__doc__)
+    up.add_argument("--world", type=Path, required=True, metavar="FILE", help="the world file")
+    up.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    up.add_argument("--deploy", type=Path, metavar="S.YAML", help="deploy the functions of a Serverless Devs template")
+    up.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what ${env('NAME')} in the template resolves to; {address} in a value becomes host:port",
+    )
+    up.add_argument(
+        "--worker-env", action="append", default=[], metavar="NAME", help="hand this variable of ours on to workers"
+    )
+    up.add_argument("--state-dir", type=Path, metavar="DIR", help="also write the journal here, as journal.jsonl")
+    up.add_argument("--ready-file", type=Path, metavar="FILE", help="write the address here once everything is up")
+    up.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
+    up.set_defaults(command=_up)
+
+    check = commands.add_parser("check", help="check a world file", description=_check.__doc__)
+    check.add_argument("file", type=Path)
+    check.set_defaults(command=_check)
+
+    journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
+    journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
+    journal.add_argument("--service", default="", help="sts, vpc, ecr, mns or fc")
+    journal.add_argument("--operation", default="", help="such as AssumeRole")
+    journal.add_argument("--account", default="", help="uid of the caller or of the owner")
+    journal.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    faults = commands.add_parser("faults", help="plan trouble", description="Plan, list or clear trouble.")
+    kinds = faults.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    plan = _talking(kinds, "plan", _plan, "plan one trouble")
+    plan.add_argument("kind", choices=get_args(Kind))
+    for name, field in Plan.model_fields.items():
+        if name != "kind":
+            plan.add_argument(f"--{name.replace('_', '-')}", dest=f"plan_{name}", help=field.description)
+    _talking(kinds, "list", _list_faults, "show what is planned and what struck")
+    clear = _talking(kinds, "clear", _clear_faults, "forget planned trouble")
+    clear.add_argument("number", type=int, nargs="?", help="only this one")
+
+    clock = commands.add_parser("clock", help="turn the clock", description="Show or turn cloud time.")
+    turns = clock.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _talking(turns, "show", _show_clock, "show cloud time")
+    advance = _talking(turns, "advance", _advance, "turn cloud time forward")
+    advance.add_argument("seconds", type=float)
+
+    switches = _talking(commands, "switches", _switches, "show or turn the switches for undocumented behaviour")
+    switches.add_argument("settings", nargs="*", metavar="NAME=VALUE", help=", ".join(Switches.model_fields))
+
+    logs = _talking(commands, "logs", _logs, "show what functions print")
+    logs.add_argument("function", nargs="?", help="only this one")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
+    return parser
+
+
+def _talking(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """A command that talks to a running local cloud."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    known = os.environ.get(ADDRESS_VARIABLE)
+    parser.add_argument(
+        "--address",
+        default=known,
+        required=known is None,
+        metavar="HOST:PORT",
+        help=f"of the local cloud; the variable {ADDRESS_VARIABLE} stands for it",
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _up(asked: argparse.Namespace) -> int:
+    """Start a local cloud, deploy functions into it, and keep it running until it is told to stop."""
+    return asyncio.run(_run(asked))
+
+
+async def _run(asked: argparse.Namespace) -> int:
+    parent = os.getppid()
+    file = read_world(asked.world)
+    environment = _assignments(asked.env, "--env")
+    if asked.state_dir is not None:
+        asked.state_dir.mkdir(parents=True, exist_ok=True)
+    server = Server(file, port=asked.port, state_directory=asked.state_dir)
+    server.cloud.worker_environment = {name: os.environ[name] for name in asked.worker_env if name in os.environ}
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    bringing_up = asyncio.create_task(_bring_up(server, asked, environment))
+    stopping = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(_until_orphaned(parent)) if asked.with_parent else None
+    ends = [task for task in (stopping, watching) if task is not None]
+    try:
+        await asyncio.wait([bringing_up, *ends], return_when=asyncio.FIRST_COMPLETED)
+        if not bringing_up.done():
+            return 0
+        bringing_up.result()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    except (OSError, ValueError) as error:
+        print(f"localcloud: {error}", file=sys.stderr)
+        return 1
+    finally:
+        for task in (bringing_up, *ends):
+            task.cancel()
+        await asyncio.gather(bringing_up, *ends, return_exceptions=True)
+        await server.stop()
+        if asked.ready_file is not None:
+            asked.ready_file.unlink(missing_ok=True)
+    return 0
+
+
+async def _bring_up(server: Server, asked: argparse.Namespace, environment: dict[str, str]) -> None:
+    await server.start()
+    address = server.cloud.address
+    if asked.deploy is not None:
+        filled = {name: value.replace("{address}", address) for name, value in environment.items()}
+        await server.cloud.fc.deploy(asked.deploy, filled)
+    print(f"localcloud ready at http://{address}", flush=True)
+    for function in server.cloud.fc.functions():
+        print(f"  function {function['name']}", flush=True)
+    if asked.ready_file is not None:
+        # A reader must never find half an address.
+        half = asked.ready_file.with_name(f"{asked.ready_file.name}.new")
+        half.write_text(f"http://{address}", encoding="utf-8")
+        half.replace(asked.ready_file)
+
+
+async def _until_orphaned(parent: int) -> None:
+    while os.getppid() == parent:
+        await asyncio.sleep(PARENT_CHECK_SECONDS)
+
+
+def _assignments(pairs: Sequence[str], option: str) -> dict[str, str]:
+    values = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise AdminError(f"{option}: NAME=VALUE is wanted, found {pair!r}")
+        values[name] = value
+    return values
+
+
+def _check(asked: argparse.Namespace) -> int:
+    """Check a world file: every problem with its path, and exit code 1 when there is one."""
+    world = read_world(asked.file)
+    accounts = world.accounts.values()
+    print(
+        f"{asked.file}: fine: {len(accounts)} accounts, "
+        f"{sum(len(account.roles) for account in accounts)} roles, "
+        f"{sum(len(account.vpcs) + len(account.vbrs) for account in accounts)} VPCs and VBRs, "
+        f"{sum(len(account.ecrs) for account in accounts)} ECRs, "
+        f"{sum(len(account.queues) for account in accounts)} queues, "
+        f"{sum(len(account.topics) for account in accounts)} topics"
+    )
+    return 0
+
+
+def _journal(asked: argparse.Namespace) -> int:
+    client = AdminClient(asked.address)
+    filters = {"service": asked.service, "operation": asked.operation, "account": asked.account}
+    for entry in client.follow(**filters) if asked.follow else client.journal(**filters):
+        print(json.dumps(entry) if asked.json else _line(entry), flush=asked.follow)
+    return 0
+
+
+def _line(entry: dict[str, Any]) -> str:
+    caller = entry["caller"]
+    who = caller.get("arn") or caller["access_key_id"] or "unknown"
+    result = f"{entry['status']} {entry['code']}".strip()
+    mark = "*" if entry["effect"] else " "
+    line = f"{entry['number']:>6} {entry['time']} {mark} {entry['service']}:{entry['operation']} {result}  {who}"
+    decision = entry["decision"]
+    if decision is not None and not decision["allowed"]:
+        line += f"\n       refused: {decision['why']}"
+    return line
+
+
+def _plan(asked: argparse.Namespace) -> int:
+    plan: dict[str, Any] = {"kind": asked.kind}
+    for name in Plan.model_fields:
+        text = getattr(asked, f"plan_{name}", None)
+        if text is None:
+            continue
+        number: Any = text
+        if name in {"after", "times", "seed", "seconds", "status", "retry_after", "probability"}:
+            with contextlib.suppress(ValueError):
+                number = json.loads(text)
+        plan[name] = number
+    print(json.dumps(AdminClient(asked.address).plan(**plan)))
+    return 0
+
+
+def _list_faults(asked: argparse.Namespace) -> int:
+    for fault in AdminClient(asked.address).faults():
+        print(json.dumps(fault))
+    return 0
+
+
+def _clear_faults(asked: argparse.Namespace) -> int:
+    print(f"{AdminClient(asked.address).clear(asked.number)} cleared")
+    return 0
+
+
+def _show_clock(asked: argparse.Namespace) -> int:
+    print(AdminClient(asked.address).health()["time"])
+    return 0
+
+
+def _advance(asked: argparse.Namespace) -> int:
+    AdminClient(asked.address).advance(asked.seconds)
+    return _show_clock(asked)
+
+
+def _switches(asked: argparse.Namespace) -> int:
+    client = AdminClient(asked.address)
+    if asked.settings:
+        client.switch(**_assignments(asked.settings, "switches"))
+    for switch in client.call("GET", "switches")["switches"]:
+        values = "|".join(switch["values"])
+        print(f"{switch['name']}={switch['value']} ({values})\n    {switch['reason']}")
+    return 0
+
+
+def _logs(asked: argparse.Namespace) -> int:
+    client = AdminClient(asked.address)
+    names = [asked.function] if asked.function else [function["name"] for function in client.functions()]
+    seen = dict.fromkeys(names, 0)
+    while True:
+        # Waiting on one function would hold the lines of the others back, so several are asked in turn.
+        patience = 0.0 if not asked.follow else 30.0 if len(names) == 1 else 0.5 / max(1, len(names))
+        for name in names:
+            for line in client.logs(name, after=seen[name], wait=patience):
+                seen[name] = line["number"]
+                print(f"{line['time']} {name} {line['request_id'] or '-'} {line['text']}", flush=asked.follow)
+        if not asked.follow:
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
