@@ -113,9 +113,15 @@ class RpcService:
         query = _pairs(raw_query)
         form = _form(request, body)
         headers = request.headers
-        signed_by_header = "x-acs-action" in headers or "Authorization" in headers
-        asked.operation = headers.get("x-acs-action", "") if signed_by_header else {**query, **form}.get("Action", "")
-        version = headers.get("x-acs-version", "") if signed_by_header else {**query, **form}.get("Version", "")
+        # SDKs send the action header with the older signature too, so only the signature itself tells the two apart.
+        everything = {**query, **form}
+        signed_by_header = "Authorization" in headers or "Signature" not in everything
+        action, version = (
+            (headers.get("x-acs-action", ""), headers.get("x-acs-version", ""))
+            if signed_by_header and "x-acs-action" in headers
+            else (everything.get("Action", ""), everything.get("Version", ""))
+        )
+        asked.operation = action
         if not asked.operation:
             raise Refusal(400, "MissingAction", "Action is mandatory for this action.")
         if not version:
@@ -144,7 +150,6 @@ class RpcService:
             else:
                 if query.keys() & form.keys():
                     raise Refusal(400, "InvalidParameter", "A parameter is given in the query and in the body.")
-                everything = {**query, **form}
                 asked.access_key_id = everything.get("AccessKeyId", "")
                 if everything.get("Format", "XML").upper() != "JSON":
                     raise not_emulated(f"Format={everything.get('Format', 'XML (the default)')}")

@@ -48,7 +48,8 @@ class Server:
             await self.cloud.mns.stop()
         await self.cloud.stop_tasks()
         if self._server is not None:
-            await self._server.shutdown(timeout=1.0)
+            # Idle connections are waited for as long as busy ones, so the grace is short.
+            await self._server.shutdown(timeout=0.05)
         if self._listener is not None:
             await self._listener.wait_closed()
         self.cloud.journal.close()

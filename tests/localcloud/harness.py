@@ -1,17 +1,27 @@
 """Runs local clouds for tests, in a thread of the test process, and makes the official SDKs' clients for them."""
 
 import asyncio
+import hashlib
+import http.client
 import itertools
+import json
 import threading
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
+import pytest
 from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_tea_openapi.models import Config
+from alibabacloud_tea_openapi.utils import Utils
 from alibabacloud_vpc20160428.client import Client as VpcClient
+from darabonba.request import DaraRequest
+from Tea.exceptions import TeaException
 
 from localcloud.client import AdminClient
 from localcloud.kernel import Cloud
@@ -193,3 +203,121 @@ def user(name: str, *documents: Mapping[str, Any]) -> tuple[dict[str, Any], Key]
     key = Key(f"LTAI-example-{name}-{next(_numbers)}", f"not-a-secret-of-{name}")
     policies = {f"policy-{number}": dict(document) for number, document in enumerate(documents)}
     return {"access_key": {"id": key.id, "secret": key.secret}, "policies": policies}, key
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Account A with an ECR, account B with a VPC and a VBR, an administrator in each."""
+
+    hub: str
+    spoke: str
+    ecr_id: str
+    vpc_id: str
+    vbr_id: str
+    a: Key
+    b: Key
+    world: dict[str, Any]
+
+    @property
+    def vpc_grant(self) -> dict[str, Any]:
+        """What names the grant of the VPC to the ECR, as SDK request models take it."""
+        return {
+            "ecr_id": self.ecr_id,
+            "ecr_owner_ali_uid": int(self.hub),
+            "instance_id": self.vpc_id,
+            "instance_type": "VPC",
+            "instance_region_id": HANGZHOU,
+        }
+
+    @property
+    def vbr_grant(self) -> dict[str, Any]:
+        """The same for the VBR."""
+        return {**self.vpc_grant, "instance_id": self.vbr_id, "instance_type": "VBR"}
+
+
+def stage(**more: Any) -> Stage:
+    """A world with accounts of its own; further top-level keys of the world file can be given."""
+    hub, spoke, number = new_account(), new_account(), next(_numbers)
+    ecr_id, vpc_id, vbr_id = f"ecr-stage{number:06d}", f"vpc-stage{number}", f"vbr-stage{number}"
+    hub_admin, a = user("hub-admin", allow("*"))
+    spoke_admin, b = user("spoke-admin", allow("*"))
+    accounts = {
+        hub: {"ecrs": [{"id": ecr_id, "name": "hub"}], "users": {"hub-admin": hub_admin}},
+        spoke: {
+            "vpcs": [{"id": vpc_id, "region": HANGZHOU, "cidr": "10.20.0.0/16", "name": "orders"}],
+            "vbrs": [{"id": vbr_id, "region": HANGZHOU, "name": "line"}],
+            "users": {"spoke-admin": spoke_admin},
+        },
+    }
+    return Stage(hub, spoke, ecr_id, vpc_id, vbr_id, a, b, {"accounts": accounts, **more})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A raw HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The decoded body."""
+        return json.loads(self.body)
+
+
+def send(
+    cloud: LocalCloud, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Answer:
+    """One raw HTTP request, target and headers exactly as given."""
+    connection = http.client.HTTPConnection(cloud.address, timeout=30)
+    try:
+        connection.putrequest(method, target, skip_host="host" in {name.lower() for name in headers or {}})
+        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body or None)
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
+def signed_rpc(
+    cloud: LocalCloud,
+    key: Key,
+    action: str,
+    version: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    method: str = "POST",
+    **change: str,
+) -> tuple[str, str, dict[str, str], bytes]:
+    """A request signed by the SDK's own code, as (method, target, headers, body); headers can be changed before signing."""
+    body = urlencode(form).encode() if form else b""
+    headers = {
+        "host": cloud.address,
+        "x-acs-action": action,
+        "x-acs-version": version,
+        "x-acs-date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "x-acs-signature-nonce": uuid.uuid4().hex,
+        "x-acs-content-sha256": hashlib.sha256(body).hexdigest(),
+        "accept": "application/json",
+        **({"content-type": "application/x-www-form-urlencoded"} if form else {}),
+        **({"x-acs-security-token": key.token, "x-acs-accesskey-id": key.id} if key.token else {}),
+        **{name.replace("_", "-"): value for name, value in change.items()},
+    }
+    request = DaraRequest()
+    request.method, request.pathname, request.headers, request.query = method, "/", headers, dict(query or {})
+    headers["Authorization"] = Utils.get_authorization(
+        request, "ACS3-HMAC-SHA256", headers["x-acs-content-sha256"], key.id, key.secret
+    )
+    return method, "/" + (f"?{urlencode(query)}" if query else ""), headers, body
+
+
+def refused(call: Callable[[], object]) -> tuple[int, str]:
+    """Status and code of the refusal that a call of an SDK must end in."""
+    with pytest.raises(TeaException) as caught:
+        call()
+    error: Any = caught.value
+    return error.statusCode, error.code
