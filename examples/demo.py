@@ -48,7 +48,7 @@ CALLS = {
     "ModifyExpressConnectRouterAssociationAllowedPrefix": "asked to change the allowed prefixes",
 }
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 class Failed(Exception):
@@ -73,6 +73,7 @@ def running(directory: Path) -> Iterator[str]:
         "LEDGER_URL": ledger,
         "ACCOUNTS_FILE": "examples/accounts.yaml",
         "SETTLE_SECONDS": "10",
+        "MODE": "full",
         **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(WORLD), "--deploy", "s.yaml"]

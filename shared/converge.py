@@ -16,13 +16,14 @@ import structlog
 from shared.cloud.network import Cloud, SpokeSeen, Trail
 from shared.errors import GrantError, InstanceNotFound, NeedsSomebody, PermanentError, Throttled
 from shared.inventory import Inventory
-from shared.ledger import ASSOCIATE, GRANT, Intent, Ledger, Work
+from shared.ledger import ASSOCIATE, CREATING, GRANT, Intent, Ledger, Mode, Work
 from shared.messages import GrantKey, Reason
 from shared.steps import HubFacts, SpokeFacts, Step, believable, hub_step, spoke_step
 
 log = structlog.get_logger()
 
 _STEPS_PER_VISIT = 12
+_HOLD_MS = 300_000  # when to look without being woken, in case the other side's completion got lost
 _EARLY_MS = 1_000  # a delayed wake keeps the queue's time, not ours
 _POLL_MS = 3_000
 _LONGEST_WAIT_MS = 900_000
@@ -97,7 +98,7 @@ class SpokeHand:
                     ours=ours,
                     open_intent=bool(work.my_intents),
                     other_pending=work.other_pending,
-                    other_gone=work.other_settled and work.other.state == "absent",
+                    other_gone=work.other_gone,
                 )
             )
 
@@ -190,6 +191,7 @@ class Converge:
         inventory: Inventory,
         *,
         worker: str,
+        mode: Mode,
         clock: Callable[[], int],
         settle_ms: int,
         claim_ms: int,
@@ -198,6 +200,7 @@ class Converge:
         self._hand = hand
         self._inventory = inventory
         self._worker = worker
+        self._mode = mode
         self._clock = clock
         self._settle_ms = settle_ms
         self._claim_ms = claim_ms
@@ -206,11 +209,11 @@ class Converge:
         """Bring this side of the grant as far as it goes now. Raises only LedgerError; everything else is recorded."""
         now = self._clock()
         first = self._ledger.read(grant_id, self._hand.side, now)
-        if first is None or first.settled:
+        if first is None or first.settled or self._is_theirs(first):
             return Visit("settled")
         if first.mine.dead:
             return Visit("dead")
-        if first.mine.next_at is not None and now < first.mine.next_at - _EARLY_MS:
+        if first.mine.next_at is not None and not first.mine.held and now < first.mine.next_at - _EARLY_MS:
             return Visit("later", first.mine.next_at)
         until = now + self._claim_ms
         if not self._ledger.claim(grant_id, self._hand.side, self._worker, now, until):
@@ -223,6 +226,10 @@ class Converge:
             visit = self._work(work)
             if self._ledger.release(grant_id, self._hand.side, self._worker, work.mine.knocks):
                 return visit
+
+    def _is_theirs(self, work: Work) -> bool:
+        """Whether this is account A's side where account A's own automation acts on our completions."""
+        return self._hand.side == ASSOCIATE and not self._inventory.association_is_ours(work.key)
 
     def _work(self, work: Work) -> Visit:
         try:
@@ -263,12 +270,14 @@ class Converge:
 
     def _later(self, work: Work, wait_ms: int, reason: Reason, *, attempt: bool) -> Visit:
         now = self._clock()
-        self._ledger.later(work, now + wait_ms, reason, attempt=attempt, now=now)
+        self._ledger.later(work, now + wait_ms, reason, now, attempt=attempt)
         log.info("grant.later", grant=work.grant_id, side=self._hand.side, seconds=wait_ms / 1000, code=reason.code)
         return Visit("later", now + wait_ms)
 
     def _loop(self, start: Work) -> Visit:
         self._inventory.check(start.key)
+        if self._mode == "pause-all":
+            return self._hold(start, "the mode is pause-all", "Paused")
         trail = Trail()
         look: Look | None = None
         refused: GrantError | None = None
@@ -285,7 +294,9 @@ class Converge:
                     if self._settle(work, look, ours, trail):
                         return Visit("settled")
                 case Step.HOLD:
-                    return Visit("held")
+                    if not work.wanted.up:
+                        self._ledger.unwanted(work, self._clock())
+                    return self._hold(work, "it is the other account's turn")
                 case Step.WAIT:
                     reason = Reason(code="Waiting", text=f"last seen: {look.state}")
                     return self._later(work, self._pause(work), reason, attempt=False)
@@ -294,11 +305,23 @@ class Converge:
                         f"instance.id: {work.key.instance_type} {work.key.instance_id} not found in account "
                         f"{work.key.instance_owner_uid}, region {work.key.instance_region}"
                     )
+                case _ if not self._may(step):
+                    return self._hold(work, f"the mode is {self._mode}: would {step.value}", "Paused")
                 case _:
                     if refused is not None:
                         raise refused
                     refused = self._act(step, work, trail)
         return self._later(start, _POLL_MS, Reason(code="Busy", text="the leases keep changing"), attempt=False)
+
+    def _may(self, step: Step) -> bool:
+        """Whether the mode lets this step act on the cloud."""
+        return self._mode == "full" or (self._mode == "pause-teardown" and step is not Step.REMOVE)
+
+    def _hold(self, work: Work, why: str, code: str = "Held") -> Visit:
+        now = self._clock()
+        self._ledger.later(work, now + _HOLD_MS, Reason(code=code, text=why), now, attempt=False)
+        log.info("grant.held", grant=work.grant_id, side=self._hand.side, why=why)
+        return Visit("held")
 
     def _reread(self, work: Work) -> Work:
         fresh = self._ledger.read(work.grant_id, self._hand.side, self._clock())
@@ -322,8 +345,8 @@ class Converge:
             elif now - intent.made_at >= self._settle_ms:
                 lost.append(intent)
         if landed or lost:
-            self._ledger.resolve(work, landed, lost, now)
-        made_now = any(intent.operation in ("grant", "associate", "attach") for intent in landed)
+            self._ledger.resolve(landed, lost, now)
+        made_now = any(intent.operation in CREATING for intent in landed)
         ours = look.there and (made_now or work.created_but_lost or bool(work.mine.ours))
         if trusted:
             self._ledger.saw(work, look.state, ours if look.there else None, look.association_id, now)
@@ -332,7 +355,7 @@ class Converge:
     def _shows(self, intent: Intent, work: Work, look: Look) -> bool:
         if intent.operation == "set_prefixes":
             return look.prefixes == work.wanted.prefixes
-        return look.there is (intent.operation in ("grant", "associate", "attach"))
+        return look.there is (intent.operation in CREATING)
 
     def _act(self, step: Step, work: Work, trail: Trail) -> GrantError | None:
         """One write, between a committed intent and the next look. Returns the error, to be believed after that look."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -17,9 +16,9 @@ from shared.cloud import Cloud, Messaging, home_keys
 from shared.converge import Converge, Hand, Visit
 from shared.errors import BadInput, GrantError, PermanentError
 from shared.inventory import Inventory, read_inventory
-from shared.ledger import Ledger, check_schema, now_ms
+from shared.ledger import GRANT, Ledger, check_schema, now_ms
 from shared.log import bind, configure
-from shared.messages import WAKE, Approval, Completion, Item, Reason, Request, Wake, items, parse
+from shared.messages import WAKE, Completion, Item, Reason, Request, Wake, items, parse
 from shared.settings import Settings, read_settings
 
 log = structlog.get_logger()
@@ -34,80 +33,88 @@ _LETTERS = 100
 class Frame:
     """One function's life: built once per cold start, run once per event."""
 
-    def __init__(self, hand: Callable[[Cloud], Hand], context: object) -> None:
+    def __init__(self, context: object) -> None:
         """Read and check everything that must be right. Raises SettingsError or LedgerError, each naming every fault."""
         configure()
         self.settings: Settings = read_settings()
         self.inventory: Inventory = read_inventory(self.settings.accounts_file)
-        self.ledger = Ledger(self.settings.ledger_url)
+        self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         check_schema(self.ledger)
-        keys = home_keys(context)
-        self._keys = keys
-        self.cloud = Cloud(self.settings, self.inventory, keys)
-        self.hand = hand(self.cloud)
-        endpoint = self.settings.mns_endpoint.format(
-            region=self.settings.region, uid=getattr(context, "account_id", "") or ""
-        )
+        self._keys = home_keys(context)
+        self.cloud = Cloud(self.settings, self.inventory, self._keys)
+        uid = str(getattr(context, "account_id", "") or "")
+        endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
 
-    def run(self, event: bytes, context: object) -> dict[str, int]:
-        """Handle one event of any shape and any number of messages. Returns how many items ended how."""
+    def arrive(self, context: object) -> str:
+        """A new invocation: its id on every log line, its keys for every call. Returns the id."""
         invocation = str(getattr(context, "request_id", "") or "local")
-        deadline = time.monotonic() + max(1.0, _limit(context) - _RESERVE_SECONDS)
         bind(invocation=invocation)
         self._keys = home_keys(context)
         self.cloud.arrive(self._keys, invocation)
-        converge = Converge(
-            self.ledger,
-            self.hand,
-            self.inventory,
-            worker=invocation,
-            clock=now_ms,
-            settle_ms=int(self.settings.settle_seconds * 1000),
-            claim_ms=int((_limit(context) + _CLAIM_RESERVE_SECONDS) * 1000),
-        )
+        return invocation
+
+    def run(self, hand: Hand, event: bytes, context: object) -> dict[str, int]:
+        """Handle one event of any shape and any number of messages. Returns how many items ended how."""
+        deadline = time.monotonic() + max(1.0, _limit(context) - _RESERVE_SECONDS)
+        converge = self.converge(hand, self.arrive(context), _limit(context))
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
         for item in items(event):
-            grant_id = self._admit(item)
-            if grant_id is None:
+            found = self._admit(item)
+            if found is None:
                 counted["rejected"] = counted.get("rejected", 0) + 1
             else:
-                touched[grant_id] = None
+                touched |= dict.fromkeys(found)
         for grant_id in touched:
             visit = converge.visit(grant_id) if time.monotonic() < deadline else Visit("later", now_ms() + 1000)
             counted[visit.outcome] = counted.get(visit.outcome, 0) + 1
-            self._publish()
+            self.publish()
             if visit.next_at is not None:
-                self._wake(grant_id, visit.next_at)
-        self._publish()
+                self.wake(grant_id, hand.side, visit.next_at)
+        self.publish()
         log.info("event.handled", **counted)
         return counted
 
-    def _admit(self, item: Item) -> str | None:
-        """The grant an item is about, after its approval is in the ledger; None when it was refused."""
+    def converge(self, hand: Hand, invocation: str, limit_seconds: float) -> Converge:
+        """The loop for one side, in the present mode."""
+        return Converge(
+            self.ledger,
+            hand,
+            self.inventory,
+            worker=invocation,
+            mode=self.ledger.mode(self.settings.mode),
+            clock=now_ms,
+            settle_ms=int(self.settings.settle_seconds * 1000),
+            claim_ms=int((limit_seconds + _CLAIM_RESERVE_SECONDS) * 1000),
+        )
+
+    def _admit(self, item: Item) -> tuple[str, ...] | None:
+        """The grants an item is about, after its approval is in the ledger; None when it was refused."""
         request: Request | None = None
         try:
             body = parse(item.body)
-            if isinstance(body, Approval):
-                request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
-                self.inventory.check(body.grant)
-                admission = self.ledger.admit(body, item.message_id, now_ms())
-                log.info(
-                    "approval.admitted" if admission.new else "approval.repeated",
-                    grant=admission.grant_id,
-                    request_id=body.request_id,
-                    message_id=item.message_id,
-                )
-                return admission.grant_id
-            return _woken(body)
+            if isinstance(body, Completion | Wake):
+                return (_woken(body),)
+            request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
+            self.inventory.check(body.grant)
+            admission = self.ledger.admit(body, item.message_id, now_ms())
+            log.info(
+                "approval.admitted" if admission.new else "approval.repeated",
+                action=body.action,
+                grant=body.grant.grant_id,
+                request_id=body.request_id,
+                message_id=item.message_id,
+                held_until=admission.held_until,
+            )
+            return admission.touched
         except PermanentError as error:
             reason = Reason(code=error.code, text=str(error))
-            self.ledger.reject_message(item.message_id, item.body, reason, now_ms(), request)
+            self.ledger.reject_message(item.message_id, item.body, reason, now_ms(), request=request)
             log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
             return None
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
         for letter in self.ledger.waiting_letters(_LETTERS):
             try:
@@ -118,11 +125,12 @@ class Frame:
             self.ledger.published(letter.seq, now_ms())
             log.info("completion.published", kind=letter.tag, seq=letter.seq, message_id=message_id)
 
-    def _wake(self, grant_id: str, next_at: int) -> None:
+    def wake(self, grant_id: str, side: str, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
+        queue = self.settings.approvals_queue if side == GRANT else self.settings.associations_queue
         seconds = max(0, math.ceil((next_at - now_ms()) / 1000))
         try:
-            self.messaging.send(self.settings.wake_queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
+            self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
         except GrantError as error:
             log.warning("wake.lost", grant=grant_id, code=error.code, reason=str(error))
 
@@ -144,12 +152,11 @@ def _woken(body: Completion | Wake) -> str:
 class Door:
     """Keeps the frame between a cold start and the calls after it."""
 
-    def __init__(self, hand: Callable[[Cloud], Hand]) -> None:
-        self._hand = hand
+    def __init__(self) -> None:
         self._frame: Frame | None = None
 
     def open(self, context: object) -> Frame:
         """The frame, built on first use."""
         if self._frame is None:
-            self._frame = Frame(self._hand, context)
+            self._frame = Frame(context)
         return self._frame

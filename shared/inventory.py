@@ -27,7 +27,7 @@ class Account(BaseModel):
     owner: str = Field(min_length=1)
     environment: str = Field(min_length=1)
     role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
-    external_id: Annotated[str, StringConstraints(pattern=r"^[\w+=,.@:/-]{2,1224}$")]
+    external_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@:/-]+$", min_length=2, max_length=1224)]
     ecrs: dict[EcrId, Ecr] = Field(default_factory=dict)
 
 

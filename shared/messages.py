@@ -28,6 +28,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -36,7 +37,8 @@ from pydantic_core import core_schema
 
 from shared.errors import BadInput
 
-APPROVAL = "ecr-grants/approval/1"
+APPROVAL = "ecr-grants/approval/2"
+APPROVAL_BEFORE = "ecr-grants/approval/1"
 COMPLETION = "ecr-grants/completion/1"
 WAKE = "ecr-grants/wake/1"
 
@@ -73,6 +75,9 @@ InstanceId = Annotated[
 RequestId = Annotated[
     str,
     Form(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", "must be 1 to 128 letters, digits or . _ : - and not start with a sign"),
+]
+Issuer = Annotated[
+    str, Form(r"[a-z0-9][a-z0-9._-]{0,63}", "must be the name of a system: 1 to 64 small letters, digits or . _ -")
 ]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 InstanceType = Literal["VPC", "VBR"]
@@ -154,22 +159,42 @@ class GrantKey:
         return "g-" + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-class Approval(Message):
-    """What was approved: on one grant, for a reason, by somebody, perhaps until a time.
+class _Approved(Message):
+    """What every approval says: on one grant, for a reason, by somebody, vouched for by a system."""
 
-    A lease is named by (issuer, request id, digest of the whole content); see ``digest``.
-    """
-
-    schema_: Literal["ecr-grants/approval/1"] = Field(alias="schema")
+    schema_: Literal["ecr-grants/approval/2"] = Field(alias="schema")
+    issuer: Issuer
     request_id: RequestId
-    action: Literal["grant"]
     ecr: Ecr
     instance: Instance
-    allowed_prefixes: Annotated[list[Prefix], Field(max_length=100, validate_default=True)] = []
     requested_by: Person
     approved_by: Annotated[list[Person], Field(min_length=1, max_length=20)]
     approved_at: Instant
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+
+    @property
+    def grant(self) -> GrantKey:
+        """The grant that this approval is about."""
+        return GrantKey(
+            ecr_id=self.ecr.id,
+            ecr_owner_uid=self.ecr.owner_uid,
+            instance_type=self.instance.type,
+            instance_id=self.instance.id,
+            instance_region=self.instance.region,
+            instance_owner_uid=self.instance.owner_uid,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical content: what was approved is what is executed."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json", by_alias=True))).hexdigest()
+
+
+class GrantApproval(_Approved):
+    """Opens a lease on the grant, named by (issuer, request id, digest of the whole content); perhaps until a time."""
+
+    action: Literal["grant"]
+    allowed_prefixes: Annotated[list[Prefix], Field(max_length=100, validate_default=True)] = []
     ends_at: Instant | None = None
     on_end: Literal["report", "teardown"] = "report"
 
@@ -191,27 +216,15 @@ class Approval(Message):
             raise ValueError("must be left out: only the association of a VPC takes allowed prefixes")
         return sorted(set(value), key=ip_network)
 
-    @property
-    def issuer(self) -> str:
-        """Who vouches for the request id. Version 1 names nobody: the queue itself does."""
-        return "direct"
 
-    @property
-    def grant(self) -> GrantKey:
-        """The grant that this approval is about."""
-        return GrantKey(
-            ecr_id=self.ecr.id,
-            ecr_owner_uid=self.ecr.owner_uid,
-            instance_type=self.instance.type,
-            instance_id=self.instance.id,
-            instance_region=self.instance.region,
-            instance_owner_uid=self.instance.owner_uid,
-        )
+class RevokeApproval(_Approved):
+    """Closes leases of the same issuer by their request ids, or every lease on the grant that was approved before it."""
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical content: what was approved is what is executed."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json", by_alias=True))).hexdigest()
+    action: Literal["revoke"]
+    closes: Literal["all"] | Annotated[list[RequestId], Field(min_length=1, max_length=100)]
+
+
+Approval = Annotated[GrantApproval | RevokeApproval, Field(discriminator="action")]
 
 
 class Request(Message):
@@ -238,8 +251,20 @@ class Served(Message):
     api_request_id: str
 
 
-GrantEvent = Literal["granted", "associated", "dissociated", "revoked"]
-RequestEvent = Literal["done", "rejected", "dead"]
+# What happened to a grant, to one of its leases, and to a request. Also the tags that completions are published under.
+GrantEvent = Literal[
+    "granted",
+    "associated",
+    "unwanted",
+    "dissociated",
+    "revoked",
+    "stuck",
+    "drift-found",
+    "drift-repaired",
+    "adopted",
+]
+LeaseEvent = Literal["ending", "overdue", "ended", "second-digest"]
+RequestEvent = Literal["admitted", "held", "done", "rejected", "dead"]
 
 
 class GrantFields(Message):
@@ -262,7 +287,7 @@ class Completion(Message):
 
     schema_: Literal["ecr-grants/completion/1"] = Field(alias="schema")
     id: str
-    event: GrantEvent | RequestEvent
+    event: GrantEvent | LeaseEvent | RequestEvent | Literal["mode-changed"]
     at: Instant
     grant: GrantFields | None = None
     number: int | None = None
@@ -282,8 +307,23 @@ class Wake(Message):
     grant_id: str
 
 
-Body = Approval | Completion | Wake
-_BODIES: dict[str, type[Body]] = {APPROVAL: Approval, COMPLETION: Completion, WAKE: Wake}
+Body = GrantApproval | RevokeApproval | Completion | Wake
+_BODIES: dict[str, TypeAdapter[Any]] = {
+    APPROVAL: TypeAdapter(Approval),
+    COMPLETION: TypeAdapter(Completion),
+    WAKE: TypeAdapter(Wake),
+}
+
+
+def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """The same approval in the present version. Version 1 knew only grants, and nobody who vouched for a request id."""
+    if document.get("schema") != APPROVAL_BEFORE:
+        return document
+    if document.get("action") != "grant":
+        raise BadInput(f"action: {APPROVAL_BEFORE} knows only 'grant' (found {_shown(document.get('action'))})")
+    if "issuer" in document:
+        raise BadInput("issuer: is not a known field")
+    return document | {"schema": APPROVAL, "issuer": "direct"}
 
 
 @dataclass(frozen=True)
@@ -296,10 +336,10 @@ class Item:
 
 def message_schemas() -> dict[str, str]:
     """The JSON Schemas of the public messages, by file name, as text ready to be written."""
-    public: dict[str, type[Message]] = {"approval.json": Approval, "completion.json": Completion}
+    public = {"approval.json": APPROVAL, "completion.json": COMPLETION}
     return {
-        name: json.dumps(model.model_json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"
-        for name, model in public.items()
+        name: json.dumps(_BODIES[schema].json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"
+        for name, schema in public.items()
     }
 
 
@@ -342,14 +382,16 @@ def parse(body: object) -> Body:
     document = _decoded(body) if isinstance(body, str) else body
     if not isinstance(document, dict):
         raise BadInput(f"the message is not a JSON object (found {_shown(document)})")
+    document = _upgraded(document)
     schema = document.get("schema")
     model = _BODIES.get(schema) if isinstance(schema, str) else None
     if model is None:
-        known = ", ".join(sorted(_BODIES))
+        known = ", ".join([APPROVAL_BEFORE, *sorted(_BODIES)])
         found = _shown(schema) if "schema" in document else "nothing"
         raise BadInput(f"schema: must be one of {known} (found {found})")
     try:
-        return model.model_validate_json(json.dumps(document))
+        parsed: Body = model.validate_json(json.dumps(document))
+        return parsed
     except ValidationError as error:
         raise BadInput(faults(error)) from None
     except (ValueError, RecursionError) as error:
@@ -382,10 +424,18 @@ def faults(error: ValidationError) -> str:
 
 
 def _fault(fault: Any) -> str:
-    field = ".".join(str(part) for part in fault["loc"]) or "the message"
-    if fault["type"] == "missing":
+    """One fault. Pydantic's own names of union branches are left out of the field's path: people write no unions."""
+    kind, parts = fault["type"], [str(part) for part in fault["loc"]]
+    if kind == "union_tag_not_found":
+        return "action: is missing"
+    if kind == "union_tag_invalid":
+        return f"action: must be 'grant' or 'revoke' (found {_shown(fault['ctx']['tag'])})"
+    if len(parts) > 1 and parts[0] in ("grant", "revoke"):
+        parts = parts[1:]
+    field = ".".join(part for part in parts if "[" not in part) or "the message"
+    if kind == "missing":
         return f"{field}: is missing"
-    if fault["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return f"{field}: is not a known field"
     text = str(fault["msg"]).removeprefix("Value error, ")
     return f"{field}: {text} (found {_shown(fault['input'])})"

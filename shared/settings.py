@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.lease import Timing, Window
 
 
 def _address(value: str) -> str:
@@ -21,6 +24,32 @@ def _address(value: str) -> str:
     return f"{scheme}://{rest.rstrip('/')}"
 
 
+def _window(value: object) -> object:
+    return Window.parse(value) if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    return frozenset(filter(None, value.split(","))) if isinstance(value, str) else value
+
+
+def _private_key(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(value, validate=True))
+    except ValueError:
+        raise ValueError("must be the Base64 of a 32-byte Ed25519 private key") from None
+
+
+DriftKind = Literal[
+    "grant-missing",
+    "foreign-grant",
+    "association-missing",
+    "foreign-association",
+    "prefixes-differ",
+    "instance-deleted",
+    "ecr-owner-changed",
+]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 
@@ -28,7 +57,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119
 class Settings(BaseSettings):
     """Everything the environment decides. Addresses may hold ``{region}`` and ``{uid}``, filled in at the call."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
 
     region: str = Field(validation_alias="FC_REGION", pattern=r"^[a-z]{2}-[a-z0-9-]+$")
     ledger_url: str = Field(validation_alias="LEDGER_URL", min_length=1, repr=False)
@@ -41,9 +70,34 @@ class Settings(BaseSettings):
         default="https://expressconnectrouter.cn-shanghai.aliyuncs.com", validation_alias="ECR_ENDPOINT"
     )
     completions_topic: Name = Field(default="ecr-completions", validation_alias="COMPLETIONS_TOPIC")
-    wake_queue: Name = Field(validation_alias="WAKE_QUEUE")
+    approvals_queue: Name = Field(default="ecr-approvals", validation_alias="APPROVALS_QUEUE")
+    associations_queue: Name = Field(default="ecr-associations", validation_alias="ASSOCIATIONS_QUEUE")
+    mode: Literal["observe", "pause-teardown", "pause-all", "full"] = Field(default="observe", validation_alias="MODE")
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
     settle_seconds: float = Field(default=60, gt=0, le=3600, validation_alias="SETTLE_SECONDS")
+    clock_skew_seconds: float = Field(default=300, ge=0, le=3600, validation_alias="CLOCK_SKEW_SECONDS")
+    warn_seconds: float = Field(default=86_400, ge=0, validation_alias="WARN_SECONDS")
+    stuck_seconds: float = Field(default=900, gt=0, validation_alias="STUCK_SECONDS")
+    change_window: Annotated[Window, BeforeValidator(_window)] | None = Field(
+        default=None, validation_alias="CHANGE_WINDOW"
+    )
+    # Which kinds of drift are mended without asking; the rest are only reported.
+    drift_repair: Annotated[frozenset[DriftKind], NoDecode, BeforeValidator(_words)] = Field(
+        default=frozenset({"grant-missing", "association-missing", "prefixes-differ"}), validation_alias="DRIFT_REPAIR"
+    )
+    head_key: Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None = Field(
+        default=None, validation_alias="HEAD_KEY", repr=False
+    )
+
+    @property
+    def timing(self) -> Timing:
+        """The times that the rules of leases go by."""
+        return Timing(
+            skew=int(self.clock_skew_seconds * 1000),
+            warn=int(self.warn_seconds * 1000),
+            stuck=int(self.stuck_seconds * 1000),
+            window=self.change_window,
+        )
 
 
 def read_settings() -> Settings:
@@ -61,7 +115,7 @@ def _faults(error: ValidationError) -> str:
         name = str(fault["loc"][0])
         if fault["type"] == "missing":
             found.append(f"{name} is missing")
-        elif name == "LEDGER_URL":
+        elif name in ("LEDGER_URL", "HEAD_KEY"):
             found.append(f"{name} is not usable ({fault['msg']})")
         else:
             found.append(f"{name}={fault['input']!r} ({fault['msg']})")

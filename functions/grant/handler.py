@@ -3,7 +3,7 @@
 from shared.converge import SpokeHand
 from shared.frame import Door
 
-_door = Door(SpokeHand)
+_door = Door()
 
 
 def initialize(context: object) -> None:
@@ -13,4 +13,5 @@ def initialize(context: object) -> None:
 
 def handler(event: bytes, context: object) -> dict[str, int]:
     """One event from the queue trigger, of any shape; returns how many items ended how."""
-    return _door.open(context).run(event, context)
+    frame = _door.open(context)
+    return frame.run(SpokeHand(frame.cloud), event, context)

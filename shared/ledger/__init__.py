@@ -1,16 +1,31 @@
 """The ledger: leases, grants (both sides as last read), intents, events, outbox."""
 
 from shared.ledger.schema import check_schema, upgrade_schema
-from shared.ledger.store import ASSOCIATE, GRANT, SIDES, Admission, Intent, Ledger, Letter, SideRow, Work, now_ms
+from shared.ledger.store import (
+    ASSOCIATE,
+    CREATING,
+    GRANT,
+    MODES,
+    SIDES,
+    Admission,
+    Intent,
+    Ledger,
+    Mode,
+    SideRow,
+    Work,
+    now_ms,
+)
 
 __all__ = [
     "ASSOCIATE",
+    "CREATING",
     "GRANT",
+    "MODES",
     "SIDES",
     "Admission",
     "Intent",
     "Ledger",
-    "Letter",
+    "Mode",
     "SideRow",
     "Work",
     "check_schema",

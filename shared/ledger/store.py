@@ -1,4 +1,4 @@
-"""The ledger: leases, grants, intents, events and the outbox, in SQL.
+"""The ledger: leases, grants (both sides as last read), intents, events and the outbox, in SQL.
 
 Every fact and its event are one transaction, and no transaction spans a cloud call. SQLite and PostgreSQL run the same
 code: SQLite takes its write lock when a transaction starts, PostgreSQL locks the grant's row.
@@ -6,37 +6,33 @@ code: SQLite takes its write lock when a transaction starts, PostgreSQL locks th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
 from shared.errors import LedgerError
-from shared.lease import Lease, Wanted, live, wanted
-from shared.ledger.tables import approvals, chain, closes, events, grants, intents, outbox, sides
-from shared.messages import (
-    Approval,
-    Completion,
-    GrantFields,
-    GrantKey,
-    Reason,
-    Request,
-    Served,
-    canonical,
-)
+from shared.lease import Lease, Timing, Wanted, live, passing, wanted
+from shared.ledger import events
+from shared.ledger.events import About, Head, Letter, append, name_of
+from shared.ledger.tables import approvals, closes, grants, intents, settings, sides
+from shared.messages import GrantApproval, GrantKey, Reason, Request, RevokeApproval, Served, canonical
 
 GRANT = "grant"
 ASSOCIATE = "associate"
 SIDES = (GRANT, ASSOCIATE)
+CREATING = frozenset({"grant", "associate", "attach"})
+REMOVING = frozenset({"revoke", "dissociate", "detach"})
+
+Mode = Literal["observe", "pause-teardown", "pause-all", "full"]
+MODES: tuple[Mode, ...] = ("observe", "pause-teardown", "pause-all", "full")
 
 
 def now_ms() -> int:
@@ -46,7 +42,7 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Intent:
-    """A write to the cloud that was decided and may land at any time until it is resolved. Its id is the client token."""
+    """A write to the cloud that was decided; until it is resolved it may land. Its id is the client token."""
 
     intent_id: str
     operation: str
@@ -56,7 +52,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class SideRow:
-    """One side of a grant as last read."""
+    """One side of a grant as last read. ``held``: it waits for the other side or the mode, so any hint is worth a look."""
 
     side: str
     observed_generation: int
@@ -66,7 +62,10 @@ class SideRow:
     association_id: str | None
     attempts: int
     next_at: int | None
+    waiting_since: int | None
+    held: bool
     dead: bool
+    drift: str | None
     knocks: int
 
 
@@ -82,6 +81,7 @@ class Work:
     other: SideRow
     my_intents: tuple[Intent, ...]
     other_pending: bool
+    other_lost_something: bool
     last_created_at: int | None
     last_removed_at: int | None
     created_but_lost: bool
@@ -89,39 +89,40 @@ class Work:
     @property
     def settled(self) -> bool:
         """Whether this side has nothing left to do: what was observed is what is wanted now."""
-        return (
-            self.mine.observed_generation == self.generation
-            and self.mine.observed_wanted == self.wanted
-            and not self.my_intents
-        )
+        return self._settled(self.mine) and not self.my_intents
 
     @property
     def other_settled(self) -> bool:
         """Whether the other side has nothing left to do for these leases."""
-        return self.other.observed_generation == self.generation and self.other.observed_wanted == self.wanted
+        return self._settled(self.other) and not self.other_pending
+
+    @property
+    def other_gone(self) -> bool:
+        """Whether the other side certainly has nothing up: nothing was seen there, and nothing may still land."""
+        return self.other.state in ("absent", "unknown") and not self.other_pending and not self.other_lost_something
+
+    @property
+    def about(self) -> About:
+        """What events of this work are about."""
+        return About(self.grant_id, self.key, self.generation, self.wanted.prefixes)
+
+    def _settled(self, row: SideRow) -> bool:
+        return row.observed_generation == self.generation and row.observed_wanted == self.wanted
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What became of an approval at the door: the grant it is about, and whether it was news."""
+    """What became of an approval at the door: the grants it touches, and whether it was news."""
 
-    grant_id: str
+    touched: tuple[str, ...]
     new: bool
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A completion that waits to be published."""
-
-    seq: int
-    tag: str
-    body: str
+    held_until: int | None = None
 
 
 class Ledger:
     """One ledger at one address (a SQLAlchemy URL). Safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timing: Timing | None = None) -> None:
         """Raises LedgerError when the address is not one; does not connect yet."""
         try:
             address = make_url(url)
@@ -129,6 +130,7 @@ class Ledger:
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
             ) from None
+        self.timing = timing or Timing()
         self.engine = sql.create_engine(address, pool_pre_ping=True)
         if self.engine.dialect.name == "sqlite":
             sql.event.listen(self.engine, "connect", _prepare_sqlite)
@@ -143,25 +145,34 @@ class Ledger:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             raise LedgerError(f"the ledger is away: {type(error.orig).__name__}") from error
 
-    # -- admission ---------------------------------------------------------------------------------------------
+    # -- admission -------------------------------------------------------------------------------------------------
 
-    def admit(self, approval: Approval, message_id: str, now: int) -> Admission:
-        """Record an approval once. A repeated one changes nothing; its recorded outcome is published again."""
-        approval_id = _digest("approval", approval.issuer, approval.request_id, approval.digest)
-        grant = approval.grant
+    def admit(self, approval: GrantApproval | RevokeApproval, message_id: str, now: int) -> Admission:
+        """Record an approval, once. A repeated one changes nothing; its recorded outcome is published again.
+
+        One that is dated further ahead than clocks may differ is held: recorded, and without effect until then.
+        """
+        approval_id = name_of("approval", approval.issuer, approval.request_id, approval.digest)
+        approved_at = int(approval.approved_at.timestamp() * 1000)
+        held_until = approved_at - self.timing.skew if approved_at > now + self.timing.skew else None
+        request = Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest)
         with self._transaction() as connection:
-            row = self._grant_row(connection, grant, now)
+            row = self._grant_row(connection, approval.grant, now)
             known = connection.execute(
-                sql.select(approvals.c.outcome).where(approvals.c.approval_id == approval_id)
-            ).one_or_none()
-            if known is not None:
-                if known.outcome is not None:
-                    self._publish_again(connection, _outcome_event(approval_id, known.outcome))
-                return Admission(grant.grant_id, new=False)
-            generation = row.generation + 1
+                sql.select(approvals.c.approval_id, approvals.c.outcome, approvals.c.message_id).where(
+                    approvals.c.issuer == approval.issuer, approvals.c.request_id == approval.request_id
+                )
+            ).all()
+            for other in known:
+                if other.approval_id == approval_id:
+                    # The platform delivers at least once; only a message of its own is somebody asking again.
+                    if other.outcome is not None and other.message_id != message_id:
+                        events.publish_again(connection, _outcome_event(approval_id, other.outcome))
+                    return Admission((row.grant_id,), new=False)
+            about = self._about(connection, row)
             connection.execute(
                 approvals.insert().values(
                     approval_id=approval_id,
@@ -169,30 +180,90 @@ class Ledger:
                     request_id=approval.request_id,
                     digest=approval.digest,
                     action=approval.action,
-                    grant_id=grant.grant_id,
-                    approved_at=_ms(approval.approved_at),
-                    ends_at=None if approval.ends_at is None else _ms(approval.ends_at),
-                    on_end=approval.on_end,
-                    allowed_prefixes=json.dumps(approval.allowed_prefixes),
+                    grant_id=row.grant_id,
+                    approved_at=approved_at,
                     content=canonical(approval.model_dump(mode="json", by_alias=True)).decode(),
                     message_id=message_id,
                     admitted_at=now,
-                    generation=generation,
+                    held_until=held_until,
+                    **_lease_columns(approval),
                 )
             )
-            self._raise_generation(connection, grant.grant_id)
-            return Admission(grant.grant_id, new=True)
-
-    def reject_message(self, message_id: str, body: object, reason: Reason, now: int, request: Request | None) -> None:
-        """Record that a message was refused at the door, once per message, with its completion."""
-        event_id = _digest("message", message_id, canonical(body if isinstance(body, str) else repr(body)).decode())
-        with self._transaction() as connection:
-            if self._event_exists(connection, event_id):
-                self._publish_again(connection, event_id)
-                return
-            self._append(
-                connection, event_id, "rejected", now, request=request, message_id=message_id or None, reason=reason
+            kind = "admitted" if held_until is None else "held"
+            append(
+                connection,
+                name_of(kind, approval_id),
+                kind,
+                now,
+                about=about,
+                request=request,
+                message_id=message_id,
             )
+            if known:
+                text = f"{len(known)} other content(s) were approved under the same issuer and request id"
+                append(
+                    connection,
+                    name_of("second-digest", approval_id),
+                    "second-digest",
+                    now,
+                    about=about,
+                    request=request,
+                    reason=Reason(code="SecondDigest", text=text),
+                )
+            if held_until is not None:
+                return Admission((), new=True, held_until=held_until)
+            return Admission(self._take_effect(connection, approval_id, now), new=True)
+
+    def _take_effect(self, connection: Connection, approval_id: str, now: int) -> tuple[str, ...]:
+        """Let an admitted approval change the leases. Returns the grants that somebody has to look at."""
+        approval = connection.execute(sql.select(approvals).where(approvals.c.approval_id == approval_id)).one()
+        if approval.action == "grant":
+            leases = {lease.approval_id: lease for lease in self._leases(connection, approval.grant_id)}
+            watermark = self._watermark(connection, approval.grant_id)
+            if not live(leases[approval_id], watermark):
+                self._finish(
+                    connection, approval, "rejected", _OVERTAKEN, self._work(connection, approval.grant_id), now
+                )
+                return ()
+            touched = {approval.grant_id}
+        else:
+            touched = {approval.grant_id} | self._close(connection, approval, now)
+        for grant_id in sorted(touched):
+            self._raise_generation(connection, grant_id)
+        return tuple(sorted(touched))
+
+    def _close(self, connection: Connection, approval: Row[Any], now: int) -> set[str]:
+        """Close what a revoke names. A close that comes before its open stands and waits for it."""
+        named = json.loads(approval.content)["closes"]
+        if named == "all":
+            mark = approval.approved_at + self.timing.skew
+            connection.execute(
+                grants.update()
+                .where(grants.c.grant_id == approval.grant_id)
+                .where(sql.func.coalesce(grants.c.watermark, 0) < mark)
+                .values(watermark=mark)
+            )
+            return set()
+        for request_id in named:
+            close = {"issuer": approval.issuer, "request_id": request_id}
+            self._insert_or_ignore(connection, closes, close | {"closed_by": approval.approval_id, "closed_at": now})
+        rows = connection.execute(
+            sql.select(approvals.c.grant_id).where(
+                approvals.c.issuer == approval.issuer,
+                approvals.c.request_id.in_(named),
+                approvals.c.action == "grant",
+            )
+        )
+        return {row.grant_id for row in rows}
+
+    def reject_message(
+        self, message_id: str, body: object, reason: Reason, now: int, *, request: Request | None = None
+    ) -> None:
+        """Record that a message was refused at the door, once per message, with its completion."""
+        text = body if isinstance(body, str) else canonical(body).decode()
+        event_id = name_of("message", message_id, text)
+        with self._transaction() as connection:
+            append(connection, event_id, "rejected", now, request=request, message_id=message_id, reason=reason)
 
     def _grant_row(self, connection: Connection, grant: GrantKey, now: int) -> Row[Any]:
         """The grant's row, locked; made when it is the first time."""
@@ -200,18 +271,17 @@ class Ledger:
         if found is not None:
             return found
         values = {"grant_id": grant.grant_id, **asdict(grant), "generation": 0, "last_number": 0, "created_at": now}
-        fresh = self._insert_or_ignore(connection, grants, values)
-        if fresh:
-            connection.execute(
-                sides.insert(),
-                [
-                    {"grant_id": grant.grant_id, "side": side, "observed_generation": 0, "state": "unknown"}
-                    | {"attempts": 0, "knocks": 0}
-                    for side in SIDES
-                ],
-            )
+        if self._insert_or_ignore(connection, grants, values):
+            fresh = {
+                "grant_id": grant.grant_id,
+                "observed_generation": 0,
+                "state": "unknown",
+                "attempts": 0,
+                "knocks": 0,
+            }
+            connection.execute(sides.insert(), [fresh | {"side": side} for side in SIDES])
         row = self._locked(connection, grant.grant_id)
-        assert row is not None  # noqa: S101  # it was just inserted, or another worker was first
+        assert row is not None  # noqa: S101  # it was just inserted, here or by another worker
         return row
 
     def _locked(self, connection: Connection, grant_id: str) -> Row[Any] | None:
@@ -220,13 +290,12 @@ class Ledger:
         ).one_or_none()
 
     def _insert_or_ignore(self, connection: Connection, table: sql.Table, values: dict[str, Any]) -> bool:
-        """Two workers may meet the same new grant: the second insert gives way."""
+        """Two workers may meet the same new row: the second insert gives way."""
         if self.engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert as dialect_insert  # noqa: PLC0415  # one of the two
+            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
         else:
-            from sqlalchemy.dialects.sqlite import insert as dialect_insert  # type: ignore[assignment]  # noqa: PLC0415
-        statement = dialect_insert(table).values(values).on_conflict_do_nothing()
-        return connection.execute(statement).rowcount == 1
+            from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
+        return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
 
     def _raise_generation(self, connection: Connection, grant_id: str) -> None:
         """The leases changed: both sides have to look again, and earlier trouble is no reason not to."""
@@ -239,12 +308,12 @@ class Ledger:
             .values(attempts=0, next_at=None, waiting_since=None, dead_at=None, trouble=None)
         )
 
-    # -- claims ------------------------------------------------------------------------------------------------
+    # -- claims ----------------------------------------------------------------------------------------------------
 
     def claim(self, grant_id: str, side: str, worker: str, now: int, until: int) -> bool:
         """Take one side of a grant for a while. False when somebody else has it: they are told that there is news."""
+        mine = sides.c.grant_id == grant_id, sides.c.side == side
         with self._transaction() as connection:
-            mine = sides.c.grant_id == grant_id, sides.c.side == side
             taken = connection.execute(
                 sides.update()
                 .where(*mine, sql.or_(sides.c.claimed_by.is_(None), sides.c.claimed_until <= now))
@@ -256,8 +325,8 @@ class Ledger:
 
     def release(self, grant_id: str, side: str, worker: str, knocks: int) -> bool:
         """Give a side back. False, and it is kept, when somebody knocked since ``knocks`` was read: look once more."""
+        mine = sides.c.grant_id == grant_id, sides.c.side == side, sides.c.claimed_by == worker
         with self._transaction() as connection:
-            mine = sides.c.grant_id == grant_id, sides.c.side == side, sides.c.claimed_by == worker
             released = connection.execute(
                 sides.update().where(*mine, sides.c.knocks == knocks).values(claimed_by=None, claimed_until=None)
             ).rowcount
@@ -266,44 +335,53 @@ class Ledger:
             held = connection.execute(sql.select(sides.c.knocks).where(*mine)).one_or_none()
             return held is None  # the claim ran out and is somebody else's: nothing of ours to keep
 
-    # -- reading -----------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------------
 
     def read(self, grant_id: str, side: str, now: int) -> Work | None:
-        """What one side of a grant needs to know, or None for a grant that nobody ever asked for."""
-        with self._transaction() as connection:
-            return self._read(connection, grant_id, side, now)
+        """What one side of a grant needs to know, or None for a grant that nobody ever asked for.
 
-    def _read(self, connection: Connection, grant_id: str, side: str, now: int) -> Work | None:
-        row = self._locked(connection, grant_id)
-        if row is None:
-            return None
-        rows = {
-            found.side: _side_row(found)
-            for found in connection.execute(sql.select(sides).where(sides.c.grant_id == grant_id))
-        }
+        What time has done to the leases is recorded first, so what is wanted is what is wanted now.
+        """
+        with self._transaction() as connection:
+            if self._locked(connection, grant_id) is None:
+                return None
+            self._pass_time(connection, grant_id, now)
+            return self._work(connection, grant_id, side)
+
+    def _work(self, connection: Connection, grant_id: str, side: str = GRANT) -> Work:
+        row = connection.execute(sql.select(grants).where(grants.c.grant_id == grant_id)).one()
+        found = connection.execute(sql.select(sides).where(sides.c.grant_id == grant_id))
+        rows = {one.side: _side_row(one) for one in found}
         made = connection.execute(
-            sql.select(intents).where(intents.c.grant_id == grant_id).order_by(intents.c.made_at)
+            sql.select(intents).where(
+                intents.c.grant_id == grant_id, sql.func.coalesce(intents.c.result, "") != "refused"
+            )
         ).all()
         mine = [intent for intent in made if intent.side == side]
-        creating = [intent for intent in mine if intent.operation in CREATING and intent.result != "refused"]
-        removing = [intent for intent in mine if intent.operation in REMOVING and intent.result != "refused"]
-        last_removed = max((intent.made_at for intent in removing), default=None)
+        theirs = [intent for intent in made if intent.side != side]
         return Work(
             grant_id=grant_id,
             key=_key(row),
             generation=row.generation,
-            wanted=wanted(self._leases(connection, grant_id), row.watermark, now),
+            wanted=wanted(self._leases(connection, grant_id), row.watermark),
             mine=rows[side],
             other=rows[ASSOCIATE if side == GRANT else GRANT],
             my_intents=tuple(_intent(intent) for intent in mine if intent.result is None),
-            other_pending=any(intent.side != side and intent.result is None for intent in made),
-            last_created_at=max((intent.made_at for intent in creating), default=None),
-            last_removed_at=last_removed,
-            created_but_lost=any(
-                intent.result == "lost" and (last_removed is None or intent.made_at > last_removed)
-                for intent in creating
-            ),
+            other_pending=any(intent.result is None for intent in theirs),
+            other_lost_something=_lost(theirs),
+            last_created_at=_last(mine, CREATING),
+            last_removed_at=_last(mine, REMOVING),
+            created_but_lost=_lost(mine),
         )
+
+    def _about(self, connection: Connection, row: Row[Any]) -> About:
+        return self._work(connection, row.grant_id).about
+
+    def _watermark(self, connection: Connection, grant_id: str) -> int | None:
+        mark: int | None = connection.execute(
+            sql.select(grants.c.watermark).where(grants.c.grant_id == grant_id)
+        ).scalar_one()
+        return mark
 
     def _leases(self, connection: Connection, grant_id: str) -> list[Lease]:
         closed = sql.exists().where(
@@ -316,19 +394,106 @@ class Ledger:
         )
         return [_lease(row) for row in rows]
 
-    # -- writing what was decided, seen and reached --------------------------------------------------------------
+    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> None:
+        """Record what became due by itself: warnings, overdue leases, ended leases."""
+        dated = [lease for lease in self._leases(connection, grant_id) if lease.ends_at is not None]
+        if not dated:
+            return
+        watermark = self._watermark(connection, grant_id)
+        for lease in dated:
+            due = passing(lease, watermark, now, self.timing)
+            for kind, column, happens in (
+                ("ending", "warned_at", due.warn),
+                ("overdue", "overdue_at", due.overdue),
+                ("ended", "ended_at", due.end),
+            ):
+                if not happens:
+                    continue
+                connection.execute(
+                    approvals.update().where(approvals.c.approval_id == lease.approval_id).values({column: now})
+                )
+                if due.end:
+                    self._raise_generation(connection, grant_id)
+                append(
+                    connection,
+                    name_of(kind, lease.approval_id),
+                    kind,
+                    now,
+                    about=self._work(connection, grant_id).about,
+                    request=Request(issuer=lease.issuer, request_id=lease.request_id, digest=lease.digest),
+                )
+
+    def due(self, now: int) -> list[str]:
+        """Let time pass for everything that waits for it. Returns the grants whose leases changed by that."""
+        touched: set[str] = set()
+        with self._transaction() as connection:
+            held = connection.execute(
+                sql.select(approvals.c.approval_id, approvals.c.grant_id)
+                .where(approvals.c.held_until <= now)
+                .order_by(approvals.c.held_until, approvals.c.approval_id)
+            ).all()
+        for row in held:
+            with self._transaction() as connection:
+                self._locked(connection, row.grant_id)
+                released = connection.execute(
+                    approvals.update()
+                    .where(approvals.c.approval_id == row.approval_id, approvals.c.held_until.is_not(None))
+                    .values(held_until=None)
+                ).rowcount
+                if released:
+                    touched.update(self._take_effect(connection, row.approval_id, now))
+        ending = sql.or_(approvals.c.warned_at.is_(None), approvals.c.overdue_at.is_(None))
+        with self._transaction() as connection:
+            rows = connection.execute(
+                sql.select(approvals.c.grant_id)
+                .distinct()
+                .where(approvals.c.ends_at <= now + self.timing.warn, approvals.c.ended_at.is_(None), ending)
+            )
+            dated = sorted(row.grant_id for row in rows)
+        for grant_id in dated:
+            with self._transaction() as connection:
+                before = self._locked(connection, grant_id)
+                self._pass_time(connection, grant_id, now)
+                after = self._locked(connection, grant_id)
+                if before is not None and after is not None and before.generation != after.generation:
+                    touched.add(grant_id)
+        return sorted(touched)
+
+    def unsettled(self, now: int, limit: int) -> list[tuple[str, str]]:
+        """(grant, side) of everything that is not as wanted and whose next time has come, longest waiting first."""
+        open_intent = sql.exists().where(
+            intents.c.grant_id == sides.c.grant_id, intents.c.side == sides.c.side, intents.c.result.is_(None)
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(
+                sql.select(sides.c.grant_id, sides.c.side)
+                .join(grants, grants.c.grant_id == sides.c.grant_id)
+                .where(
+                    sides.c.dead_at.is_(None),
+                    grants.c.generation > 0,
+                    sql.or_(
+                        sides.c.observed_generation != grants.c.generation,
+                        sides.c.observed_wanted.is_(None),
+                        open_intent,
+                    ),
+                    sql.or_(sides.c.next_at.is_(None), sides.c.next_at <= now),
+                    sql.or_(sides.c.claimed_until.is_(None), sides.c.claimed_until <= now),
+                )
+                .order_by(sql.func.coalesce(sides.c.waiting_since, 0), sides.c.grant_id, sides.c.side)
+                .limit(limit)
+            )
+            return [(row.grant_id, row.side) for row in rows]
+
+    # -- writing what was decided, seen and reached ------------------------------------------------------------------
 
     def intend(self, work: Work, operation: str, now: int) -> Intent | None:
         """Commit to one write before it is made. None when the leases or the other side changed meanwhile."""
         with self._transaction() as connection:
-            fresh = self._read(connection, work.grant_id, work.mine.side, now)
-            if (
-                fresh is None
-                or fresh.generation != work.generation
-                or fresh.wanted != work.wanted
-                or fresh.other_pending
-                or fresh.my_intents
-            ):
+            self._locked(connection, work.grant_id)
+            fresh = self._work(connection, work.grant_id, work.mine.side)
+            if (fresh.generation, fresh.wanted) != (work.generation, work.wanted):
+                return None
+            if fresh.other_pending or fresh.my_intents:
                 return None
             intent = Intent(uuid.uuid4().hex, operation, work.generation, now)
             connection.execute(intents.insert().values(**asdict(intent), grant_id=work.grant_id, side=work.mine.side))
@@ -342,7 +507,7 @@ class Ledger:
         with self._transaction() as connection:
             connection.execute(intents.update().where(intents.c.intent_id == intent.intent_id).values(**values))
 
-    def resolve(self, work: Work, landed: Iterable[Intent], lost: Iterable[Intent], now: int) -> None:
+    def resolve(self, landed: Iterable[Intent], lost: Iterable[Intent], now: int) -> None:
         """Close the question what became of these intents."""
         with self._transaction() as connection:
             for result, which in (("landed", landed), ("lost", lost)):
@@ -377,41 +542,56 @@ class Ledger:
         False when the leases changed meanwhile. ``both_sides``: whether account A's side is ours to wait for.
         """
         with self._transaction() as connection:
-            fresh = self._read(connection, work.grant_id, work.mine.side, now)
-            if fresh is None or fresh.generation != work.generation or fresh.wanted != work.wanted:
+            self._locked(connection, work.grant_id)
+            fresh = self._work(connection, work.grant_id, work.mine.side)
+            if (fresh.generation, fresh.wanted) != (work.generation, work.wanted):
                 return False
-            connection.execute(
-                sides.update()
-                .where(*_is(work))
-                .values(
-                    observed_generation=work.generation,
-                    observed_wanted=json.dumps(asdict(work.wanted)),
-                    attempts=0,
-                    next_at=None,
-                    waiting_since=None,
-                    trouble=None,
-                    dead_at=None,
-                )
-            )
-            writes = self._served(connection, work)
+            settled = {
+                "observed_generation": work.generation,
+                "observed_wanted": json.dumps(asdict(work.wanted)),
+                "attempts": 0,
+                "next_at": None,
+                "waiting_since": None,
+                "trouble": None,
+                "dead_at": None,
+            }
+            connection.execute(sides.update().where(*_is(work)).values(**settled, drift=None))
             if kind is not None:
-                self._append(
+                append(
                     connection,
-                    _digest("grant", work.grant_id, str(work.generation), kind),
+                    name_of("grant", work.grant_id, str(work.generation), kind),
                     kind,
                     now,
-                    work=fresh,
+                    about=fresh.about,
                     association_id=association_id,
-                    served=[*writes, *served],
+                    served=[*self._served(connection, work), *served],
                 )
-            if fresh.other_settled or not both_sides:
-                self._answer(connection, fresh, now)
+            if fresh.mine.drift is not None:
+                found = json.loads(fresh.mine.drift)
+                append(
+                    connection,
+                    name_of("drift-repaired", work.grant_id, work.mine.side, str(found["at"])),
+                    "drift-repaired",
+                    now,
+                    about=fresh.about,
+                    reason=Reason(code=found["class"], text=f"repaired: {found['text']}"),
+                )
+            if not work.wanted.up and not fresh.other_settled and fresh.other_gone:
+                # Nothing is up on the other side and nothing may land there: it has nothing to do, and need not be asked.
+                other = sides.c.grant_id == work.grant_id, sides.c.side == work.other.side
+                connection.execute(sides.update().where(*other).values(**settled))
+                self._answer(connection, fresh, now, both_sides=both_sides)
+            elif fresh.other_settled or not both_sides:
+                self._answer(connection, fresh, now, both_sides=both_sides)
             return True
 
-    def later(self, work: Work, next_at: int, reason: Reason, *, attempt: bool, now: int) -> None:
-        """Look again at ``next_at``. ``attempt``: this was a try that failed, not a wait for something under way."""
+    def later(self, work: Work, next_at: int, reason: Reason, now: int, *, attempt: bool) -> None:
+        """Look again at ``next_at``. ``attempt``: this was a try that failed, not a wait for something under way.
+
+        What has been waiting for longer than the limit is reported as stuck, once, with what was last seen.
+        """
         with self._transaction() as connection:
-            connection.execute(
+            since = connection.execute(
                 sides.update()
                 .where(*_is(work))
                 .values(
@@ -420,12 +600,34 @@ class Ledger:
                     trouble=reason.model_dump_json(),
                     waiting_since=sql.func.coalesce(sides.c.waiting_since, now),
                 )
+                .returning(sides.c.waiting_since)
+            ).scalar_one()
+            if now - since >= self.timing.stuck and reason.code != "Paused":
+                append(
+                    connection,
+                    name_of("stuck", work.grant_id, work.mine.side, str(work.generation)),
+                    "stuck",
+                    now,
+                    about=work.about,
+                    reason=reason,
+                )
+
+    def unwanted(self, work: Work, now: int) -> None:
+        """Tell account A's side that nobody wants the grant any more: it has to let go first."""
+        with self._transaction() as connection:
+            append(
+                connection,
+                name_of("grant", work.grant_id, str(work.generation), "unwanted"),
+                "unwanted",
+                now,
+                about=work.about,
             )
 
     def refuse(self, work: Work, reason: Reason, now: int) -> bool:
         """Reject every grant request that still waits on this grant. False when none did."""
         with self._transaction() as connection:
-            waiting = self._waiting(connection, work.grant_id, "grant")
+            self._locked(connection, work.grant_id)
+            waiting = [row for row in self._waiting(connection, work.grant_id) if row.action == "grant"]
             for approval in waiting:
                 self._finish(connection, approval, "rejected", reason, work, now)
             if waiting:
@@ -435,42 +637,41 @@ class Ledger:
     def dead(self, work: Work, reason: Reason, now: int) -> None:
         """Stop trying until somebody redrives, and tell everybody who waits."""
         with self._transaction() as connection:
+            self._locked(connection, work.grant_id)
             connection.execute(
                 sides.update().where(*_is(work)).values(dead_at=now, next_at=None, trouble=reason.model_dump_json())
             )
             for approval in self._waiting(connection, work.grant_id):
                 self._finish(connection, approval, "dead", reason, work, now)
 
-    def _answer(self, connection: Connection, work: Work, now: int) -> None:
+    def _answer(self, connection: Connection, work: Work, now: int, *, both_sides: bool) -> None:
         """Both sides are as wanted: every request that waited is done, or was overtaken."""
-        watermark = connection.execute(
-            sql.select(grants.c.watermark).where(grants.c.grant_id == work.grant_id)
-        ).scalar_one()
+        watermark = self._watermark(connection, work.grant_id)
         leases = {lease.approval_id: lease for lease in self._leases(connection, work.grant_id)}
-        for approval in self._waiting(connection, work.grant_id, dead_too=True):
-            lease = leases.get(approval.approval_id)
-            if lease is None or live(lease, watermark, now):
-                text = self._done_text(connection, work)
-                self._finish(connection, approval, "done", Reason(code="Done", text=text), work, now)
-            else:
-                overtaken = Reason(code="Closed", text="closed or ended before it took effect")
-                self._finish(connection, approval, "rejected", overtaken, work, now)
-
-    def _done_text(self, connection: Connection, work: Work) -> str:
         wrote = connection.execute(
             sql.select(sql.func.count())
             .select_from(intents)
-            .where(intents.c.grant_id == work.grant_id, intents.c.generation == work.generation)
+            .where(
+                intents.c.grant_id == work.grant_id,
+                intents.c.generation == work.generation,
+                intents.c.result == "landed",
+            )
         ).scalar_one()
-        return "granted and associated" if wrote else "already granted and associated"
+        for approval in self._waiting(connection, work.grant_id, dead_too=True):
+            lease = leases.get(approval.approval_id)
+            if lease is not None and not live(lease, watermark):
+                self._finish(connection, approval, "rejected", _OVERTAKEN, work, now)
+                continue
+            text = _done_text(approval.action, work.wanted, wrote=bool(wrote), both_sides=both_sides)
+            self._finish(connection, approval, "done", Reason(code="Done", text=text), work, now)
 
-    def _waiting(
-        self, connection: Connection, grant_id: str, action: str | None = None, *, dead_too: bool = False
-    ) -> Sequence[Row[Any]]:
-        waiting = sql.func.coalesce(approvals.c.outcome, "").in_(["", "dead"] if dead_too else [""])
-        query = sql.select(approvals).where(approvals.c.grant_id == grant_id, waiting)
-        if action is not None:
-            query = query.where(approvals.c.action == action)
+    def _waiting(self, connection: Connection, grant_id: str, *, dead_too: bool = False) -> Sequence[Row[Any]]:
+        """The requests on a grant that have no final outcome yet."""
+        query = sql.select(approvals).where(
+            approvals.c.grant_id == grant_id,
+            approvals.c.held_until.is_(None),
+            sql.func.coalesce(approvals.c.outcome, "").in_(["", "dead"] if dead_too else [""]),
+        )
         return connection.execute(query.order_by(approvals.c.admitted_at, approvals.c.approval_id)).all()
 
     def _finish(
@@ -479,18 +680,13 @@ class Ledger:
         connection.execute(
             approvals.update().where(approvals.c.approval_id == approval.approval_id).values(outcome=outcome)
         )
-        request = Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest)
-        event_id = _outcome_event(approval.approval_id, outcome)
-        if self._event_exists(connection, event_id):
-            self._publish_again(connection, event_id)
-            return
-        self._append(
+        append(
             connection,
-            event_id,
+            _outcome_event(approval.approval_id, outcome),
             outcome,
             now,
-            work=work,
-            request=request,
+            about=work.about,
+            request=Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest),
             reason=reason,
             message_id=approval.message_id,
         )
@@ -507,123 +703,170 @@ class Ledger:
         )
         return [Served.model_validate(one) for row in rows for one in json.loads(row.served)]
 
-    # -- events and the outbox -----------------------------------------------------------------------------------
+    # -- drift, adoption and the mode --------------------------------------------------------------------------------
 
-    def _event_exists(self, connection: Connection, event_id: str) -> bool:
-        return connection.execute(sql.select(events.c.seq).where(events.c.event_id == event_id)).first() is not None
+    def known_grants(self) -> list[Work]:
+        """Every grant that anybody ever asked for or that was found on the cloud, as account B's side sees it."""
+        with self._transaction() as connection:
+            ids = connection.execute(sql.select(grants.c.grant_id).order_by(grants.c.grant_id)).scalars().all()
+            return [self._work(connection, grant_id) for grant_id in ids]
 
-    def _append(
-        self,
-        connection: Connection,
-        event_id: str,
-        kind: str,
-        now: int,
-        *,
-        work: Work | None = None,
-        request: Request | None = None,
-        message_id: str | None = None,
-        reason: Reason | None = None,
-        association_id: str | None = None,
-        served: Sequence[Served] = (),
-    ) -> None:
-        """Add one event to the chain and to the outbox. Its completion is fixed here, id included."""
-        end = connection.execute(sql.select(chain).where(chain.c.name == "events").with_for_update()).one()
-        seq, previous = end.seq + 1, end.hash
-        number = None
-        if work is not None:
-            number = connection.execute(
-                grants.update()
-                .where(grants.c.grant_id == work.grant_id)
-                .values(last_number=grants.c.last_number + 1)
-                .returning(grants.c.last_number)
-            ).scalar_one()
-        completion = Completion.model_validate(
-            {
-                "schema": "ecr-grants/completion/1",
-                "id": event_id,
-                "event": kind,
-                "at": datetime.fromtimestamp(now / 1000, UTC),
-                "grant": None if work is None else GrantFields(grant_id=work.grant_id, **asdict(work.key)),
-                "number": number,
-                "generation": None if work is None else work.generation,
-                "association_id": association_id,
-                "allowed_prefixes": None if work is None else list(work.wanted.prefixes),
-                "request": request,
-                "message_id": message_id,
-                "reason": reason,
-                "served": list(served),
-            }
-        )
-        body = canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
-        fingerprint = chained(previous, seq, body)
-        connection.execute(
-            events.insert().values(
-                seq=seq,
-                event_id=event_id,
-                grant_id=None if work is None else work.grant_id,
-                number=number,
-                kind=kind,
-                at=now,
-                body=body,
-                previous=previous,
-                hash=fingerprint,
+    def drifted(
+        self, key: GrantKey, side: str, kind: str, text: str, now: int, *, repair: bool, state: str | None = None
+    ) -> bool:
+        """Record that the cloud is not as it had settled. True when that is news. ``repair``: let converge mend it."""
+        with self._transaction() as connection:
+            row = self._grant_row(connection, key, now)
+            mine = sides.c.grant_id == row.grant_id, sides.c.side == side
+            before = connection.execute(sql.select(sides.c.drift).where(*mine)).scalar_one()
+            if before is not None and json.loads(before)["class"] == kind:
+                return False
+            found = {"class": kind, "text": text, "at": now}
+            values: dict[str, Any] = {"drift": json.dumps(found)}
+            if state is not None:
+                values["state"] = state
+            if repair:
+                values |= {"observed_wanted": None, "attempts": 0, "next_at": None, "dead_at": None}
+            connection.execute(sides.update().where(*mine).values(**values))
+            append(
+                connection,
+                name_of("drift-found", row.grant_id, side, kind, str(now)),
+                "drift-found",
+                now,
+                about=self._about(connection, row),
+                reason=Reason(code=kind, text=text),
             )
-        )
-        connection.execute(chain.update().where(chain.c.name == "events").values(seq=seq, hash=fingerprint))
-        connection.execute(outbox.insert().values(seq=seq))
+            return True
 
-    def _publish_again(self, connection: Connection, event_id: str) -> None:
-        which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
-        connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None))
+    def drift_gone(self, work: Work, side: str, now: int) -> None:
+        """What was reported is no longer so, by somebody else's hand."""
+        with self._transaction() as connection:
+            mine = sides.c.grant_id == work.grant_id, sides.c.side == side
+            before = connection.execute(sql.select(sides.c.drift).where(*mine)).scalar_one()
+            if before is None:
+                return
+            found = json.loads(before)
+            connection.execute(sides.update().where(*mine).values(drift=None))
+            append(
+                connection,
+                name_of("drift-repaired", work.grant_id, side, str(found["at"])),
+                "drift-repaired",
+                now,
+                about=work.about,
+                reason=Reason(code=found["class"], text=f"no longer so: {found['text']}"),
+            )
+
+    def adopt(self, grant_id: str, side: str, now: int) -> bool:
+        """Take what was there before us as ours, so that the end of its leases takes it down. Touches no cloud.
+
+        False when there is nothing foreign on that side.
+        """
+        with self._transaction() as connection:
+            if self._locked(connection, grant_id) is None:
+                return False
+            work = self._work(connection, grant_id, side)
+            if work.mine.state in ("absent", "unknown") or work.mine.ours:
+                return False
+            connection.execute(sides.update().where(*_is(work)).values(ours=True, drift=None))
+            self._raise_generation(connection, grant_id)
+            append(
+                connection,
+                name_of("adopted", grant_id, side, str(now)),
+                "adopted",
+                now,
+                about=work.about,
+                association_id=work.mine.association_id,
+                reason=Reason(code="Adopted", text=f"the {side} side is ours from now on"),
+            )
+            return True
+
+    def mode(self, default: Mode) -> Mode:
+        """What may act now: the operator's word, or the deployment's while nobody said anything."""
+        with self._transaction() as connection:
+            said = connection.execute(
+                sql.select(settings.c.value).where(settings.c.name == "mode")
+            ).scalar_one_or_none()
+        return default if said is None else said
+
+    def set_mode(self, mode: Mode, who: str, now: int) -> None:
+        """Say what may act; an event of its own. It holds from the next converge on."""
+        with self._transaction() as connection:
+            if not self._insert_or_ignore(connection, settings, {"name": "mode", "value": mode, "changed_at": now}):
+                connection.execute(
+                    settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now)
+                )
+            append(
+                connection,
+                name_of("mode-changed", mode, str(now)),
+                "mode-changed",
+                now,
+                reason=Reason(code="ModeChanged", text=f"{who} set the mode to {mode}"),
+            )
+
+    # -- the outbox and the record -----------------------------------------------------------------------------------
 
     def waiting_letters(self, limit: int) -> list[Letter]:
         """The oldest completions that were recorded and not published yet."""
         with self._transaction() as connection:
-            rows = connection.execute(
-                sql.select(events.c.seq, events.c.kind, events.c.body)
-                .join(outbox, outbox.c.seq == events.c.seq)
-                .where(outbox.c.published_at.is_(None))
-                .order_by(events.c.seq)
-                .limit(limit)
-            )
-            return [Letter(row.seq, row.kind, row.body) for row in rows]
+            return events.waiting_letters(connection, limit)
 
     def published(self, seq: int, now: int) -> None:
         """The completion is out."""
         with self._transaction() as connection:
-            connection.execute(outbox.update().where(outbox.c.seq == seq).values(published_at=now))
+            events.published(connection, seq, now)
+
+    def head(self, now: int) -> Head:
+        """The present end of the record, to be signed and kept elsewhere."""
+        with self._transaction() as connection:
+            return events.head(connection, now)
 
 
-CREATING = frozenset({"grant", "associate", "attach"})
-REMOVING = frozenset({"revoke", "dissociate", "detach"})
+_OVERTAKEN = Reason(code="Closed", text="closed, ended or superseded by a revoke before it took effect")
 
 
-def chained(previous: str, seq: int, body: str) -> str:
-    """The hash that ties an event to all before it."""
-    return hashlib.sha256(f"{previous}\n{seq}\n{body}".encode()).hexdigest()
+def _done_text(action: str, wanted_now: Wanted, *, wrote: bool, both_sides: bool) -> str:
+    if action == "revoke":
+        if wanted_now.up:
+            return "closed; other leases keep the grant up"
+        return "dissociated and revoked" if wrote else "closed; nothing of ours was up any more"
+    up = "granted and associated" if both_sides else "granted; the association is account A's to make"
+    return up if wrote else f"already {up}"
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Write-ahead log and a patient lock: several worker processes share the file."""
     connection.isolation_level = None  # our own BEGIN IMMEDIATE instead of the driver's late BEGIN
-    for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL"):
+    for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _outcome_event(approval_id: str, outcome: str) -> str:
-    return _digest("outcome", approval_id, outcome)
+    return name_of("outcome", approval_id, outcome)
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _is(work: Work) -> tuple[sql.ColumnElement[bool], sql.ColumnElement[bool]]:
+def _is(work: Work) -> tuple[sql.ColumnExpressionArgument[bool], ...]:
     return sides.c.grant_id == work.grant_id, sides.c.side == work.mine.side
+
+
+def _lease_columns(approval: GrantApproval | RevokeApproval) -> dict[str, Any]:
+    if isinstance(approval, RevokeApproval):
+        return {"on_end": "report", "allowed_prefixes": "[]"}
+    return {
+        "ends_at": None if approval.ends_at is None else int(approval.ends_at.timestamp() * 1000),
+        "on_end": approval.on_end,
+        "allowed_prefixes": json.dumps(approval.allowed_prefixes),
+    }
+
+
+def _last(made: Iterable[Row[Any]], operations: frozenset[str]) -> int | None:
+    return max((intent.made_at for intent in made if intent.operation in operations), default=None)
+
+
+def _lost(made: Sequence[Row[Any]]) -> bool:
+    """Whether something of ours that was given up as lost may have landed after all, with nothing removed since."""
+    removed = _last(made, REMOVING)
+    lost = [intent for intent in made if intent.operation in CREATING and intent.result == "lost"]
+    return any(removed is None or intent.made_at > removed for intent in lost)
 
 
 def _key(row: Row[Any]) -> GrantKey:
@@ -648,7 +891,10 @@ def _side_row(row: Row[Any]) -> SideRow:
         association_id=row.association_id,
         attempts=row.attempts,
         next_at=row.next_at,
+        waiting_since=row.waiting_since,
+        held=row.trouble is not None and json.loads(row.trouble)["code"] in ("Held", "Paused"),
         dead=row.dead_at is not None,
+        drift=row.drift,
         knocks=row.knocks,
     )
 
@@ -662,10 +908,15 @@ def _lease(row: Row[Any]) -> Lease:
         approval_id=row.approval_id,
         issuer=row.issuer,
         request_id=row.request_id,
+        digest=row.digest,
         approved_at=row.approved_at,
         ends_at=row.ends_at,
         on_end=row.on_end,
         allowed_prefixes=tuple(json.loads(row.allowed_prefixes)),
         closed=bool(row.closed),
         rejected=row.outcome == "rejected",
+        held=row.held_until is not None,
+        warned=row.warned_at is not None,
+        overdue=row.overdue_at is not None,
+        ended=row.ended_at is not None,
     )

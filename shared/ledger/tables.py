@@ -57,6 +57,7 @@ sides = Table(
     Column("knocks", Integer, nullable=False),  # wakes that found the row claimed
     Column("trouble", Text),  # the last reason for looking again, or for being dead
     Column("dead_at", BigInteger),
+    Column("drift", Text),  # how the cloud was found to differ from what had settled; empty when it does not
 )
 Index("sides_next", sides.c.side, sides.c.next_at)
 
@@ -76,11 +77,15 @@ approvals = Table(
     Column("content", Text, nullable=False),
     Column("message_id", String(200), nullable=False),
     Column("admitted_at", BigInteger, nullable=False),
-    Column("generation", Integer, nullable=False),
+    Column("held_until", BigInteger),  # dated too far ahead: without effect until then
+    Column("warned_at", BigInteger),  # its end was announced
+    Column("overdue_at", BigInteger),  # its end came and it stays up
+    Column("ended_at", BigInteger),  # its end came and it is torn down
     Column("outcome", String(16)),  # done, rejected or dead; empty while the work goes on
     UniqueConstraint("issuer", "request_id", "digest"),
 )
 Index("approvals_grant", approvals.c.grant_id)
+Index("approvals_request", approvals.c.issuer, approvals.c.request_id)
 
 closes = Table(  # a close names a lease, and may come before it
     "closes",
@@ -127,6 +132,14 @@ chain = Table(  # one row: the end of the events' hash chain, and the lock that 
     Column("name", String(16), primary_key=True),
     Column("seq", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+settings = Table(  # what an operator may turn while everything runs
+    "settings",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )
 
 outbox = Table(

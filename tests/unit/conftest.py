@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from shared.ledger import Ledger, upgrade_schema
-from shared.messages import Approval, parse
+from shared.messages import GrantApproval, parse
 
 EXAMPLE = json.loads((Path(__file__).parents[2] / "examples" / "approval-vpc.json").read_text("utf-8"))
 
-MakeApproval = Callable[..., Approval]
+MakeApproval = Callable[..., GrantApproval]
 
 
 def varied(**changes: Any) -> dict[str, Any]:
@@ -34,9 +34,9 @@ def varied(**changes: Any) -> dict[str, Any]:
 def approve() -> MakeApproval:
     """Makes parsed approvals out of the example."""
 
-    def make(**changes: Any) -> Approval:
+    def make(**changes: Any) -> GrantApproval:
         parsed = parse(varied(**changes))
-        assert isinstance(parsed, Approval)
+        assert isinstance(parsed, GrantApproval)
         return parsed
 
     return make

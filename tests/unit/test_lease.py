@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 
-from shared.lease import Lease, Wanted, live, wanted
+from shared.lease import Lease, Passing, Timing, Wanted, Window, live, passing, wanted
 
 NOW = 1_000_000
 LEASE = Lease(
     approval_id="a",
     issuer="direct",
     request_id="R1",
+    digest="d",
     approved_at=NOW - 100,
     ends_at=None,
     on_end="report",
     allowed_prefixes=("10.0.0.0/16",),
-    closed=False,
-    rejected=False,
 )
 
 
@@ -30,14 +30,14 @@ LEASE = Lease(
         ({"rejected": True}, None, False),
         ({}, NOW - 101, True),
         ({}, NOW - 100, False),
-        ({"ends_at": NOW + 1, "on_end": "teardown"}, None, True),
-        ({"ends_at": NOW, "on_end": "teardown"}, None, False),
-        ({"ends_at": NOW, "on_end": "report"}, None, True),
+        ({"held": True}, None, False),
+        ({"ended": True}, None, False),
+        ({"overdue": True, "warned": True}, None, True),
     ],
 )
 def test_a_lease_is_live_while_nothing_ended_it(changes: dict[str, object], watermark: int | None, alive: bool) -> None:
-    """Open, not closed, younger than the watermark, and not past an end that was approved to tear down."""
-    assert live(dataclasses.replace(LEASE, **changes), watermark, NOW) is alive  # type: ignore[arg-type]
+    """Open, not closed, believed, younger than the watermark, and without a recorded end; being overdue ends nothing."""
+    assert live(dataclasses.replace(LEASE, **changes), watermark) is alive  # type: ignore[arg-type]
 
 
 def test_a_grant_is_wanted_while_one_lease_lives_with_the_prefixes_of_all() -> None:
@@ -45,14 +45,72 @@ def test_a_grant_is_wanted_while_one_lease_lives_with_the_prefixes_of_all() -> N
     other = dataclasses.replace(LEASE, approval_id="b", allowed_prefixes=("10.1.0.0/16", "10.0.0.0/16"))
     dead = dataclasses.replace(LEASE, approval_id="c", allowed_prefixes=("192.168.0.0/24",), closed=True)
     both = Wanted(up=True, prefixes=("10.0.0.0/16", "10.1.0.0/16"))
-    assert wanted([LEASE, other, dead], None, NOW) == both == wanted([dead, other, LEASE], None, NOW)
-    assert wanted([LEASE, dataclasses.replace(other, closed=True)], None, NOW) == Wanted(
-        up=True, prefixes=("10.0.0.0/16",)
-    )
-    assert wanted([dead], None, NOW) == Wanted(up=False)
+    assert wanted([LEASE, other, dead], None) == both == wanted([dead, other, LEASE], None)
+    assert wanted([LEASE, dataclasses.replace(other, closed=True)], None) == Wanted(up=True, prefixes=("10.0.0.0/16",))
+    assert wanted([dead], None) == Wanted(up=False)
 
 
 def test_prefixes_are_ordered_as_networks_not_as_text() -> None:
     """10.0.0.0/8 comes before 9.0.0.0/8 as text, after it as a network; the cloud's list is compared the same way."""
     lease = dataclasses.replace(LEASE, allowed_prefixes=("10.0.0.0/8", "9.0.0.0/8"))
-    assert wanted([lease], None, NOW).prefixes == ("9.0.0.0/8", "10.0.0.0/8")
+    assert wanted([lease], None).prefixes == ("9.0.0.0/8", "10.0.0.0/8")
+
+
+HOUR = 3_600_000
+TIMING = Timing(warn=HOUR)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "due"),
+    [
+        ({}, NOW, Passing()),
+        ({"ends_at": NOW + HOUR + 1}, NOW, Passing()),
+        ({"ends_at": NOW + HOUR}, NOW, Passing(warn=True)),
+        ({"ends_at": NOW + HOUR, "warned": True}, NOW, Passing()),
+        ({"ends_at": NOW}, NOW, Passing(overdue=True)),
+        ({"ends_at": NOW, "overdue": True}, NOW, Passing()),
+        ({"ends_at": NOW, "on_end": "teardown"}, NOW, Passing(end=True)),
+        ({"ends_at": NOW, "on_end": "teardown", "ended": True}, NOW, Passing()),
+        ({"ends_at": NOW, "closed": True}, NOW, Passing()),
+    ],
+)
+def test_time_warns_then_reports_or_ends_as_was_approved(changes: dict[str, object], now: int, due: Passing) -> None:
+    """Each happens once, and nothing happens to a lease that is already dead."""
+    assert passing(dataclasses.replace(LEASE, **changes), None, now, TIMING) == due  # type: ignore[arg-type]
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("window", "moment", "is_open"),
+    [
+        ("02:00-04:00", "2026-11-24T02:00", True),
+        ("02:00-04:00", "2026-11-24T04:00", False),
+        ("Sat,Sun 02:00-04:00", "2026-11-24T03:00", False),  # a Tuesday
+        ("Sat,Sun 02:00-04:00", "2026-11-28T03:00", True),
+        ("Sat 22:00-04:00", "2026-11-28T23:00", True),
+        ("Sat 22:00-04:00", "2026-11-29T03:00", True),  # Sunday's small hours belong to Saturday's window
+        ("Sat 22:00-04:00", "2026-11-28T03:00", False),
+        ("00:00-24:00", "2026-11-24T23:59", True),
+    ],
+)
+def test_a_change_window_is_open_at_its_times(window: str, moment: str, is_open: bool) -> None:
+    """Days and times in UTC, also over midnight."""
+    assert Window.parse(window).open_at(at(moment)) is is_open
+
+
+@pytest.mark.parametrize("text", ["", "always", "25:00-26:00", "Someday 01:00-02:00", "1:00-2:00"])
+def test_a_window_that_cannot_be_read_is_refused(text: str) -> None:
+    """The error shows the form."""
+    with pytest.raises(ValueError, match="must"):
+        Window.parse(text)
+
+
+def test_an_ended_lease_is_torn_down_only_inside_the_window() -> None:
+    """Outside it the lease stays live and waits."""
+    lease = dataclasses.replace(LEASE, ends_at=at("2026-11-24T00:30"), on_end="teardown", approved_at=0)
+    timing = Timing(window=Window.parse("02:00-04:00"))
+    assert passing(lease, None, at("2026-11-24T01:00"), timing) == Passing()
+    assert passing(lease, None, at("2026-11-24T02:00"), timing) == Passing(end=True)

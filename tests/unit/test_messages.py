@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import BadInput
-from shared.messages import Approval, Wake, items, parse
+from shared.messages import GrantApproval, RevokeApproval, Wake, items, parse
 from tests.unit.conftest import EXAMPLE, MakeApproval, varied
 
 
@@ -47,7 +47,7 @@ def test_every_event_shape_carries_the_same_approval(shape: object) -> None:
     [item] = items(json.dumps(shape).encode())
     assert item.message_id == "m-1"
     approval = parse(item.body)
-    assert isinstance(approval, Approval)
+    assert isinstance(approval, GrantApproval)
     assert approval.grant.instance_id == EXAMPLE["instance"]["id"]
 
 
@@ -56,7 +56,7 @@ def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
     batch = [json.dumps(event(DATA)), "{rotten", 7, None, [], event("no object"), {}]
     found = list(items(json.dumps(batch).encode()))
     assert len(found) == len(batch)
-    assert isinstance(parse(found[0].body), Approval)
+    assert isinstance(parse(found[0].body), GrantApproval)
     for item in found[1:]:
         with pytest.raises(BadInput):
             parse(item.body)
@@ -127,7 +127,7 @@ def test_the_digest_is_of_the_content_not_of_its_spelling(approve: MakeApproval)
             )
         )
     )
-    assert isinstance(same, Approval)
+    assert isinstance(same, GrantApproval)
     assert one.digest == same.digest
     assert one.digest != approve(reason="another").digest
 
@@ -138,6 +138,45 @@ def test_a_wake_names_only_a_grant() -> None:
     assert isinstance(wake, Wake)
     with pytest.raises(BadInput, match="action: is not a known field"):
         parse('{"schema": "ecr-grants/wake/1", "grant_id": "g-1", "action": "revoke"}')
+
+
+def test_version_1_is_still_understood() -> None:
+    """It knew only grants and nobody who vouched; its requests are named under the issuer "direct"."""
+    document = varied()
+    assert document["schema"] == "ecr-grants/approval/2"
+    old = {**document, "schema": "ecr-grants/approval/1"}
+    del old["issuer"]
+    parsed = parse(old)
+    assert isinstance(parsed, GrantApproval)
+    assert parsed.issuer == "direct"
+    with pytest.raises(BadInput, match="action: ecr-grants/approval/1 knows only 'grant'"):
+        parse({**old, "action": "revoke"})
+    with pytest.raises(BadInput, match="issuer: is not a known field"):
+        parse({**old, "issuer": "x"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"closes": "all"}, None),
+        ({"closes": ["REQ-1", "REQ-2"]}, None),
+        ({"closes": []}, "closes: "),
+        ({"closes": "some"}, "closes: "),
+        ({}, "closes: is missing"),
+        ({"closes": "all", "ends_at": None}, "ends_at: is not a known field"),
+        ({"closes": "all", "action": "explode"}, "action: must be 'grant' or 'revoke' (found 'explode')"),
+    ],
+)
+def test_a_revoke_names_leases_or_says_all(changes: dict[str, Any], told: str | None) -> None:
+    """What it closes is part of what was approved."""
+    document = varied(action="revoke")
+    del document["allowed_prefixes"]
+    if told is None:
+        assert isinstance(parse(document | changes), RevokeApproval)
+    else:
+        with pytest.raises(BadInput) as caught:
+            parse(document | changes)
+        assert told in str(caught.value)
 
 
 json_values = st.recursive(
@@ -155,11 +194,13 @@ json_values = st.recursive(
 )
 def test_no_event_breaks_the_reader(raw: bytes) -> None:
     """Any bytes give items, and each item an approval, a wake or a BadInput; nothing else escapes."""
+    told = []
     for item in items(raw):
         try:
             parse(item.body)
         except BadInput as error:
-            assert str(error)
+            told.append(str(error))
+    assert all(told)
 
 
 @pytest.mark.parametrize(

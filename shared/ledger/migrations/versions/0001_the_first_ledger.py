@@ -58,6 +58,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("grant_id"),
     )
     op.create_table(
+        "settings",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("value", sa.String(length=64), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "approvals",
         sa.Column("approval_id", sa.String(length=64), nullable=False),
         sa.Column("issuer", sa.String(length=200), nullable=False),
@@ -72,7 +79,10 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("message_id", sa.String(length=200), nullable=False),
         sa.Column("admitted_at", sa.BigInteger(), nullable=False),
-        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("held_until", sa.BigInteger(), nullable=True),
+        sa.Column("warned_at", sa.BigInteger(), nullable=True),
+        sa.Column("overdue_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("outcome", sa.String(length=16), nullable=True),
         sa.ForeignKeyConstraint(
             ["grant_id"],
@@ -82,6 +92,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("issuer", "request_id", "digest"),
     )
     op.create_index("approvals_grant", "approvals", ["grant_id"], unique=False)
+    op.create_index("approvals_request", "approvals", ["issuer", "request_id"], unique=False)
     op.create_table(
         "intents",
         sa.Column("intent_id", sa.String(length=64), nullable=False),
@@ -129,6 +140,7 @@ def upgrade() -> None:
         sa.Column("knocks", sa.Integer(), nullable=False),
         sa.Column("trouble", sa.Text(), nullable=True),
         sa.Column("dead_at", sa.BigInteger(), nullable=True),
+        sa.Column("drift", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["grant_id"],
             ["grants.grant_id"],

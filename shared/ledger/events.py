@@ -1,0 +1,211 @@
+"""Events and the outbox: an append-only, hash-chained record, and what of it is still to be published.
+
+The chain makes an edited, dropped or reordered event visible; signed heads, kept outside the database, make a cut-off
+tail or a chain hashed anew visible too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sql
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy.engine import Connection
+
+from shared.ledger.tables import chain, events, grants, outbox
+from shared.messages import Completion, GrantFields, GrantKey, Reason, Request, Served, canonical
+
+START_OF_CHAIN = "0" * 64
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A completion that waits to be published."""
+
+    seq: int
+    tag: str
+    body: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What an event is about, as far as it is about a grant."""
+
+    grant_id: str
+    key: GrantKey
+    generation: int
+    prefixes: tuple[str, ...]
+
+
+def name_of(*parts: str) -> str:
+    """An event's name, the same wherever and however often its fact is met: so it is recorded once."""
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def chained(previous: str, seq: int, body: str) -> str:
+    """The hash that ties an event to all before it."""
+    return hashlib.sha256(f"{previous}\n{seq}\n{body}".encode()).hexdigest()
+
+
+def append(
+    connection: Connection,
+    event_id: str,
+    kind: str,
+    now: int,
+    *,
+    about: About | None = None,
+    request: Request | None = None,
+    message_id: str | None = None,
+    reason: Reason | None = None,
+    association_id: str | None = None,
+    served: Sequence[Served] = (),
+) -> None:
+    """Add one event to the chain and to the outbox, unless it is there already. Its completion is fixed here."""
+    end = connection.execute(sql.select(chain).where(chain.c.name == "events").with_for_update()).one()
+    if connection.execute(sql.select(events.c.seq).where(events.c.event_id == event_id)).first() is not None:
+        return
+    seq, previous = end.seq + 1, end.hash
+    number = None
+    if about is not None:
+        number = connection.execute(
+            grants.update()
+            .where(grants.c.grant_id == about.grant_id)
+            .values(last_number=grants.c.last_number + 1)
+            .returning(grants.c.last_number)
+        ).scalar_one()
+    completion = Completion.model_validate(
+        {
+            "schema": "ecr-grants/completion/1",
+            "id": event_id,
+            "event": kind,
+            "at": datetime.fromtimestamp(now / 1000, UTC),
+            "grant": None if about is None else GrantFields(grant_id=about.grant_id, **asdict(about.key)),
+            "number": number,
+            "generation": None if about is None else about.generation,
+            "association_id": association_id,
+            "allowed_prefixes": None if about is None else list(about.prefixes),
+            "request": request,
+            "message_id": message_id or None,
+            "reason": reason,
+            "served": list(served),
+        }
+    )
+    body = canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
+    fingerprint = chained(previous, seq, body)
+    connection.execute(
+        events.insert().values(
+            seq=seq,
+            event_id=event_id,
+            grant_id=None if about is None else about.grant_id,
+            number=number,
+            kind=kind,
+            at=now,
+            body=body,
+            previous=previous,
+            hash=fingerprint,
+        )
+    )
+    connection.execute(chain.update().where(chain.c.name == "events").values(seq=seq, hash=fingerprint))
+    connection.execute(outbox.insert().values(seq=seq))
+
+
+def publish_again(connection: Connection, event_id: str) -> None:
+    """Put a recorded completion back into the outbox: somebody asked again. Its content does not change."""
+    which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
+    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None))
+
+
+def waiting_letters(connection: Connection, limit: int) -> list[Letter]:
+    """The oldest completions that are still to be published."""
+    rows = connection.execute(
+        sql.select(events.c.seq, events.c.kind, events.c.body)
+        .join(outbox, outbox.c.seq == events.c.seq)
+        .where(outbox.c.published_at.is_(None))
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [Letter(row.seq, row.kind, row.body) for row in rows]
+
+
+def published(connection: Connection, seq: int, now: int) -> None:
+    """The completion is out."""
+    connection.execute(outbox.update().where(outbox.c.seq == seq).values(published_at=now))
+
+
+# -- proving the record ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the chain at some moment, signed, to be kept where nobody who can write the database can write."""
+
+    seq: int
+    hash: str
+    at: int
+    signature: str = ""
+
+    @property
+    def _signed(self) -> bytes:
+        return canonical({"seq": self.seq, "hash": self.hash, "at": self.at})
+
+    def sign(self, key: Ed25519PrivateKey) -> Head:
+        """The same head with its signature (Base64 of Ed25519 over the canonical JSON of the rest)."""
+        return Head(self.seq, self.hash, self.at, base64.b64encode(key.sign(self._signed)).decode())
+
+    def signed_by(self, key: Ed25519PublicKey) -> bool:
+        """Whether the signature is this key's."""
+        try:
+            key.verify(base64.b64decode(self.signature, validate=True), self._signed)
+        except (InvalidSignature, binascii.Error, ValueError):
+            return False
+        return True
+
+    def line(self) -> str:
+        """One line of a heads file."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def head(connection: Connection, now: int) -> Head:
+    """The present end of the chain, unsigned."""
+    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
+    return Head(end.seq, end.hash, now)
+
+
+def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519PublicKey | None) -> str | None:
+    """The first thing that is wrong with the record, as a sentence that names the event; None when all is well.
+
+    Walks the chain from its start. Each head is checked where it belongs, so a chain that was cut off or hashed anew
+    disagrees with the first head after the change.
+    """
+    waiting = sorted(heads, key=lambda one: one.seq)
+    for one in waiting:
+        if key is not None and not one.signed_by(key):
+            return f"the head of event {one.seq} is not signed by this key"
+    previous, expected = START_OF_CHAIN, 1
+    for row in connection.execute(sql.select(events).order_by(events.c.seq)):
+        if row.seq != expected:
+            return f"event {expected} is missing (found {row.seq} in its place)"
+        if row.previous != previous or row.hash != chained(previous, row.seq, row.body):
+            return f"event {row.seq} is not what was recorded"
+        told = json.loads(row.body)
+        columns = (row.event_id, row.kind, row.grant_id, row.number, row.at)
+        at = round(datetime.fromisoformat(told["at"]).timestamp() * 1000)
+        if columns != (told["id"], told["event"], told.get("grant", {}).get("grant_id"), told.get("number"), at):
+            return f"event {row.seq} is not what was recorded"
+        while waiting and waiting[0].seq == row.seq:
+            if waiting.pop(0).hash != row.hash:
+                return f"event {row.seq} is not what was signed: it, or one before it, was hashed anew"
+        previous, expected = row.hash, expected + 1
+    if waiting and waiting[0].seq > 0:
+        return f"event {expected} is missing: the record was cut off after {expected - 1}, a head of {waiting[-1].seq} exists"
+    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
+    if (end.seq, end.hash) != (expected - 1, previous):
+        return f"event {expected} is missing: the record was cut off after {expected - 1}, it went on to {end.seq}"
+    return None
