@@ -24,7 +24,7 @@ from localcloud.mns.operations import OPERATIONS, Desk, Reply, permissions
 from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
 from localcloud.mns.store import Outcome, Store, Trouble
 from localcloud.mns.topics import Delivery, Publication, QueueAddress
-from localcloud.mns.wire import VERSION, Target, read_request, read_target
+from localcloud.mns.wire import VERSION, Asked, Target, read_request, read_target
 from localcloud.refusal import Refusal, Throttled, Unauthenticated, not_emulated
 from localcloud.signatures import mns_v2
 from localcloud.worldfile import QueueSpec, TopicSpec
@@ -33,6 +33,8 @@ SLICES: Final = 4
 """Parts of a queue when the switch ``queue_slices`` is on."""
 THROTTLE_HOLD_SECONDS: Final = 0.01
 """A throttled request is held a little before it is refused (mns.md section 4); the shortest documented time."""
+MAX_BODY_BYTES: Final = 1_048_576
+"""More than the largest batch has with every character written as a reference."""
 
 _A_DAY: Final = 86_400.0
 _CONTENT_TYPE: Final = "text/xml;charset=utf-8"
@@ -114,11 +116,15 @@ class MnsService:
         try:
             target = read_target(request.raw_path)
             body = await _body(request)
+            # Read before the signature is checked, so that the journal can name what a stranger wanted.
+            asked = _attempt(lambda: read_request(request.method, target, headers, body))
+            if isinstance(asked, Asked):
+                operation = asked.operation
             caller = self._authenticate(request, target, body)
+            if isinstance(asked, Refusal):
+                raise asked
             host = check_host(target.authority or headers.get("Host") or "")
             account = owner_of(host, self.store.region) or caller.account
-            asked = read_request(request.method, target, headers, body)
-            operation = asked.operation
             facts: dict[str, Any] = {**asked.names, **target.query}
             call = Call(
                 service="mns",
@@ -404,13 +410,31 @@ class MnsService:
         return int(self.cloud.clock.now() * 1_000)
 
 
+def _attempt(read: Callable[[], Asked]) -> Asked | Refusal:
+    try:
+        return read()
+    except Refusal as refusal:
+        return refusal
+
+
 async def _body(request: web.BaseRequest) -> bytes:
+    """The body on any verb: DELETE has one too (mns.md section 0, facts 11 and 12)."""
     if not request.can_read_body:
         return b""
+    parts: list[bytes] = []
+    size = request.content_length or 0
     try:
-        return await request.read()
-    except (web.HTTPRequestEntityTooLarge, web.RequestPayloadError) as error:
+        if size <= MAX_BODY_BYTES and request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        while size <= MAX_BODY_BYTES and (part := await request.content.readany()):
+            parts.append(part)
+            size = max(size, sum(map(len, parts)))
+    except web.RequestPayloadError as error:
         raise refuse("InvalidArgument", f"The request body could not be read: {error}.") from error
+    if size > MAX_BODY_BYTES:
+        raise refuse("InvalidArgument", f"A request body may have {MAX_BODY_BYTES} bytes.")
+    return b"".join(parts)
 
 
 def _claimed_key(headers: Mapping[str, str]) -> str:
