@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     mode: Literal["observe", "pause-teardown", "pause-all", "full"] = Field(default="observe", validation_alias="MODE")
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
     settle_seconds: float = Field(default=60, gt=0, le=3600, validation_alias="SETTLE_SECONDS")
+    # The window of the published call quotas; shorter only where the other side's windows are shortened alike.
+    quota_seconds: float = Field(default=60, gt=0, le=60, validation_alias="QUOTA_SECONDS")
     clock_skew_seconds: float = Field(default=300, ge=0, le=3600, validation_alias="CLOCK_SKEW_SECONDS")
     warn_seconds: float = Field(default=86_400, ge=0, validation_alias="WARN_SECONDS")
     stuck_seconds: float = Field(default=900, gt=0, validation_alias="STUCK_SECONDS")

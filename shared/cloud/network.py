@@ -7,7 +7,7 @@ writes never: after one, look.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +20,27 @@ from alibabacloud_vpc20160428.client import Client as VpcClient
 
 from shared.cloud.clients import config, runtime
 from shared.cloud.errors import check_envelope, translated
+from shared.cloud.pace import Pace
 from shared.cloud.sessions import Keys, Sessions
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PermanentError, TemporaryError, Throttled
 from shared.inventory import Inventory
 from shared.lease import in_order
-from shared.messages import GrantKey, Served
+from shared.messages import GrantKey, InstanceType, Served
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
+
+def _may_pass_soon(error: Exception) -> bool:
+    """Trouble worth another try in place. Waiting for our own budget is not: it already was waited for."""
+    return isinstance(error, TemporaryError) and error.code != "Paced"
+
+
 # How often and how long reads are tried again in place; whatever lasts longer is the ledger's business.
-reading = stamina.retry(on=TemporaryError, attempts=3, timeout=10.0, wait_initial=0.2, wait_max=2.0)
+reading = stamina.retry(on=_may_pass_soon, attempts=3, timeout=10.0, wait_initial=0.2, wait_max=2.0)
+
+_PAGE = 100  # the most that the VPC side gives in one page (DescribeVpcGrantRulesToEcr)
+_IDS = 20  # ids in one look-up (DescribeVpcs)
 
 # The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
 _NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
@@ -69,12 +79,15 @@ class Trail:
 class Cloud:
     """Both accounts of every grant, entered by role. One object lives as long as the function instance."""
 
-    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys) -> None:
+    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys, patience: float = 5.0) -> None:
+        """``patience``: how many seconds a call may wait for its place in the budget."""
         self._settings = settings
         self._inventory = inventory
         self._keys = keys
         self._session_name = "ecr-grants"
-        self._sessions = Sessions(settings, lambda: self._keys)
+        self._pace = Pace(window_seconds=settings.quota_seconds, patience=patience)
+        self._sessions = Sessions(settings, lambda: self._keys, self._pace)
+        self.calls = 0
 
     def arrive(self, keys: Keys, invocation: str) -> None:
         """A new invocation: fresh keys, and a name that leads from the other account's audit log to our log."""
@@ -307,37 +320,142 @@ class Cloud:
             trail,
         )
 
-    # -- calls ---------------------------------------------------------------------------------------------------
+    # -- many at once, by page -----------------------------------------------------------------------------------------
+
+    def grants_on_ecr(self, owner: str, ecr_id: str) -> Iterator[GrantKey]:
+        """Everything that is granted to an ECR, as account A sees it."""
+        for body in self._pages(
+            owner,
+            "DescribeInstanceGrantedToExpressConnectRouter",
+            lambda token: ecr.DescribeInstanceGrantedToExpressConnectRouterRequest(
+                ecr_id=ecr_id, max_results=_PAGE, next_token=token
+            ),
+        ):
+            for found in body.ecr_granted_instance_list or []:
+                if found.node_type in ("VPC", "VBR"):
+                    yield GrantKey(
+                        ecr_id, owner, found.node_type, found.node_id, found.node_region_id, str(found.node_owner_uid)
+                    )
+
+    def associations_on_ecr(self, owner: str, ecr_id: str) -> Iterator[tuple[GrantKey, AssociationSeen]]:
+        """Every VPC association and VBR attachment of an ECR, as account A sees them."""
+        for body in self._pages(
+            owner,
+            "DescribeExpressConnectRouterAssociation",
+            lambda token: ecr.DescribeExpressConnectRouterAssociationRequest(
+                ecr_id=ecr_id, association_node_type="VPC", max_results=_PAGE, next_token=token
+            ),
+        ):
+            for one in body.association_list or []:
+                key = GrantKey(ecr_id, owner, "VPC", one.vpc_id, one.region_id, str(one.vpc_owner_id))
+                yield key, AssociationSeen(one.status.upper(), one.association_id, in_order(one.allowed_prefixes or ()))
+        for body in self._pages(
+            owner,
+            "DescribeExpressConnectRouterChildInstance",
+            lambda token: ecr.DescribeExpressConnectRouterChildInstanceRequest(
+                ecr_id=ecr_id, child_instance_type="VBR", max_results=_PAGE, next_token=token
+            ),
+        ):
+            for one in body.child_instance_list or []:
+                place = one.child_instance_region_id, str(one.child_instance_owner_id)
+                key = GrantKey(ecr_id, owner, "VBR", one.child_instance_id, *place)
+                yield key, AssociationSeen(one.status.upper(), one.association_id, ())
+
+    def owns_ecr(self, owner: str, ecr_id: str) -> bool:
+        """Whether the account still has this ECR."""
+        request = ecr.DescribeExpressConnectRouterRequest(ecr_id=ecr_id)
+        body = self._read("DescribeExpressConnectRouter", EcrClient, owner, self._settings.region, request)
+        return any(found.ecr_id == ecr_id for found in body.ecr_list or [])
+
+    def grants_of_account(self, account: str, region: str, ecr_owner: str) -> Iterator[GrantKey]:
+        """What an account B has granted to the ECRs of one account A in one region, as account B sees it."""
+        for body in self._pages(
+            account,
+            "DescribeVpcGrantRulesToEcr",
+            lambda token: vpc.DescribeVpcGrantRulesToEcrRequest(
+                region_id=region, ecr_owner_id=int(ecr_owner), max_results=_PAGE, next_token=token
+            ),
+            region=region,
+        ):
+            for rule in body.grant_rule_models or []:
+                kind: InstanceType = "VBR" if rule.instance_id.startswith("vbr-") else "VPC"
+                yield GrantKey(rule.ecr_id, str(rule.ecr_owner_id), kind, rule.instance_id, region, account)
+
+    def existing(self, account: str, region: str, instances: Sequence[str]) -> set[str]:
+        """Which of these VPCs and VBRs an account B still has in a region."""
+        found: set[str] = set()
+        vpcs = [one for one in instances if one.startswith("vpc-")]
+        vbrs = [one for one in instances if one.startswith("vbr-")]
+        for chunk in (vpcs[start : start + _IDS] for start in range(0, len(vpcs), _IDS)):
+            listing = vpc.DescribeVpcsRequest(region_id=region, vpc_id=",".join(chunk), page_size=50)
+            body = self._read("DescribeVpcs", VpcClient, account, region, listing)
+            found |= {one.vpc_id for one in (body.vpcs.vpc if body.vpcs else None) or []}
+        for chunk in (vbrs[start : start + _IDS] for start in range(0, len(vbrs), _IDS)):
+            chosen = vpc.DescribeVirtualBorderRoutersRequestFilter(key="VbrId", value=chunk)
+            routers = vpc.DescribeVirtualBorderRoutersRequest(region_id=region, filter=[chosen], page_size=50)
+            body = self._read("DescribeVirtualBorderRouters", VpcClient, account, region, routers)
+            routers_found = body.virtual_border_router_set
+            found |= {one.vbr_id for one in (routers_found.virtual_border_router_type if routers_found else None) or []}
+        return found
+
+    def _pages(
+        self, account: str, operation: str, request: Callable[[str | None], Any], region: str | None = None
+    ) -> Iterator[Any]:
+        """Page by page until the platform says that there is no next one."""
+        client = EcrClient if region is None else VpcClient
+        token: str | None = None
+        while True:
+            body = self._read(operation, client, account, region or self._settings.region, request(token))
+            yield body
+            token = body.next_token
+            if not token:
+                return
+
+    @reading
+    def _read(self, operation: str, client: Callable[[Any], Any], account: str, region: str, request: Any) -> Any:
+        body = self._call(client, region, account, "account", operation, request, Trail())
+        if client is EcrClient:
+            check_envelope(operation, account, body)
+        return body
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
 
     def _vpc(self, key: GrantKey, operation: str, request: Any, trail: Trail) -> Any:
         """One VPC call in account B."""
-        return self._call(
-            VpcClient, self._settings.vpc_endpoint, key, key.instance_owner_uid, operation, request, trail
-        )
+        account, field = key.instance_owner_uid, "instance.owner_uid"
+        return self._call(VpcClient, key.instance_region, account, field, operation, request, trail)
 
     def _ecr(self, key: GrantKey, account: str, operation: str, request: Any, trail: Trail) -> Any:
         """One ECR call in either account."""
-        body = self._call(EcrClient, self._settings.ecr_endpoint, key, account, operation, request, trail)
+        field = "ecr.owner_uid" if account == key.ecr_owner_uid else "instance.owner_uid"
+        body = self._call(EcrClient, key.instance_region, account, field, operation, request, trail)
         check_envelope(operation, account, body)
         return body
 
     def _call(
         self,
         client: Callable[[Any], Any],
-        endpoint: str,
-        key: GrantKey,
+        region: str,
         uid: str,
+        field: str,
         operation: str,
         request: Any,
         trail: Trail,
     ) -> Any:
-        account = self._inventory.account(uid, "ecr.owner_uid" if uid == key.ecr_owner_uid else "instance.owner_uid")
+        account = self._inventory.account(uid, field)
+        endpoint = self._settings.ecr_endpoint if client is EcrClient else self._settings.vpc_endpoint
         session = self._sessions.enter(uid, account.role, account.external_id, self._session_name)
+        place = "" if client is EcrClient else region  # ECR has one central endpoint for all regions
+        self._pace.take(uid, place, operation)
+        self.calls += 1
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower() + "_with_options"  # as the SDKs name them
         try:
             with translated(operation, uid):
-                ready = client(config(endpoint, key.instance_region, session.keys))
+                ready = client(config(endpoint, region, session.keys))
                 body = getattr(ready, method)(request, runtime()).body
+        except Throttled:
+            self._pace.throttled(uid, place, operation)
+            raise
         except TemporaryError as error:
             if error.code.startswith("InvalidSecurityToken"):
                 self._sessions.forget(uid)

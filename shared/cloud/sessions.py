@@ -16,6 +16,7 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from shared.cloud.clients import config, runtime
 from shared.cloud.errors import translated
+from shared.cloud.pace import Pace
 from shared.errors import SettingsError
 from shared.settings import Settings
 
@@ -73,8 +74,11 @@ def home_keys(context: object) -> Keys:
 class Sessions:
     """Role sessions by (role ARN, external id). Thread-safe: one thread assumes, the others wait for it."""
 
-    def __init__(self, settings: Settings, home: Callable[[], Keys], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, home: Callable[[], Keys], pace: Pace, clock: Callable[[], float] = time.time
+    ) -> None:
         self._settings = settings
+        self._pace = pace
         self._home = home
         self._clock = clock
         self._lock = threading.Lock()
@@ -106,6 +110,8 @@ class Sessions:
         request = AssumeRoleRequest(
             role_arn=arn, role_session_name=name, external_id=external_id, duration_seconds=_SESSION_SECONDS
         )
+        # The budget is the caller's, so one for all roles: the home account's.
+        self._pace.take("home", "", "AssumeRole")
         with translated("AssumeRole", account):
             client = StsClient(config(self._settings.sts_endpoint, self._settings.region, self._home()))
             body = client.assume_role_with_options(request, runtime()).body

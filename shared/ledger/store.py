@@ -111,6 +111,34 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """One grant as the ledger has it, without its leases: enough to compare it with the cloud."""
+
+    key: GrantKey
+    generation: int
+    grant: SideRow
+    associate: SideRow
+
+    @property
+    def settled(self) -> bool:
+        """Whether both sides have come to rest for the present leases."""
+        return all(
+            row.observed_generation == self.generation and row.observed_wanted is not None
+            for row in (self.grant, self.associate)
+        )
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One way in which the cloud is not as it had settled. ``kind`` is the class that policy speaks of."""
+
+    key: GrantKey
+    side: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Admission:
     """What became of an approval at the door: the grants it touches, and whether it was news."""
 
@@ -705,26 +733,49 @@ class Ledger:
 
     # -- drift, adoption and the mode --------------------------------------------------------------------------------
 
-    def known_grants(self) -> list[Work]:
-        """Every grant that anybody ever asked for or that was found on the cloud, as account B's side sees it."""
+    def standing(self) -> list[Standing]:
+        """Every grant that anybody ever asked for or that was found on the cloud, with both sides, in two queries."""
         with self._transaction() as connection:
-            ids = connection.execute(sql.select(grants.c.grant_id).order_by(grants.c.grant_id)).scalars().all()
-            return [self._work(connection, grant_id) for grant_id in ids]
+            rows = connection.execute(sql.select(grants).order_by(grants.c.grant_id)).all()
+            found: dict[str, dict[str, SideRow]] = {}
+            for row in connection.execute(sql.select(sides)):
+                found.setdefault(row.grant_id, {})[row.side] = _side_row(row)
+        return [
+            Standing(_key(row), row.generation, found[row.grant_id][GRANT], found[row.grant_id][ASSOCIATE])
+            for row in rows
+        ]
 
     def drifted(
-        self, key: GrantKey, side: str, kind: str, text: str, now: int, *, repair: bool, state: str | None = None
+        self, drift: Drift, now: int, *, generation: int, quiet_since: int, repair: bool, state: str | None = None
     ) -> bool:
-        """Record that the cloud is not as it had settled. True when that is news. ``repair``: let converge mend it."""
+        """Record that the cloud is not as it had settled. True when that is news. ``repair``: let converge mend it.
+
+        What was compared may be overtaken: nothing is recorded when the leases have changed from ``generation``, when a
+        worker is at it, or when we wrote after ``quiet_since``, since the look may be older than that write.
+        """
+        kind, side, text = drift.kind, drift.side, drift.text
         with self._transaction() as connection:
-            row = self._grant_row(connection, key, now)
+            row = self._grant_row(connection, drift.key, now)
             mine = sides.c.grant_id == row.grant_id, sides.c.side == side
-            before = connection.execute(sql.select(sides.c.drift).where(*mine)).scalar_one()
+            there = connection.execute(sql.select(sides.c.drift, sides.c.claimed_until).where(*mine)).one()
+            wrote = connection.execute(
+                sql.select(sql.func.max(intents.c.made_at)).where(intents.c.grant_id == row.grant_id)
+            ).scalar_one()
+            busy = there.claimed_until is not None and there.claimed_until > now
+            if busy or row.generation != generation or (wrote is not None and wrote > quiet_since):
+                return False
+            before = there.drift
             if before is not None and json.loads(before)["class"] == kind:
                 return False
             found = {"class": kind, "text": text, "at": now}
             values: dict[str, Any] = {"drift": json.dumps(found)}
-            if state is not None:
-                values["state"] = state
+            if kind in ("foreign-grant", "foreign-association"):
+                made = connection.execute(
+                    sql.select(intents).where(intents.c.grant_id == row.grant_id, intents.c.side == side)
+                ).all()
+                ours_after_all = _lost(made)  # a write that was given up as lost, and landed late
+                repair = repair or ours_after_all
+                values |= {"state": state or "present", "ours": ours_after_all}
             if repair:
                 values |= {"observed_wanted": None, "attempts": 0, "next_at": None, "dead_at": None}
             connection.execute(sides.update().where(*mine).values(**values))
@@ -738,23 +789,25 @@ class Ledger:
             )
             return True
 
-    def drift_gone(self, work: Work, side: str, now: int) -> None:
-        """What was reported is no longer so, by somebody else's hand."""
+    def drift_gone(self, grant_id: str, side: str, now: int) -> bool:
+        """What was reported is no longer so, by somebody else's hand. True when it had been reported."""
         with self._transaction() as connection:
-            mine = sides.c.grant_id == work.grant_id, sides.c.side == side
+            row = self._locked(connection, grant_id)
+            mine = sides.c.grant_id == grant_id, sides.c.side == side
             before = connection.execute(sql.select(sides.c.drift).where(*mine)).scalar_one()
-            if before is None:
-                return
+            if before is None or row is None:
+                return False
             found = json.loads(before)
             connection.execute(sides.update().where(*mine).values(drift=None))
             append(
                 connection,
-                name_of("drift-repaired", work.grant_id, side, str(found["at"])),
+                name_of("drift-repaired", grant_id, side, str(found["at"])),
                 "drift-repaired",
                 now,
-                about=work.about,
+                about=self._about(connection, row),
                 reason=Reason(code=found["class"], text=f"no longer so: {found['text']}"),
             )
+            return True
 
     def adopt(self, grant_id: str, side: str, now: int) -> bool:
         """Take what was there before us as ours, so that the end of its leases takes it down. Touches no cloud.

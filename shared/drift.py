@@ -1,0 +1,74 @@
+"""Comparing ledger and cloud: plain functions from what both say to what differs. Nothing here acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from shared.cloud import AssociationSeen
+from shared.ledger import ASSOCIATE, GRANT, Drift, Standing
+from shared.messages import GrantKey
+
+
+@dataclass(frozen=True)
+class CloudSeen:
+    """What both accounts show, as far as it could be read. An account that could not be read says nothing."""
+
+    ecrs_read: frozenset[tuple[str, str]]  # (owner, ECR) of account A
+    ecrs_gone: frozenset[tuple[str, str]]
+    spokes_read: frozenset[tuple[str, str]]  # (account B, region)
+    granted: frozenset[GrantKey]
+    associations: Mapping[GrantKey, AssociationSeen]
+    existing: frozenset[tuple[str, str]]  # (account B, instance)
+
+
+def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift]:
+    """How the cloud differs from one grant that had settled. ``ours``: whether the association is ours to make."""
+    key = standing.key
+    ecr, spoke = (key.ecr_owner_uid, key.ecr_id), (key.instance_owner_uid, key.instance_region)
+    where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
+    up = standing.grant.observed_wanted is not None and standing.grant.observed_wanted.up
+    if ecr in seen.ecrs_gone:
+        if up:
+            text = f"account {key.ecr_owner_uid} no longer owns {key.ecr_id}"
+            yield Drift(key, GRANT, "ecr-owner-changed", text)
+        return
+    if ecr not in seen.ecrs_read or spoke not in seen.spokes_read:
+        return
+    if up and (key.instance_owner_uid, key.instance_id) not in seen.existing:
+        text = f"{where} is gone from region {key.instance_region}"
+        yield Drift(key, GRANT, "instance-deleted", text)
+        return
+    if up and key not in seen.granted:
+        yield Drift(key, GRANT, "grant-missing", f"the grant of {where} to {key.ecr_id} is gone")
+    if not up and key in seen.granted and not _known_foreign(standing.grant.ours, standing.grant.state):
+        text = f"{where} is granted to {key.ecr_id}, and no lease of ours wants it"
+        yield Drift(key, GRANT, "foreign-grant", text)
+    there = seen.associations.get(key)
+    if up and ours and there is None:
+        yield Drift(key, ASSOCIATE, "association-missing", f"{where} is no longer associated with {key.ecr_id}")
+    if not up and there is not None and not _known_foreign(standing.associate.ours, standing.associate.state):
+        text = f"{where} is associated with {key.ecr_id}, and no lease of ours wants it"
+        yield Drift(key, ASSOCIATE, "foreign-association", text)
+    wanted = standing.grant.observed_wanted
+    comparable = there is not None and there.status == "ACTIVE" and key.instance_type == "VPC"
+    if up and ours and wanted is not None and there is not None and comparable and there.prefixes != wanted.prefixes:
+        shown = ", ".join(there.prefixes) or "none"
+        text = f"{where}: allowed prefixes are {shown}, approved are {', '.join(wanted.prefixes)}"
+        yield Drift(key, ASSOCIATE, "prefixes-differ", text)
+
+
+def _known_foreign(ours: bool | None, state: str) -> bool:
+    """What was there before us and was seen already when its leases ended: it has been left alone knowingly."""
+    return ours is False and state not in ("absent", "unknown")
+
+
+def strangers(known: frozenset[GrantKey], seen: CloudSeen) -> Iterator[Drift]:
+    """What exists on the cloud for our ECRs without our ever having heard of it."""
+    for key in sorted(seen.granted - known, key=lambda one: one.grant_id):
+        where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
+        yield Drift(key, GRANT, "foreign-grant", f"{where} is granted to {key.ecr_id}, and nobody asked us for it")
+    for key in sorted(seen.associations.keys() - known, key=lambda one: one.grant_id):
+        where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
+        text = f"{where} is associated with {key.ecr_id}, and nobody asked us for it"
+        yield Drift(key, ASSOCIATE, "foreign-association", text)

@@ -1,0 +1,209 @@
+"""The timer's work: it only looks and wakes. Ends, rows that are not settled, letters not sent, and drift.
+
+What it finds it writes into the ledger and hands to the acting functions by a wake; it changes nothing on the cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+
+import structlog
+
+from shared.cloud import AssociationSeen, Cloud
+from shared.drift import CloudSeen, drifts, strangers
+from shared.errors import GrantError
+from shared.frame import Frame
+from shared.ledger import ASSOCIATE, Drift, Standing, now_ms
+from shared.messages import GrantKey
+
+log = structlog.get_logger()
+
+_WAKES = 2_000
+_ACCOUNTS_AT_ONCE = 8
+
+
+@dataclass
+class Report:
+    """What one pass did; what `ecr-grants run reconcile` prints."""
+
+    due: int = 0  # grants whose leases changed by the passing of time
+    woken: int = 0
+    grants: int = 0  # compared with the cloud
+    drift: dict[str, int] = field(default_factory=dict)  # new findings by class
+    gone: int = 0  # earlier findings that are no longer so
+    calls: int = 0
+    seconds: float = 0.0
+    trouble: list[str] = field(default_factory=list)  # accounts that could not be read, and why
+    head: int = 0  # the last event of the record
+
+
+class Reconcile:
+    """One pass over everything the ledger knows."""
+
+    def __init__(self, frame: Frame, cloud: Cloud) -> None:
+        self._frame = frame
+        self._ledger = frame.ledger
+        self._inventory = frame.inventory
+        self._cloud = cloud
+        self._keys: dict[str, GrantKey] = {}
+
+    def run(self) -> Report:
+        """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
+        started, report = time.monotonic(), Report()
+        report.due = len(self._ledger.due(now_ms()))
+        self._compare(report)
+        for grant_id, side in self._ledger.unsettled(now_ms(), _WAKES):
+            if self._worth_waking(grant_id, side):
+                self._frame.wake(grant_id, side, now_ms())
+                report.woken += 1
+        self._frame.publish()
+        report.head = self._sign_head()
+        report.calls = self._cloud.calls
+        report.seconds = round(time.monotonic() - started, 3)
+        log.info(
+            "reconcile.done", **{k: v for k, v in asdict(report).items() if k != "trouble"}, trouble=len(report.trouble)
+        )
+        return report
+
+    def _worth_waking(self, grant_id: str, side: str) -> bool:
+        """Account A's side has nobody to wake where account A's own automation makes the association."""
+        key = self._keys.get(grant_id)
+        return side != ASSOCIATE or key is None or self._ours(key)
+
+    def _ours(self, key: GrantKey) -> bool:
+        try:
+            return self._inventory.association_is_ours(key)
+        except GrantError:
+            return True  # no longer in the inventory: the acting function says so
+
+    def _compare(self, report: Report) -> None:
+        taken_at = now_ms()
+        known = self._ledger.standing()
+        self._keys = {one.key.grant_id: one.key for one in known}
+        seen = self._look(known, report)
+        quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
+        for standing in known:
+            if not self._at_rest(standing):
+                continue
+            report.grants += 1
+            found = list(drifts(standing, seen, ours=self._ours(standing.key)))
+            for drift in found:
+                self._record(drift, standing, seen, quiet_since, report)
+            for row in (standing.grant, standing.associate):
+                if row.drift is not None and not any(drift.side == row.side for drift in found):
+                    report.gone += self._ledger.drift_gone(standing.key.grant_id, row.side, now_ms())
+        for drift in strangers(frozenset(one.key for one in known), seen):
+            self._record(drift, None, seen, quiet_since, report)
+
+    def _at_rest(self, standing: Standing) -> bool:
+        """Settled as far as it is ours to settle; a grant that was only ever found on the cloud is at rest."""
+        if standing.generation == 0 or standing.settled:
+            return True
+        b = standing.grant
+        b_settled = b.observed_generation == standing.generation and b.observed_wanted is not None
+        return b_settled and not self._ours(standing.key)
+
+    def _record(
+        self, drift: Drift, standing: Standing | None, seen: CloudSeen, quiet_since: int, report: Report
+    ) -> None:
+        repair = drift.kind in self._frame.settings.drift_repair
+        if drift.kind == "prefixes-differ" and (standing is None or not standing.associate.ours):
+            repair = False  # not what we put up: only reported
+        there = seen.associations.get(drift.key)
+        news = self._ledger.drifted(
+            drift,
+            now_ms(),
+            generation=0 if standing is None else standing.generation,
+            quiet_since=quiet_since,
+            repair=repair,
+            state=there.status if drift.side == ASSOCIATE and there is not None else None,
+        )
+        if news:
+            report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
+            log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=repair)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _look(self, known: list[Standing], report: Report) -> CloudSeen:
+        """Read both accounts' sides by page, accounts in parallel."""
+        ecrs = {(uid, ecr) for uid, account in self._inventory.accounts.items() for ecr in account.ecrs}
+        gone: set[tuple[str, str]] = set()
+        granted: set[GrantKey] = set()
+        associations: dict[GrantKey, AssociationSeen] = {}
+        existing: set[tuple[str, str]] = set()
+        spokes: dict[tuple[str, str], set[str]] = {}
+        owners: dict[tuple[str, str], set[str]] = {}
+        for one in known:
+            spoke = one.key.instance_owner_uid, one.key.instance_region
+            if one.key.instance_owner_uid in self._inventory.accounts:
+                spokes.setdefault(spoke, set()).add(one.key.instance_id)
+                owners.setdefault(spoke, set()).add(one.key.ecr_owner_uid)
+
+        def read_ecr(ecr: tuple[str, str]) -> None:
+            if not self._cloud.owns_ecr(*ecr):
+                gone.add(ecr)
+                return
+            granted.update(self._cloud.grants_on_ecr(*ecr))
+            associations.update(self._cloud.associations_on_ecr(*ecr))
+
+        listed_by_owner: set[GrantKey] = set()
+
+        def read_spoke(spoke: tuple[str, str]) -> None:
+            for owner in sorted(owners[spoke]):
+                listed_by_owner.update(self._cloud.grants_of_account(*spoke, owner))
+            found = self._cloud.existing(*spoke, sorted(spokes[spoke]))
+            existing.update((spoke[0], instance) for instance in found)
+
+        ecrs_read = self._each("ECR", sorted(ecrs), read_ecr, report)
+        spokes_read = self._each("account", sorted(spokes), read_spoke, report)
+        return CloudSeen(
+            ecrs_read=frozenset(ecrs_read - gone),
+            ecrs_gone=frozenset(gone),
+            spokes_read=frozenset(spokes_read),
+            granted=frozenset(_combined(granted, listed_by_owner, spokes_read)),
+            associations=associations,
+            existing=frozenset(existing),
+        )
+
+    def _each(
+        self,
+        what: str,
+        places: Iterable[tuple[str, str]],
+        read: Callable[[tuple[str, str]], None],
+        report: Report,
+    ) -> set[tuple[str, str]]:
+        """Read all places, some at a time; returns those that could be read and notes why the others could not."""
+
+        def attempt(place: tuple[str, str]) -> tuple[str, str] | None:
+            try:
+                read(place)
+            except GrantError as error:
+                report.trouble.append(f"{what} {place[1]} of {place[0]}: {error}")
+                log.warning("reconcile.unread", what=what, account=place[0], code=error.code, reason=str(error))
+                return None
+            return place
+
+        with ThreadPoolExecutor(_ACCOUNTS_AT_ONCE) as pool:
+            return {place for place in pool.map(attempt, places) if place is not None}
+
+    # -- the record --------------------------------------------------------------------------------------------------
+
+    def _sign_head(self) -> int:
+        """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
+        head = self._ledger.head(now_ms())
+        key = self._frame.settings.head_key
+        signed = head if key is None else head.sign(key)
+        log.info("ledger.head", **json.loads(signed.line()))
+        return head.seq
+
+
+def _combined(by_ecr: set[GrantKey], by_owner: set[GrantKey], spokes_read: set[tuple[str, str]]) -> Iterator[GrantKey]:
+    """What is granted. On its own VPCs account B's word counts, where it could be read; else account A's."""
+    for key in by_ecr | by_owner:
+        asked_owner = key.instance_type == "VPC" and (key.instance_owner_uid, key.instance_region) in spokes_read
+        if key in (by_owner if asked_owner else by_ecr):
+            yield key
