@@ -291,7 +291,7 @@ def signed_rpc(
     query: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
     method: str = "POST",
-    **change: str,
+    change: Mapping[str, str] | None = None,
 ) -> tuple[str, str, dict[str, str], bytes]:
     """A request signed by the SDK's own code, as (method, target, headers, body); headers can be changed before signing."""
     body = urlencode(form).encode() if form else b""
@@ -305,7 +305,7 @@ def signed_rpc(
         "accept": "application/json",
         **({"content-type": "application/x-www-form-urlencoded"} if form else {}),
         **({"x-acs-security-token": key.token, "x-acs-accesskey-id": key.id} if key.token else {}),
-        **{name.replace("_", "-"): value for name, value in change.items()},
+        **(change or {}),
     }
     request = DaraRequest()
     request.method, request.pathname, request.headers, request.query = method, "/", headers, dict(query or {})
