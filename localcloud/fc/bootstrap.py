@@ -97,7 +97,11 @@ def find_handler(path: str, code: str) -> Callable[..., Any]:
     module = _from_folder(module_path, code) if "/" in module_path else _from_packages(module_path)
     found = getattr(module, name, None)
     if not callable(found):
-        there = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        there = sorted(
+            key
+            for key, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__ and not key.startswith("_")
+        )
         raise HandlerError(f"module {module_path!r} has no function {name!r}; it has: {', '.join(there) or 'none'}")
     return found  # type: ignore[no-any-return]
 

@@ -532,14 +532,22 @@ class CustomInstance(Instance):
         except TimeoutError:
             return await self.timed_out(limit, started)
         except aiohttp.ClientError:
-            if self.process is None or self.process.ended or self.ending:
-                return await self.crashed(started)
-            return self.outcome("raised", error_json("the server did not answer in HTTP"), started)
+            return await self.broke_off(started)
         except asyncio.CancelledError:
             self.kill()
             raise
         failed = response.status >= 400 or response.headers.get("x-fc-status", "200") != "200"
         return self.outcome("raised" if failed else "returned", answer, started)
+
+    async def broke_off(self, started: float) -> Outcome:
+        """The connection ended before the answer did: because the process died, or because the server wanted it so."""
+        if self.process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE / 2):
+                    await self.process.wait()
+        if self.process is None or self.process.ended or self.ending:
+            return await self.crashed(started)
+        return self.outcome("crashed", error_json("the server broke the connection off"), started)
 
     def headers(self, request_id: str, path: str) -> dict[str, str]:
         """What the platform tells a custom runtime with each request."""

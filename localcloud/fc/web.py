@@ -147,29 +147,32 @@ class Front:
         with instance.working(request_id):
             try:
                 async with asyncio.timeout(limit), self._forward(request, body, instance, request_id) as upstream:
+                    if self._cloud.faults.planned:
+                        # Trouble after the effect must still be able to take the answer away: it may not have begun.
+                        whole = web.Response(status=upstream.status, reason=upstream.reason, body=await upstream.read())
+                        self._copy_headers(upstream, whole, request_id)
+                        return whole
                     response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-                    for name, value in upstream.headers.items():
-                        if name.lower() not in _HOP_BY_HOP:
-                            response.headers.add(name, value)
-                    self._mark(response, request_id)
+                    self._copy_headers(upstream, response, request_id)
                     await response.prepare(request)
                     async for chunk in upstream.content.iter_any():
                         await response.write(chunk)
             except TimeoutError:
                 outcome = await instance.timed_out(limit, started)
             except aiohttp.ClientError:
-                if instance.process is None or instance.process.ended or instance.ending:
-                    outcome = await instance.crashed(started)
-                else:
-                    outcome = instance.outcome(
-                        "crashed", b'{"errorMessage": "the server broke the connection off"}', started
-                    )
+                outcome = await instance.broke_off(started)
             else:
                 await response.write_eof()
                 return response
         if response is not None:
             raise Cut("the function broke off in the middle of its answer")
         return self._failed(outcome, request_id)
+
+    def _copy_headers(self, upstream: aiohttp.ClientResponse, response: web.StreamResponse, request_id: str) -> None:
+        for name, value in upstream.headers.items():
+            if name.lower() not in _HOP_BY_HOP:
+                response.headers.add(name, value)
+        self._mark(response, request_id)
 
     def _forward(
         self, request: web.BaseRequest, body: bytes, instance: CustomInstance, request_id: str

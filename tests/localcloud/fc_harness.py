@@ -183,7 +183,7 @@ class Functions:
         """The events a sample function printed, as text."""
         return [text.removeprefix("EVENT ") for text in self.log(name) if text.startswith("EVENT ")]
 
-    def deliveries(self, **filters: Any) -> list[Json]:
+    def deliveries(self) -> list[Json]:
         """Journal entries of deliveries by triggers."""
         entries = self.cloud.journal(service="fc", operation="InvokeFunction")
         return [entry for entry in entries if "trigger" in entry["params"]]

@@ -103,7 +103,7 @@ def test_log_type_tail_brings_the_log_along(functions: Functions) -> None:
         ({"x_fc_async_delay": "3600"}, "delay"),
     ],
 )
-def test_headers_that_mean_nothing_are_refused(functions: Functions, headers: dict[str, str], words: str) -> None:
+def test_headers_that_mean_nothing_are_refused(functions: Functions, headers: dict[str, Any], words: str) -> None:
     """InvalidArgument, and the function is not called."""
     functions.deploy(function("quiet"))
     with pytest.raises(ClientException) as refused:
@@ -432,8 +432,19 @@ TEXT = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126, exclu
 SEGMENT = st.one_of(st.sampled_from(["grant", "ecr", "invocations", "triggers", "async-tasks", "stop", "x"]), TEXT)
 PREFIX = st.sampled_from(["/2023-03-30/functions", "/2021-04-06/services", "/2023-03-30", "/2021-04-06"])
 HEADER = st.sampled_from(
-    ["x-fc-invocation-type", "x-fc-log-type", "x-fc-async-task-id", "x-fc-async-delay", "x-fc-account-id"]
-    + ["x-acs-date", "x-acs-version", "x-acs-signature-nonce", "authorization", "content-type", "x-fc-qualifier"]
+    [
+        "x-fc-invocation-type",
+        "x-fc-log-type",
+        "x-fc-async-task-id",
+        "x-fc-async-delay",
+        "x-fc-account-id",
+        "x-acs-date",
+        "x-acs-version",
+        "x-acs-signature-nonce",
+        "authorization",
+        "content-type",
+        "x-fc-qualifier",
+    ]
 )
 
 

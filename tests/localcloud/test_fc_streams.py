@@ -197,7 +197,7 @@ def test_a_retry_that_works_ends_the_trouble(functions: Functions, failing: Path
 
 def test_the_retry_strategies_are_the_published_ones() -> None:
     """Backoff: three pauses of 10 to 20 seconds. Exponential decay: 176 pauses, doubling up to 512 seconds."""
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 - repeatable
     backoff = list(pauses("BACKOFF_RETRY", chance))
     assert len(backoff) == 3
     assert all(10 <= pause <= 20 for pause in backoff)

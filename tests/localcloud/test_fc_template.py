@@ -271,7 +271,14 @@ def test_two_functions_cannot_have_one_name(write: Any) -> None:
     assert "two resources are named 'f'" in complaint(write, function("f"), function("f"))
 
 
-@given(document=st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12))  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(document=ANYTHING)
 def test_no_document_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, document: Any) -> None:
     """Whatever YAML says, the answer is a DeployError, never another exception."""
     path = tmp_path_factory.mktemp("any") / "s.yaml"
@@ -340,8 +347,18 @@ def test_schedules_fire_when_they_say(expression: str, after: str, first: str) -
 
 
 @pytest.mark.parametrize(
-    "expression", ["", "@every 0s", "@every 5", "* * * * *", "a * * * * *", "*/0 * * * * *", "5-1 * * * * *", "CRON_TZ=X/Y 0 0 0 * * *"]
-)  # fmt: skip
+    "expression",
+    [
+        "",
+        "@every 0s",
+        "@every 5",
+        "* * * * *",
+        "a * * * * *",
+        "*/0 * * * * *",
+        "5-1 * * * * *",
+        "CRON_TZ=X/Y 0 0 0 * * *",
+    ],
+)
 def test_what_is_no_schedule_is_refused(expression: str) -> None:
     """ValueError, with what was found."""
     with pytest.raises(ValueError, match=r"."):
@@ -365,8 +382,15 @@ def test_fcignore_decides_what_is_shipped(tmp_path: Path) -> None:
     """Rules as in .gitignore; folders nothing is left out of are linked whole, and the code folder stays as it is."""
     code = tmp_path / "code"
     for name in (
-        "app/main.py", "app/__pycache__/main.pyc", "lib/a.py", "lib/tests/test_a.py", "docs/x.md", "keep.md", "drop.md", "data/x/y/z.bin",
-    ):  # fmt: skip
+        "app/main.py",
+        "app/__pycache__/main.pyc",
+        "lib/a.py",
+        "lib/tests/test_a.py",
+        "docs/x.md",
+        "keep.md",
+        "drop.md",
+        "data/x/y/z.bin",
+    ):
         file = code / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)

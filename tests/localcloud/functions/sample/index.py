@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _context_of(_asked: dict[str, Any], context: Any) -> dict[str, Any]:
     }
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
     "raise": _raise,
     "sleep": _sleep,
     "exit": _exit,
