@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APPROVAL ?= examples/approval-vpc.json
+APPROVAL ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -20,8 +20,8 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
 
-demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file to send another approval)
-	@$(BIN)/python -m examples.demo --approval $(APPROVAL)
+demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only)
+	@$(BIN)/python -m examples.demo $(if $(APPROVAL),--only --approval $(APPROVAL))
 
 up: setup ## Keep the local cloud and the functions running, for playing by hand; Ctrl-C ends everything
 	@$(BIN)/python -m examples.demo --stay

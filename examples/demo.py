@@ -1,6 +1,7 @@
 """Run the main job on the local cloud and tell what happens, step by step.
 
-    python -m examples.demo --approval examples/approval-vpc.json     one approval, in a fresh world
+    python -m examples.demo                                           the whole circle, in a fresh world
+    python -m examples.demo --only --approval FILE                    one approval
     python -m examples.demo --stay                                    keep everything running, for playing by hand
 
 Starts the local cloud, lets it deploy the functions that s.yaml describes, sends the approval with the real SDK and then
@@ -18,8 +19,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,10 +29,11 @@ from typing import Any
 from mns.mns_exception import MNSExceptionBase
 from rich.console import Console
 
+from examples.look import left_over
 from examples.send import HUB, WORLD, Mailbox, answers, user_keys
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS = ("ecr-grants-grant", "ecr-grants-associate")
+FUNCTIONS = ("ecr-grants-grant", "ecr-grants-associate", "ecr-grants-reconcile")
 # What a step's log line says to a person. Operations that are missing here are calls of no interest of their own.
 CALLS = {
     "DescribeVpcAttribute": "looked the VPC up in account B",
@@ -72,7 +75,7 @@ def running(directory: Path) -> Iterator[str]:
     settings = {
         "LEDGER_URL": ledger,
         "ACCOUNTS_FILE": "examples/accounts.yaml",
-        "SETTLE_SECONDS": "10",
+        "SETTLE_SECONDS": "2",
         "MODE": "full",
         **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
@@ -132,8 +135,8 @@ class Narrator:
                 return f"approval {fact['request_id']} received and admitted to the ledger"
             case "approval.repeated":
                 return f"approval {fact['request_id']} received again: already granted or under way, nothing to do"
-            case "message.rejected" | "request.rejected":
-                return f"rejected: {fact['reason']}"
+            case "message.rejected" | "request.rejected" | "grant.dead":
+                return f"{'rejected' if fact['event'] != 'grant.dead' else 'dead'}: {fact['reason']}"
             case "role.assumed":
                 return with_call(f"role {fact['role']} assumed", fact)
             case "cloud.called":
@@ -142,8 +145,10 @@ class Narrator:
                 return f"completion published: {fact['kind']}"
             case "grant.later":
                 return f"under way ({fact['code']}), looking again in {fact['seconds']:.0f} s"
-            case "grant.dead":
-                return f"given up until somebody acts: {fact['reason']}"
+            case "grant.held" | "drift.found":
+                return f"{'on hold' if 'why' in fact else 'drift found'}: {fact.get('why') or fact['text']}"
+            case "reconcile.done":
+                return f"reconciled: {fact['grants']} grants compared, {fact['woken']} woken, {fact['due']} changed by time"
             case "grant.failed" | "event.failed":
                 return f"unexpected: {fact.get('exception', text)}"
         return None
@@ -160,50 +165,123 @@ def say(moment: str, who: str, sentence: str) -> None:
     console.print(sentence, markup=False)
 
 
-def demo(approval: Path, seconds: float) -> int:
-    """Send one approval and follow it to its answer. 0: the association is ACTIVE."""
+class Story:
+    """One run: sends approvals, follows the functions, and waits for what is to come of it."""
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self._address = address
+        self._seconds = seconds
+        self._mailbox = Mailbox(address)
+        self._narrator = Narrator(address)
+        self.completions: list[dict[str, Any]] = []
+
+    def request(self, text: str, what: str) -> None:
+        """Send an approval and wait for its answer. Raises Failed unless it is done."""
+        message_id = self._mailbox.send(text)
+        say(clock(), "demo", f"{what}: sent to the queue ecr-approvals of account {HUB} (message {message_id})")
+        completion = self.wait(lambda one: answers(one, message_id, text) is not None, "an answer")
+        answer = answers(completion, message_id, text)
+        if answer is None or answer.event != "done":
+            raise Failed(f"{completion['event']}: {completion['reason']['text']}")
+        say(clock(), "demo", f"answer: {answer.text}")
+
+    def wait(
+        self, wanted: Callable[[dict[str, Any]], bool], what: str, tick: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """Follow the functions until a completion like this one is published. ``tick`` is called now and then."""
+        started = time.monotonic()
+        with console.status("waiting") as status:
+            while time.monotonic() - started < self._seconds:
+                completion = self._mailbox.next_completion(1)
+                self._narrator.tell()
+                status.update(f"waiting for {what}, {time.monotonic() - started:.0f} s: {self._narrator.last}")
+                if completion is not None:
+                    self.completions.append(completion)
+                    if wanted(completion):
+                        status.stop()
+                        self._narrator.tell()
+                        return completion
+                elif tick is not None:
+                    tick()
+        raise Failed(f"{what} did not come within {self._seconds:.0f} s; last seen: {self._narrator.last}")
+
+    def reconcile(self) -> None:
+        """What the timer does every five minutes, now: the operator's command against the deployed function."""
+        operator, secret = user_keys("operator")
+        environment = {**os.environ, "ALIBABA_CLOUD_ACCESS_KEY_ID": operator, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
+        command = [sys.executable, "-m", "cli", "run", "reconcile", "--endpoint", self._address]
+        ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        self._narrator.tell()
+        if ran.returncode != 0:
+            raise Failed(f"ecr-grants run reconcile: {ran.stdout}{ran.stderr}")
+        say(clock(), "demo", f"ecr-grants run reconcile: {ran.stdout.splitlines()[0]}")
+
+    def left_over(self) -> list[str]:
+        """What is still up, as both accounts' own users see it with the SDKs."""
+        return left_over(self._address)
+
+
+def demo(approval: Path, seconds: float, *, whole: bool) -> int:
+    """Send one approval and follow it to its answer; ``whole``: then the rest of the circle, until nothing is left."""
     try:
         text = approval.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failed(f"cannot read {approval}: {error}") from None
     with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory)) as address:
         say(clock(), "demo", f"local cloud at {address}, functions deployed: {', '.join(FUNCTIONS)}")
-        mailbox = Mailbox(address)
-        message_id = mailbox.send(text)
-        say(clock(), "demo", f"{approval} sent to the queue ecr-approvals of account {HUB} (message {message_id})")
-        narrator = Narrator(address)
-        active = ""
-        started = time.monotonic()
-        with console.status("waiting") as status:
-            while time.monotonic() - started < seconds:
-                completion = mailbox.next_completion(1)
-                narrator.tell()
-                status.update(f"waiting, {time.monotonic() - started:.0f} s: {narrator.last}")
-                if completion is None:
-                    continue
-                if completion["event"] == "associated":
-                    active = completion["association_id"]
-                answer = answers(completion, message_id, text)
-                if answer is not None:
-                    status.stop()
-                    narrator.tell()
-                    return verdict(answer.event, answer.text, active)
-        console.print(f"FAILED: no answer within {seconds:.0f} s; last seen: {narrator.last}", markup=False)
-        return 1
+        story = Story(address, seconds)
+        story.request(text, str(approval))
+        active = [one["association_id"] for one in story.completions if one["event"] == "associated"]
+        if not active:
+            raise Failed("the request is done, and no association was reported")
+        console.print(f"The association {active[0]} is ACTIVE.", markup=False)
+        if whole:
+            circle(story, json.loads(text))
+            console.print("OK: granted, associated, ACTIVE; then everything was taken back and nothing is left over")
+        else:
+            console.print(f"OK: granted and associated; association {active[0]} is ACTIVE", markup=False)
+        return 0
 
 
-def verdict(event: str, text: str, association_id: str) -> int:
-    """The last line, and the exit code that says the same."""
-    if event != "done":
-        console.print(f"FAILED: {event}: {text}", markup=False)
-        return 1
-    console.print(f"OK: {text}; association {association_id} is ACTIVE", markup=False)
-    return 0
+def circle(story: Story, first: dict[str, Any]) -> None:
+    """The whole life: a VBR beside the VPC, a second lease, one lease closed, the other ended, everything gone."""
+    story.request((ROOT / "examples/approval-vbr.json").read_text("utf-8"), "examples/approval-vbr.json")
+    ends_at = datetime.now(UTC) + timedelta(seconds=15)
+    second = first | {
+        "request_id": "REQ-2026-0009",
+        "allowed_prefixes": [*first["allowed_prefixes"], "10.21.0.0/16"],
+        "ends_at": ends_at.isoformat(),
+        "on_end": "teardown",
+        "reason": "A second need for the same grant, with one more prefix, until a time",
+    }
+    story.request(json.dumps(second), f"a second lease on the same VPC, until {ends_at:%H:%M:%S}")
+    story.reconcile()
+    story.request((ROOT / "examples/revoke.json").read_text("utf-8"), "examples/revoke.json, closing the first lease")
+    revoke_all = {name: first[name] for name in ("schema", "issuer", "ecr", "requested_by", "approved_by")} | {
+        "request_id": "REQ-2026-0010",
+        "action": "revoke",
+        "instance": json.loads((ROOT / "examples/approval-vbr.json").read_text("utf-8"))["instance"],
+        "closes": "all",
+        "approved_at": datetime.now(UTC).isoformat(),
+        "reason": "The leased line is given up",
+    }
+    story.request(json.dumps(revoke_all), "a revoke of every lease on the VBR")
+    say(clock(), "demo", f"waiting for the second lease to end at {ends_at:%H:%M:%S}")
+
+    def tick() -> None:
+        if datetime.now(UTC) >= ends_at:
+            story.reconcile()
+
+    story.wait(lambda one: one["event"] == "revoked" and one["grant"]["instance_type"] == "VPC", "the revoke", tick)
+    story.reconcile()
+    rest = story.left_over()
+    if rest:
+        raise Failed("left over: " + "; ".join(rest))
 
 
 def clock() -> str:
     """The present, as the functions' logs write it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def stay() -> int:
@@ -220,6 +298,7 @@ The local cloud is at {address}: STS, VPC, ECR, MNS and Function Compute, on thi
 Try, in another terminal:
   .venv/bin/python -m examples.send examples/approval-vpc.json --address {address}
   .venv/bin/python -m examples.send examples/approval-vpc.json --address {address}    # again: already granted
+  .venv/bin/python -m examples.look --address {address}
   .venv/bin/python -m localcloud journal --address {address}
   .venv/bin/python -m localcloud logs --address {address} ecr-grants-grant
 
@@ -238,12 +317,13 @@ def main() -> int:
     parser.add_argument(
         "--approval", type=Path, default=Path("examples/approval-vpc.json"), help="the approval to send (JSON file)"
     )
-    parser.add_argument("--seconds", type=float, default=90, help="how long to wait for the answer (default: 90)")
+    parser.add_argument("--only", action="store_true", help="stop after this one approval")
+    parser.add_argument("--seconds", type=float, default=90, help="how long to wait for each answer (default: 90)")
     parser.add_argument("--stay", action="store_true", help="keep everything running until Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        return stay() if options.stay else demo(options.approval, options.seconds)
+        return stay() if options.stay else demo(options.approval, options.seconds, whole=not options.only)
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         return 0 if options.stay else 130

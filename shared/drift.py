@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shared.cloud import AssociationSeen
+from shared.cloud.network import AssociationSeen
 from shared.ledger import ASSOCIATE, GRANT, Drift, Standing
 from shared.messages import GrantKey
 

@@ -12,7 +12,9 @@ import time
 
 import structlog
 
-from shared.cloud import Cloud, Messaging, home_keys
+from shared.cloud.messaging import Messaging
+from shared.cloud.network import Cloud
+from shared.cloud.sessions import home_keys
 from shared.converge import Converge, Hand, Visit
 from shared.errors import BadInput, GrantError, PermanentError
 from shared.inventory import Inventory, read_inventory
@@ -83,7 +85,7 @@ class Frame:
             hand,
             self.inventory,
             worker=invocation,
-            mode=self.ledger.mode(self.settings.mode),
+            mode=self.ledger.said_mode() or self.settings.mode,
             clock=now_ms,
             settle_ms=int(self.settings.settle_seconds * 1000),
             claim_ms=int((limit_seconds + _CLAIM_RESERVE_SECONDS) * 1000),

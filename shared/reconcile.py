@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from shared.cloud import AssociationSeen, Cloud
+from shared.cloud.network import AssociationSeen, Cloud
 from shared.drift import CloudSeen, drifts, strangers
 from shared.errors import GrantError
 from shared.frame import Frame
@@ -53,7 +53,7 @@ class Reconcile:
 
     def run(self) -> Report:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
-        started, report = time.monotonic(), Report()
+        started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
         report.due = len(self._ledger.due(now_ms()))
         self._compare(report)
         for grant_id, side in self._ledger.unsettled(now_ms(), _WAKES):
@@ -62,7 +62,7 @@ class Reconcile:
                 report.woken += 1
         self._frame.publish()
         report.head = self._sign_head()
-        report.calls = self._cloud.calls
+        report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
         log.info(
             "reconcile.done", **{k: v for k, v in asdict(report).items() if k != "trouble"}, trouble=len(report.trouble)

@@ -1,5 +1,6 @@
 """The ledger: leases, grants (both sides as last read), intents, events, outbox."""
 
+from shared.ledger.events import Head, Letter
 from shared.ledger.schema import check_schema, upgrade_schema
 from shared.ledger.store import (
     ASSOCIATE,
@@ -26,8 +27,10 @@ __all__ = [
     "SIDES",
     "Admission",
     "Drift",
+    "Head",
     "Intent",
     "Ledger",
+    "Letter",
     "Mode",
     "SideRow",
     "Standing",

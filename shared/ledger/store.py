@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sql
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
@@ -833,13 +834,13 @@ class Ledger:
             )
             return True
 
-    def mode(self, default: Mode) -> Mode:
-        """What may act now: the operator's word, or the deployment's while nobody said anything."""
+    def said_mode(self) -> Mode | None:
+        """What may act now, by the operator's word; None while nobody said anything."""
         with self._transaction() as connection:
-            said = connection.execute(
+            said: Mode | None = connection.execute(
                 sql.select(settings.c.value).where(settings.c.name == "mode")
             ).scalar_one_or_none()
-        return default if said is None else said
+            return said
 
     def set_mode(self, mode: Mode, who: str, now: int) -> None:
         """Say what may act; an event of its own. It holds from the next converge on."""
@@ -867,6 +868,11 @@ class Ledger:
         """The completion is out."""
         with self._transaction() as connection:
             events.published(connection, seq, now)
+
+    def first_fault(self, heads: Iterable[Head], key: Ed25519PublicKey | None) -> str | None:
+        """The first thing that is wrong with the record, as a sentence that names the event; None when it is intact."""
+        with self._transaction() as connection:
+            return events.first_fault(connection, heads, key)
 
     def head(self, now: int) -> Head:
         """The present end of the record, to be signed and kept elsewhere."""

@@ -1,0 +1,97 @@
+"""Look at what is granted and associated, with the official SDKs, as users of both accounts.
+
+python -m examples.look --address http://127.0.0.1:PORT
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from alibabacloud_expressconnectrouter20230901 import models as ecr
+from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
+from alibabacloud_tea_openapi.utils_models import Config
+from alibabacloud_vpc20160428 import models as vpc
+from alibabacloud_vpc20160428.client import Client as VpcClient
+from Tea.exceptions import TeaException
+
+from examples.send import HUB, WORLD
+
+
+def left_over(address: str) -> list[str]:
+    """Every grant, association and attachment that exists, as a sentence each."""
+    return [*_hub(address), *_spokes(address)]
+
+
+def _config(address: str, key: dict[str, str]) -> Config:
+    scheme, _, host = address.partition("://")
+    return Config(
+        access_key_id=key["id"],
+        access_key_secret=key["secret"],
+        endpoint=host,
+        protocol=scheme,
+        region_id="cn-hangzhou",
+    )
+
+
+def _accounts() -> dict[str, Any]:
+    accounts: dict[str, Any] = yaml.safe_load(WORLD.read_text("utf-8"))["accounts"]
+    return accounts
+
+
+def _hub(address: str) -> Iterator[str]:
+    """Account A: what hangs on its routers."""
+    account = _accounts()[HUB]
+    client = EcrClient(_config(address, account["users"]["operator"]["access_key"]))
+    for router in account["ecrs"]:
+        associations = client.describe_express_connect_router_association(
+            ecr.DescribeExpressConnectRouterAssociationRequest(ecr_id=router["id"])
+        ).body
+        for one in associations.association_list or []:
+            prefixes = ", ".join(one.allowed_prefixes or [])
+            yield f"account {HUB}: {one.vpc_id} is associated with {one.ecr_id}: {one.status}, prefixes {prefixes}"
+        children = client.describe_express_connect_router_child_instance(
+            ecr.DescribeExpressConnectRouterChildInstanceRequest(ecr_id=router["id"])
+        ).body
+        for one in children.child_instance_list or []:
+            yield f"account {HUB}: {one.child_instance_id} is attached to {one.ecr_id}: {one.status}"
+
+
+def _spokes(address: str) -> Iterator[str]:
+    """Account B: what it has granted."""
+    for uid, account in _accounts().items():
+        if "admin" not in account.get("users", {}):
+            continue
+        client = VpcClient(_config(address, account["users"]["admin"]["access_key"]))
+        rules = client.describe_vpc_grant_rules_to_ecr(
+            vpc.DescribeVpcGrantRulesToEcrRequest(region_id="cn-hangzhou", ecr_owner_id=int(HUB))
+        ).body
+        listed = {rule.instance_id for rule in rules.grant_rule_models or []}
+        for router in account.get("vbrs", []):
+            own = client.describe_grant_rules_to_ecr(
+                vpc.DescribeGrantRulesToEcrRequest(region_id="cn-hangzhou", instance_id=router["id"])
+            ).body
+            listed |= {router["id"] for _ in own.ecr_grant_rules or []}
+        for instance in sorted(listed):
+            yield f"account {uid}: {instance} is granted"
+
+
+def main() -> int:
+    """Print what is up."""
+    parser = argparse.ArgumentParser(description="Look at grants and associations in the local cloud.")
+    parser.add_argument("--address", required=True, help="the address that `make up` prints")
+    options = parser.parse_args()
+    try:
+        found = left_over(options.address)
+    except TeaException as error:
+        print(f"the cloud at {options.address} is not usable: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(found) or "nothing is granted or associated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

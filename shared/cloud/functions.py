@@ -1,0 +1,98 @@
+"""The operator's hand on deployed functions: run one now.
+
+The SDK's own methods address functions inside a service (FC 2.0); functions of FC 3.0 have none, and its client object
+carries their flat route through ``call_api`` (seen in alibabacloud_fc_open20210406 2.0.12).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alibabacloud_fc_open20210406.client import Client
+from alibabacloud_fc_open20210406.models import InvokeFunctionHeaders, InvokeFunctionRequest
+from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
+from Tea.exceptions import TeaException
+
+from shared.cloud.clients import config
+from shared.cloud.errors import meaning
+from shared.cloud.sessions import Keys
+from shared.errors import CloudUnreachable, GrantError, PermanentError
+
+_RUN_MS = 600_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a function returned, and under which request it ran."""
+
+    request_id: str
+    result: Any
+
+
+class Functions:
+    """Deployed functions at one address: ``{uid}.{region}.fc.aliyuncs.com``, or a stand-in's."""
+
+    def __init__(self, endpoint: str, region: str, keys: Keys) -> None:
+        ready = config(endpoint, region, keys)
+        ready.read_timeout = _RUN_MS
+        self._client = Client(ready)
+
+    def run(self, function: str, payload: bytes, service: str | None = None) -> Answer:
+        """Invoke and wait. ``service`` names the FC 2.0 service; None means FC 3.0.
+
+        Raises PermanentError with the function's own error when it failed, GrantError otherwise.
+        """
+        try:
+            status, headers, body = (
+                self._flat(function, payload) if service is None else self._in_service(service, function, payload)
+            )
+        except TeaException as error:
+            raise self._told(function, error) from error
+        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+        request_id = headers.get("x-fc-request-id", "")
+        if headers.get("x-fc-error-type"):
+            raise PermanentError(f"{function} failed (request {request_id}): {text}", code="FunctionFailed")
+        if status >= 400:
+            raise PermanentError(f"{function}: HTTP {status}: {text}")
+        return Answer(request_id, json.loads(text) if text else None)
+
+    def _flat(self, function: str, payload: bytes) -> tuple[int, Mapping[str, str], Any]:
+        params = Params(
+            action="InvokeFunction",
+            version="2023-03-30",
+            protocol="HTTPS",
+            pathname=f"/2023-03-30/functions/{function}/invocations",
+            method="POST",
+            auth_type="AK",
+            style="ROA",
+            req_body_type="byte",
+            body_type="byte",
+        )
+        request = OpenApiRequest(headers={"x-fc-invocation-type": "Sync"}, body=payload)
+        answer = self._client.call_api(params, request, self._runtime())
+        return int(answer["statusCode"]), answer["headers"], answer["body"]
+
+    def _in_service(self, service: str, function: str, payload: bytes) -> tuple[int, Mapping[str, str], Any]:
+        headers = InvokeFunctionHeaders(x_fc_invocation_type="Sync")
+        request = InvokeFunctionRequest(body=payload)
+        answer = self._client.invoke_function_with_options(service, function, request, headers, self._runtime())
+        return int(answer.status_code), answer.headers, answer.body
+
+    @staticmethod
+    def _runtime() -> Any:
+        from alibabacloud_tea_util.models import RuntimeOptions  # noqa: PLC0415  # this older SDK wants its own kind
+
+        return RuntimeOptions(autoretry=False, read_timeout=_RUN_MS)
+
+    @staticmethod
+    def _told(function: str, error: TeaException) -> GrantError:
+        data = error.data if isinstance(getattr(error, "data", None), Mapping) else {}
+        code = error.code or data.get("ErrorCode")
+        status = getattr(error, "statusCode", None) or data.get("statusCode")
+        if code is None and status is None:
+            return CloudUnreachable(f"{function}: no usable answer from Function Compute")
+        text = data.get("ErrorMessage") or data.get("Message") or error.message
+        return meaning(code, int(status) if status else None)(f"{function}: {code}: {text}", code=str(code))
