@@ -1,0 +1,245 @@
+"""The world of the functional tests: the example world, and beside it accounts that each test has for itself.
+
+New accounts are made in the image of the example's: a spoke like account B, a hub like account A's network role. So what
+the tests prove of them holds for the example too, whatever is changed there.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
+
+REGION = "cn-hangzhou"
+HUB = "1000000000000001"
+HUB_ECR = "ecr-7vrbqv9lcgvzqbwwkm"
+SPOKE = "2000000000000002"
+HUB_ROLE = "ecr-grants-hub"
+SPOKE_ROLE = "ecr-grants-spoke"
+GRANT_FUNCTION = "ecr-grants-grant"
+ASSOCIATE_FUNCTION = "ecr-grants-associate"
+
+# What the whole life cycle calls, and where. Whatever of it the example's roles have is taken from there.
+_SPOKE_CALLS = {
+    "vpc:DescribeVpcAttribute": ["acs:vpc:*:{uid}:vpc/*"],
+    "vpc:DescribeVpcGrantRulesToEcr": ["acs:vpc:*:{uid}:vpc/*"],
+    "vpc:DescribeVirtualBorderRouters": ["acs:vpc:*:{uid}:virtualborderrouter/*"],
+    "vpc:DescribeGrantRulesToEcr": ["acs:vpc:*:{uid}:virtualborderrouter/*"],
+    "expressconnectrouter:GrantInstanceToExpressConnectRouter": [
+        "acs:vpc:*:{uid}:vpc/*",
+        "acs:expressconnect:*:{uid}:virtualborderrouter/*",
+    ],
+    "expressconnectrouter:RevokeInstanceFromExpressConnectRouter": [
+        "acs:vpc:*:{uid}:vpc/*",
+        "acs:expressconnect:*:{uid}:virtualborderrouter/*",
+    ],
+}
+_HUB_CALLS = {
+    f"expressconnectrouter:{operation}": ["acs:expressconnectrouter:*:{uid}:expressconnectrouter/*"]
+    for operation in (
+        "CreateExpressConnectRouterAssociation",
+        "DescribeExpressConnectRouterAssociation",
+        "DeleteExpressConnectRouterAssociation",
+        "ModifyExpressConnectRouterAssociationAllowedPrefix",
+        "AttachExpressConnectRouterChildInstance",
+        "DescribeExpressConnectRouterChildInstance",
+        "DetachExpressConnectRouterChildInstance",
+    )
+}
+
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key, with a token when it is a role session's."""
+
+    id: str
+    secret: str
+    token: str = ""
+
+
+@dataclass
+class Spoke:
+    """An account B of the tests: instances nobody else uses, and an administrator who can look."""
+
+    uid: str
+    admin: Key
+    vpcs: Iterator[str]
+    vbrs: Iterator[str]
+
+
+@dataclass
+class Hub:
+    """An account A of the tests with a router of its own."""
+
+    uid: str
+    ecr_id: str
+    admin: Key
+
+
+@dataclass
+class Stage:
+    """A world file in the making, and the inventory that goes with it."""
+
+    file: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(EXAMPLE))
+    listed: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """List the example's accounts A and B, make states settle at once, and wire the queues for the whole circle."""
+        self.file["settle"] = {
+            f"{name}_seconds": 0
+            for name in ("association", "dissociation", "attachment", "detachment", "modification", "lock")
+        }
+        self.list_hub(HUB, [HUB_ECR])
+        self.list_spoke(SPOKE)
+        self._complete(HUB, HUB_ROLE, _HUB_CALLS)
+        self._complete(SPOKE, SPOKE_ROLE, _SPOKE_CALLS)
+        self.hub["users"]["operator"]["policies"]["batches"] = {
+            "Version": "1",
+            "Statement": [{"Effect": "Allow", "Action": ["mns:*"], "Resource": [f"acs:mns:*:{HUB}:*"]}],
+        }
+        subscriptions = self.hub["topics"]["ecr-completions"]["subscriptions"]
+        for tag, queue in (("granted", "associations"), ("unwanted", "associations"), ("dissociated", "approvals")):
+            wired = {"queue": f"ecr-{queue}", "filter_tag": tag, "format": "SIMPLIFIED"}
+            if all({**each, **wired} != each for each in subscriptions.values()):
+                subscriptions[f"test-{tag}"] = wired
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        """The account in which the functions run."""
+        found: dict[str, Any] = self.file["accounts"][HUB]
+        return found
+
+    def role(self, uid: str, name: str) -> dict[str, Any]:
+        """A role as the world file has it, to be changed."""
+        found: dict[str, Any] = self.file["accounts"][uid]["roles"][name]
+        return found
+
+    def new_spoke(self, *, complete: bool = True) -> Spoke:
+        """An account like B. ``complete``: with everything the life cycle calls, not only what the example allows."""
+        number = next(_ids)
+        uid = f"2{number:015d}"
+        account: dict[str, Any] = json.loads(json.dumps(EXAMPLE["accounts"][SPOKE]).replace(SPOKE, uid))
+        admin = Key(f"LTAI-example-spoke-{number}", f"example-secret-of-spoke-{number}")
+        account["name"] = f"spoke-{number}"
+        account["users"] = {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _LOOK}}
+        account["vpcs"] = [
+            {"id": f"vpc-spoke{number}x{each}", "region": REGION, "cidr": f"10.{number % 200}.{each}.0/24"}
+            for each in range(4)
+        ]
+        account["vbrs"] = [{"id": f"vbr-spoke{number}x{each}", "region": REGION, "bgp_asn": 45104} for each in range(3)]
+        self.file["accounts"][uid] = account
+        if complete:
+            self._complete(uid, SPOKE_ROLE, _SPOKE_CALLS)
+        self._let_enter(GRANT_FUNCTION, uid, SPOKE_ROLE)
+        self.list_spoke(uid)
+        vpcs, vbrs = (iter([one["id"] for one in account[kind]]) for kind in ("vpcs", "vbrs"))
+        return Spoke(uid, admin, vpcs, vbrs)
+
+    def new_hub(self, *, association: str = "ours") -> Hub:
+        """An account like A, with a router of its own and the role that our function enters."""
+        number = next(_ids)
+        uid, ecr_id = f"1{number:015d}", f"ecr-hub{number:07d}"
+        text = json.dumps(EXAMPLE["accounts"][HUB]["roles"][HUB_ROLE])
+        function_role = f"acs:ram::{HUB}:role/{ASSOCIATE_FUNCTION}"
+        text = text.replace(HUB, uid).replace(function_role.replace(HUB, uid), function_role).replace(HUB_ECR, ecr_id)
+        admin = Key(f"LTAI-example-hub-{number}", f"example-secret-of-hub-{number}")
+        self.file["accounts"][uid] = {
+            "name": f"hub-{number}",
+            "enterprise": EXAMPLE["accounts"][HUB]["enterprise"],
+            "ecrs": [{"id": ecr_id, "asn": 45104}],
+            "roles": {HUB_ROLE: json.loads(text)},
+            "users": {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _LOOK}},
+        }
+        self._complete(uid, HUB_ROLE, _HUB_CALLS)
+        self._let_enter(ASSOCIATE_FUNCTION, uid, HUB_ROLE)
+        self.list_hub(uid, [ecr_id], association=association)
+        return Hub(uid, ecr_id, admin)
+
+    def list_spoke(self, uid: str) -> None:
+        """Put an account B into the inventory."""
+        self.listed[uid] = _listed(uid, SPOKE_ROLE)
+
+    def list_hub(self, uid: str, ecrs: list[str], *, association: str = "ours") -> None:
+        """Put an account A into the inventory."""
+        routers = {ecr: {"association": association} for ecr in ecrs}
+        self.listed[uid] = {**_listed(uid, HUB_ROLE), "ecrs": routers}
+
+    def take_away(self, uid: str, role: str, action: str) -> None:
+        """Remove one action from every policy of a role."""
+        for document in self.role(uid, role)["policies"].values():
+            for statement in document["Statement"]:
+                statement["Action"] = [each for each in statement["Action"] if each != action]
+            document["Statement"] = [each for each in document["Statement"] if each["Action"]]
+        policies = self.role(uid, role)["policies"]
+        self.role(uid, role)["policies"] = {name: one for name, one in policies.items() if one["Statement"]}
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """The world file and the inventory, as files."""
+        world, accounts = folder / "world.yaml", folder / "accounts.yaml"
+        world.write_text(yaml.safe_dump(self.file, sort_keys=False), "utf-8")
+        accounts.write_text(yaml.safe_dump({"version": 1, "accounts": self.listed}, sort_keys=False), "utf-8")
+        return world, accounts
+
+    def _complete(self, uid: str, role: str, calls: dict[str, list[str]]) -> None:
+        """Add what the life cycle calls and the example's role does not have yet."""
+        present = set(actions_of(self.role(uid, role)))
+        statements = [
+            {"Effect": "Allow", "Action": [action], "Resource": [one.format(uid=uid) for one in resources]}
+            for action, resources in calls.items()
+            if action not in present or len(resources) > 1
+        ]
+        if statements:
+            self.role(uid, role)["policies"]["life-cycle"] = {"Version": "1", "Statement": statements}
+
+    def _let_enter(self, function: str, uid: str, role: str) -> None:
+        """Allow the function's role to assume a role of a new account."""
+        policies = self.role(HUB, function)["policies"]
+        statement = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": []}
+        document = policies.setdefault("enter-test-accounts", {"Version": "1", "Statement": [statement]})
+        document["Statement"][0]["Resource"].append(f"acs:ram::{uid}:role/{role}")
+
+
+_LOOK = {
+    "look": {
+        "Version": "1",
+        "Statement": [
+            {"Effect": "Allow", "Action": ["vpc:Describe*", "expressconnectrouter:Describe*"], "Resource": ["*"]}
+        ],
+    }
+}
+
+
+def actions_of(role: dict[str, Any]) -> list[str]:
+    """Every action that a role's policies allow, in order."""
+    return [
+        action
+        for document in role["policies"].values()
+        for statement in document["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    ]
+
+
+def example_actions(uid: str, role: str) -> list[str]:
+    """Every action that a role of the example world allows."""
+    return actions_of(EXAMPLE["accounts"][uid]["roles"][role])
+
+
+def _listed(uid: str, role: str) -> dict[str, Any]:
+    return {
+        "name": f"account-{uid}",
+        "owner": "owners@example.com",
+        "environment": "test",
+        "role": role,
+        "external_id": f"ecr-grants:demo:{uid}",
+    }
