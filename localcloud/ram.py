@@ -254,7 +254,7 @@ def _statement(raw: object, where: str, *, trust: bool) -> Statement:
     for key in raw:
         if key not in known:
             raise PolicyError(f"{where}.{key}: unknown element; known here: {', '.join(sorted(known))}")
-    if raw.get("Effect") not in {ALLOW, DENY}:
+    if raw.get("Effect") not in (ALLOW, DENY):
         raise PolicyError(f"{where}.Effect: Allow or Deny is wanted, found {raw.get('Effect')!r}")
     if ("Action" in raw) == ("NotAction" in raw):
         raise PolicyError(f"{where}: exactly one of Action and NotAction is wanted")

@@ -262,6 +262,7 @@ GrantEvent = Literal[
     "drift-found",
     "drift-repaired",
     "adopted",
+    "redriven",
 ]
 LeaseEvent = Literal["ending", "overdue", "ended", "second-digest"]
 RequestEvent = Literal["admitted", "held", "done", "rejected", "dead"]

@@ -74,7 +74,10 @@ class FcService:
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
             around = self._surroundings()
-            folders = await asyncio.to_thread(self._lay_out, specs)
+            try:
+                folders = await asyncio.to_thread(self._lay_out, specs)
+            except OSError as problem:
+                raise DeployError(f"{path}: the package cannot be laid out: {problem}") from None
             functions = [
                 Function(
                     replace(spec, code=folders[spec.code]),

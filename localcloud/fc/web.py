@@ -60,7 +60,7 @@ class Front:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.5)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
         self.port = int(self._runner.addresses[0][1])

@@ -140,6 +140,23 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class DeadRow:
+    """One side of a grant that is not tried any more, until somebody redrives it. ``since`` in epoch milliseconds."""
+
+    key: GrantKey
+    side: str
+    since: int
+    reason: Reason
+    attempts: int
+    waiting: int
+
+    @property
+    def name(self) -> str:
+        """What redrive is told: grant and side."""
+        return f"{self.key.grant_id}/{self.side}"
+
+
+@dataclass(frozen=True)
 class Admission:
     """What became of an approval at the door: the grants it touches, and whether it was news."""
 
@@ -672,6 +689,52 @@ class Ledger:
             )
             for approval in self._waiting(connection, work.grant_id):
                 self._finish(connection, approval, "dead", reason, work, now)
+
+    def dead_rows(self) -> list[DeadRow]:
+        """Everything that is dead: where, since when, why, and how many requests wait for it. Oldest first."""
+        waiting = (
+            sql.select(sql.func.count())
+            .select_from(approvals)
+            .where(approvals.c.grant_id == sides.c.grant_id, approvals.c.outcome == "dead")
+            .scalar_subquery()
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(
+                sql.select(sides, grants, waiting.label("waiting"))
+                .join(grants, grants.c.grant_id == sides.c.grant_id)
+                .where(sides.c.dead_at.is_not(None))
+                .order_by(sides.c.dead_at, sides.c.grant_id, sides.c.side)
+            )
+            return [
+                DeadRow(
+                    _key(row), row.side, row.dead_at, Reason.model_validate_json(row.trouble), row.attempts, row.waiting
+                )
+                for row in rows
+            ]
+
+    def redrive(self, grant_id: str, side: str, who: str, now: int) -> bool:
+        """Let a dead side be tried again, its waiting requests with it. False when it was not dead; so safe to repeat."""
+        with self._transaction() as connection:
+            if self._locked(connection, grant_id) is None:
+                return False
+            mine = sides.c.grant_id == grant_id, sides.c.side == side
+            died = connection.execute(sql.select(sides.c.dead_at).where(*mine)).scalar_one_or_none()
+            if died is None:
+                return False
+            connection.execute(
+                sides.update()
+                .where(*mine)
+                .values(dead_at=None, attempts=0, next_at=None, waiting_since=None, observed_wanted=None)
+            )
+            append(
+                connection,
+                name_of("redriven", grant_id, side, str(died)),
+                "redriven",
+                now,
+                about=self._work(connection, grant_id, side).about,
+                reason=Reason(code="Redriven", text=f"{who} redrove the {side} side"),
+            )
+            return True
 
     def _answer(self, connection: Connection, work: Work, now: int, *, both_sides: bool) -> None:
         """Both sides are as wanted: every request that waited is done, or was overtaken."""
