@@ -53,8 +53,7 @@ class Deployed:
 
     async def stop(self) -> None:
         """No more triggers, then no more instances."""
-        for trigger in self.pullers:
-            trigger.stop()
+        await asyncio.gather(*(trigger.stop() for trigger in self.pullers))
         if self.front is not None:
             await self.front.stop()
         await self.function.pool.stop()
@@ -168,7 +167,6 @@ async def warm_up(functions: list[Function]) -> None:
     results = await asyncio.gather(*(start(function) for function in functions), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
-        await asyncio.gather(*(function.pool.stop() for function in functions))
         told = [str(failure) for failure in failures if isinstance(failure, DeployError)]
         if len(told) == len(failures):
             raise DeployError("\n".join(told))

@@ -26,6 +26,7 @@ class Warden:
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._groups: set[int] = set()
+        self._folders: list[Path] = []
 
     async def start(self) -> None:
         """Be there; a warden that died is replaced and told everything again."""
@@ -43,6 +44,8 @@ class Warden:
             )
             for group in self._groups:
                 self._tell(f"+{group}\n")
+            for folder in self._folders:
+                self._tell(f"{folder}\n")
 
     def watch(self, group: int) -> None:
         """Kill this group when the local cloud is gone."""
@@ -53,6 +56,11 @@ class Warden:
         """The group is gone."""
         self._groups.discard(group)
         self._tell(f"-{group}\n")
+
+    def sweep(self, folder: Path) -> None:
+        """Remove this temporary folder when the local cloud is gone."""
+        self._folders.append(folder)
+        self._tell(f"{folder}\n")
 
     async def stop(self) -> None:
         """End the warden, and with it whatever is still on its list."""

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -56,8 +55,6 @@ class FcService:
         """End every trigger and every process."""
         await asyncio.gather(*(deployed.stop() for deployed in self._deployed.values()))
         await self._warden.stop()
-        if self._packages is not None:
-            await asyncio.to_thread(shutil.rmtree, self._packages, ignore_errors=True)
 
     # For the admin API and the kernel
 
@@ -75,7 +72,11 @@ class FcService:
                 raise DeployError(f"{path} {problem}") from None
             around = self._surroundings()
             try:
-                folders = await asyncio.to_thread(self._lay_out, specs)
+                await self._warden.start()
+                if self._packages is None:
+                    self._packages = Path(tempfile.mkdtemp(prefix="localcloud-packages-"))
+                    self._warden.sweep(self._packages)
+                folders = await asyncio.to_thread(self._lay_out, specs, self._packages)
             except OSError as problem:
                 raise DeployError(f"{path}: the package cannot be laid out: {problem}") from None
             functions = [
@@ -88,7 +89,11 @@ class FcService:
                 )
                 for spec in specs
             ]
-            await warm_up(functions)
+            try:
+                await warm_up(functions)
+            except BaseException:
+                await asyncio.gather(*(function.pool.stop() for function in functions))
+                raise
             self._capacity.reserved = reserved
             for function in functions:
                 await self._put_to_work(function)
@@ -134,15 +139,13 @@ class FcService:
     def _log(self, name: str) -> FunctionLog:
         return self._logs.setdefault(name, FunctionLog(self.cloud.clock.now))
 
-    def _lay_out(self, specs: list[FunctionSpec]) -> dict[Path, Path]:
+    def _lay_out(self, specs: list[FunctionSpec], place: Path) -> dict[Path, Path]:
         """The folder each function finds its code in, by the folder the template names."""
         folders: dict[Path, Path] = {}
         for spec in specs:
             if spec.code not in folders:
-                if self._packages is None:
-                    self._packages = Path(tempfile.mkdtemp(prefix="localcloud-packages-"))
                 self._laid_out += 1
-                folders[spec.code] = packages.lay_out(spec.code, self._packages / str(self._laid_out))
+                folders[spec.code] = packages.lay_out(spec.code, place / str(self._laid_out))
         return folders
 
     def _surroundings(self) -> Surroundings:

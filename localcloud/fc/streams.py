@@ -111,11 +111,12 @@ class Stream:
             self.state = "Running"
             self._lanes = [self._cloud.spawn(self._lane()) for _ in range(self._lanes_allowed)]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Take no more; what is under way goes back to the queue."""
-        for lane in self._lanes:
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
             lane.cancel()
-        self._lanes = []
+        await asyncio.gather(*lanes, return_exceptions=True)
         self.state = "Stopped"
 
     def snapshot(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A clock that was turned past several firings gives one: what a test skips did not happen.
 """
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from localcloud.fc.template import TimerTrigger
 from localcloud.refusal import Cut, Refusal
 
 if TYPE_CHECKING:
-    import asyncio
-
     from localcloud.kernel import Cloud
 
 
@@ -40,10 +39,11 @@ class Timer:
         if self._config.enable:
             self._task = self._cloud.spawn(self._run())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Fire no more."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         self.next = None
 

@@ -1,6 +1,8 @@
 """What a function finds around it, and what happens to it: contexts, environment, instances, time-outs, crashes, logs."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from localcloud.fc.errors import DeployError
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.fc_harness import (
     BROKEN,
+    SAMPLE,
     Functions,
     function,
     queue_trigger,
@@ -466,25 +469,37 @@ def run_up(folder: Path, *functions: Mapping[str, Any]) -> tuple[subprocess.Pope
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(folder / "world.yaml"), "--port", "0"]
     command += ["--deploy", str(folder / "s.yaml"), "--ready-file", str(ready)]
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root)
+    (folder / "tmp").mkdir()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(folder / "tmp")},
+    )
     until(lambda: ready.exists() or process.poll() is not None, "the local cloud")
     return process, descendants(process.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Signals) -> None:
-    """Stopped or killed outright: frozen workers, servers of custom runtimes and the warden are gone afterwards."""
+    """Stopped or killed outright: frozen workers, servers of custom runtimes and the warden are gone afterwards, and
+    so are the packages it laid out."""
+    shutil.copytree(SAMPLE, tmp_path / "code")
+    (tmp_path / "code" / ".fcignore").write_text("nothing\n")
     process, children = run_up(
         tmp_path,
         function("a", triggers=[queue_trigger(), timer_trigger("@every 1s")]),
-        function("b"),
+        function("b", code=str(tmp_path / "code")),
         web_function("c"),
     )
     assert len(children) >= 4
+    assert [path.name for path in (tmp_path / "tmp").iterdir()] != []
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == (0 if number is not signal.SIGKILL else -signal.SIGKILL)
     until(lambda: not any(map(alive, children)), "all processes to end")
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_function_that_cannot_start_ends_up_with_a_reason(tmp_path: Path) -> None:
