@@ -58,8 +58,7 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for cloud seconds."""
-        rung = asyncio.get_running_loop().create_future()
-        alarm = self.at(self.now() + seconds, lambda: None if rung.done() else rung.set_result(None))
+        rung, alarm = self._rung_at(self.now() + seconds)
         try:
             await rung
         finally:
@@ -69,14 +68,19 @@ class Clock:
         """Wait for an event; True when it came, False when cloud time ran out first."""
         if event.is_set():
             return True
+        # The time is set before anything is awaited: a clock that is turned meanwhile must not move the deadline.
+        rung, alarm = self._rung_at(self.now() + seconds)
         waiting = asyncio.ensure_future(event.wait())
-        sleeping = asyncio.ensure_future(self.sleep(seconds))
         try:
-            await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, rung}, return_when=asyncio.FIRST_COMPLETED)
             return event.is_set()
         finally:
             waiting.cancel()
-            sleeping.cancel()
+            alarm.cancel()
+
+    def _rung_at(self, when: float) -> tuple["asyncio.Future[None]", Alarm]:
+        rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        return rung, self.at(when, lambda: None if rung.done() else rung.set_result(None))
 
     def _ring(self) -> None:
         now = self.now()
