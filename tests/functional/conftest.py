@@ -44,8 +44,6 @@ class Cast:
         self.misnamed = self.stage.new_spoke()
         trusted = self.stage.role(self.misnamed.uid, SPOKE_ROLE)["trust"]["Statement"][0]
         trusted["Condition"] = {"StringEquals": {"sts:ExternalId": "of-another-deployment"}}
-        self.unlisted = self.stage.new_spoke()
-        del self.stage.listed[self.unlisted.uid]
         self.theirs = self.stage.new_hub(association="theirs")
 
     def spoke(self) -> Spoke:
