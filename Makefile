@@ -6,7 +6,7 @@ APPROVAL ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test lock schemas clean
+.PHONY: help setup demo up check test lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -32,6 +32,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m cli schemas --check
+	@$(BIN)/python -m cli errors --check
 
 test: setup ## Run all tests with coverage of what is deployed
 	@$(BIN)/coverage erase
@@ -45,8 +46,9 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 			--no-emit-index-url --no-emit-find-links --output-file requirements/$$part.txt requirements/$$part.in; \
 	done
 
-schemas: setup ## Write the JSON Schemas of the messages to docs/
+documents: setup ## Write what is generated in docs/: the messages' JSON Schemas, the table of errors
 	@$(BIN)/python -m cli schemas
+	@$(BIN)/python -m cli errors --write
 
 clean: ## Remove the virtual environment and everything generated
 	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

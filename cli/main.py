@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Table
 
+from shared import catalogue
 from shared.errors import GrantError, LedgerError, SettingsError
 from shared.ledger import Head, Ledger, Mode, check_schema, now_ms, upgrade_schema
 from shared.messages import message_schemas
@@ -86,8 +87,33 @@ def schemas(
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
     if stale:
-        typer.echo(f"not current: {', '.join(stale)}; run `make schemas`", err=True)
+        typer.echo(f"not current: {', '.join(stale)}; run `make documents`", err=True)
         raise typer.Exit(1)
+
+
+@app.command("errors")
+def errors(
+    code: Annotated[str | None, typer.Argument(help="A code, as a completion or a log line shows it.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the whole catalogue to docs/errors.md.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 when docs/errors.md is not current.")] = False,
+) -> None:
+    """Say what an error code means, who must act, and what happens next."""
+    path = Path("docs/errors.md")
+    if write:
+        path.write_text(catalogue.table(), "utf-8")
+    elif check:
+        if not path.exists() or path.read_text("utf-8") != catalogue.table():
+            typer.echo(f"not current: {path}; run `make documents`", err=True)
+            raise typer.Exit(1)
+    elif code is None:
+        typer.echo(catalogue.table())
+    else:
+        entry = catalogue.find(code)
+        if entry is None:
+            typer.echo(f"{code}: unknown; it is treated by its HTTP class, see docs/errors.md", err=True)
+            raise typer.Exit(1)
+        may_pass = "may pass by itself" if entry.may_pass else "does not pass by itself"
+        typer.echo(f"{code}: {entry.en}\n{entry.zh}\nwho must act: {entry.who}; {may_pass}; next: {entry.next}")
 
 
 @ledger_app.command("upgrade")

@@ -236,7 +236,7 @@ class Converge:
             with structlog.contextvars.bound_contextvars(grant=work.grant_id, side=self._hand.side):
                 return self._loop(work)
         except PermanentError as error:
-            reason = Reason(code=error.code, text=str(error))
+            reason = Reason.of(error)
             if self._ledger.refuse(work, reason, self._clock()):
                 log.warning("request.rejected", grant=work.grant_id, code=error.code, reason=str(error))
                 return self._work_again(work)
@@ -255,7 +255,7 @@ class Converge:
         return Visit("settled") if fresh is None else self._work(fresh)
 
     def _die(self, work: Work, error: GrantError) -> Visit:
-        self._ledger.dead(work, Reason(code=error.code, text=str(error)), self._clock())
+        self._ledger.dead(work, Reason.of(error), self._clock())
         log.error("grant.dead", grant=work.grant_id, side=self._hand.side, code=error.code, reason=str(error))
         return Visit("dead")
 
@@ -266,7 +266,7 @@ class Converge:
         if isinstance(error, Throttled) and error.retry_after is not None:
             wait = max(wait, int(error.retry_after * 1000))
         spread = int(wait * random.uniform(1.0, 1.25))  # noqa: S311  # so that a crowd does not come back together
-        return self._later(work, spread, Reason(code=error.code, text=str(error)), attempt=True)
+        return self._later(work, spread, Reason.of(error), attempt=True)
 
     def _later(self, work: Work, wait_ms: int, reason: Reason, *, attempt: bool) -> Visit:
         now = self._clock()

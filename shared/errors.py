@@ -10,6 +10,7 @@
   x TemporaryError      -- may pass by itself: later
     + Throttled         -- a quota is used up; certainly not executed
     + Locked            -- the ECR or instance is busy; certainly not executed
+    + GoneAlready       -- what was to be removed is not there: look again
     + CloudTrouble      -- the platform failed; a write may still have landed
     + CloudUnreachable  -- no usable answer; a write may still have landed
 * SettingsError         -- this deployment cannot start
@@ -24,11 +25,12 @@ class GrantError(Exception):
 
     code = "Error"
 
-    def __init__(self, text: str, *, code: str | None = None, executed: bool = False) -> None:
+    def __init__(self, text: str, *, code: str | None = None, executed: bool = False, text_zh: str = "") -> None:
         """``executed`` says that a write which raised this may have taken effect all the same."""
         super().__init__(text)
         self.code = code or self.code
         self.executed = executed
+        self.text_zh = text_zh
 
 
 class PermanentError(GrantError):
@@ -78,15 +80,19 @@ class Throttled(TemporaryError):
 
     code = "Throttled"
 
-    def __init__(self, text: str, *, code: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(text, code=code)
-        self.retry_after = retry_after
+    retry_after: float | None = None
 
 
 class Locked(TemporaryError):
     """Another operation on the same ECR or instance is unfinished."""
 
     code = "Locked"
+
+
+class GoneAlready(TemporaryError):
+    """The platform does not know what was to be removed."""
+
+    code = "GoneAlready"
 
 
 class CloudTrouble(TemporaryError):

@@ -12,6 +12,7 @@ import time
 
 import structlog
 
+from shared.catalogue import unknown_codes
 from shared.cloud.messaging import Messaging
 from shared.cloud.network import Cloud
 from shared.cloud.sessions import home_keys
@@ -75,7 +76,7 @@ class Frame:
             if visit.next_at is not None:
                 self.wake(grant_id, hand.side, visit.next_at)
         self.publish()
-        log.info("event.handled", **counted)
+        log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
         return counted
 
     def converge(self, hand: Hand, invocation: str, limit_seconds: float) -> Converge:
@@ -111,7 +112,7 @@ class Frame:
             )
             return admission.touched
         except PermanentError as error:
-            reason = Reason(code=error.code, text=str(error))
+            reason = Reason.of(error)
             self.ledger.reject_message(item.message_id, item.body, reason, now_ms(), request=request)
             log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
             return None

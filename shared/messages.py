@@ -35,7 +35,8 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from shared.errors import BadInput
+from shared.catalogue import find
+from shared.errors import BadInput, GrantError
 
 APPROVAL = "ecr-grants/approval/2"
 APPROVAL_BEFORE = "ecr-grants/approval/1"
@@ -236,10 +237,18 @@ class Request(Message):
 
 
 class Reason(Message):
-    """Why: a stable code for programs, a sentence for people."""
+    """Why: a stable code for programs, a sentence for people, in English and, where there is one, in Chinese."""
 
     code: str
     text: str
+    text_zh: str | None = None
+
+    @classmethod
+    def of(cls, error: GrantError) -> Reason:
+        """The reason that an error is. Our own errors have their words in the catalogue, before what was found."""
+        entry = find(error.code)
+        own = f"{entry.zh}：{error}" if entry is not None else None
+        return cls(code=error.code, text=str(error), text_zh=error.text_zh or own)
 
 
 class Served(Message):

@@ -17,9 +17,9 @@ from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 from Tea.exceptions import TeaException
 
 from shared.cloud.clients import config
-from shared.cloud.errors import meaning
+from shared.cloud.errors import made
 from shared.cloud.sessions import Keys
-from shared.errors import CloudUnreachable, GrantError, PermanentError
+from shared.errors import GrantError, NeedsSomebody
 
 _RUN_MS = 600_000
 
@@ -43,7 +43,7 @@ class Functions:
     def run(self, function: str, payload: bytes, service: str | None = None) -> Answer:
         """Invoke and wait. ``service`` names the FC 2.0 service; None means FC 3.0.
 
-        Raises PermanentError with the function's own error when it failed, GrantError otherwise.
+        Raises NeedsSomebody with the function's own error when it failed, GrantError otherwise.
         """
         try:
             status, headers, body = (
@@ -54,9 +54,9 @@ class Functions:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         request_id = headers.get("x-fc-request-id", "")
         if headers.get("x-fc-error-type"):
-            raise PermanentError(f"{function} failed (request {request_id}): {text}", code="FunctionFailed")
+            raise NeedsSomebody(f"{function} failed (request {request_id}): {text}", code="FunctionFailed")
         if status >= 400:
-            raise PermanentError(f"{function}: HTTP {status}: {text}")
+            raise NeedsSomebody(f"{function}: HTTP {status}: {text}")
         return Answer(request_id, json.loads(text) if text else None)
 
     def _flat(self, function: str, payload: bytes) -> tuple[int, Mapping[str, str], Any]:
@@ -93,6 +93,6 @@ class Functions:
         code = error.code or data.get("ErrorCode")
         status = getattr(error, "statusCode", None) or data.get("statusCode")
         if code is None and status is None:
-            return CloudUnreachable(f"{function}: no usable answer from Function Compute")
+            return made("CloudUnreachable", None, function, "Function Compute")
         text = data.get("ErrorMessage") or data.get("Message") or error.message
-        return meaning(code, int(status) if status else None)(f"{function}: {code}: {text}", code=str(code))
+        return made(code, int(status) if status else None, function, f"{code}: {text}")

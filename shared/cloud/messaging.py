@@ -17,9 +17,9 @@ from mns.mns_exception import MNSClientException, MNSServerException
 from mns.queue import Message
 from mns.topic import TopicMessage
 
-from shared.cloud.errors import meaning
+from shared.cloud.errors import made
 from shared.cloud.sessions import Keys
-from shared.errors import CloudUnreachable, GrantError
+from shared.errors import GrantError
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_DELAY_SECONDS = 604_800
@@ -76,22 +76,13 @@ class Messaging:
         except MNSServerException as error:
             raise _told(operation, name, error) from error
         except (MNSClientException, OSError, KeyError) as error:
-            raise CloudUnreachable(f"{operation} on {name}: no usable answer", executed=True) from error
+            raise made("CloudUnreachable", None, f"{operation} on {name}", type(error).__name__) from error
         finally:
             http.conn.close()
 
 
-_STATUS = {
-    "AccessDenied": 403,
-    "InvalidAccessKeyId": 403,
-    "SignatureDoesNotMatch": 403,
-    "TooManyRequests": 429,
-    "QpsLimitExceeded": 429,
-    "InternalError": 500,
-    "InternalServerError": 500,
-}
-
-
 def _told(operation: str, name: str, error: MNSServerException) -> GrantError:
-    kind = meaning(None, _STATUS.get(error.type, 400))
-    return kind(f"{operation} on {name} ({error.type}: {error.message}; API request {error.req_id})", code=error.type)
+    status = 500 if error.type.startswith("Internal") else 400
+    return made(
+        error.type, status, f"{operation} on {name}", f"{error.type}: {error.message}; API request {error.req_id}"
+    )

@@ -77,11 +77,12 @@ class Pace:
                     return
                 wait = budget.taken[len(budget.taken) - calls] + span - now
             if wait > self._patience:
-                raise Throttled(
-                    f"{operation} in account {account}: our own budget of {calls} calls in {quota.seconds:g} s is used up",
-                    code="Paced",
-                    retry_after=wait,
+                text = (
+                    f"{operation} in account {account}: our budget of {calls} calls in {quota.seconds:g} s is used up"
                 )
+                paced = Throttled(text, code="Paced")
+                paced.retry_after = wait
+                raise paced
             self._sleep(max(wait, 0.001))
 
     def throttled(self, account: str, region: str, operation: str) -> None:
