@@ -27,7 +27,8 @@ class Cast:
 
     def __init__(self) -> None:
         self.stage = Stage()
-        self._spokes = iter([self.stage.new_spoke() for _ in range(_SPOKES)])
+        self.spokes = [self.stage.new_spoke() for _ in range(_SPOKES)]
+        self._fresh = iter(self.spokes)
         self.without: dict[str, Spoke] = {}
         """Spokes whose role lacks one action of the example's."""
         self.hubs_without: dict[str, Hub] = {}
@@ -48,7 +49,7 @@ class Cast:
 
     def spoke(self) -> Spoke:
         """A spoke that no test had before."""
-        return next(self._spokes)
+        return next(self._fresh)
 
 
 @pytest.fixture(scope="session")

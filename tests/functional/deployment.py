@@ -72,7 +72,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def run(*command: str, seconds: float = PATIENCE * 2, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a module of the project to its end, as a person would."""
     return subprocess.run(
         [sys.executable, "-m", *command],
@@ -80,7 +80,7 @@ def run(*command: str, seconds: float = PATIENCE * 2, **environment: str) -> sub
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=2 * PATIENCE,
         check=False,
     )
 
@@ -224,7 +224,9 @@ class Deployment:
             return [str(target.send_message(Message(texts[0])).message_id)]
         found: list[str] = []
         for start in range(0, len(texts), 16):
-            sent = self.queue(queue, plain=plain).batch_send_message([Message(text) for text in texts[start : start + 16]])
+            sent = self.queue(queue, plain=plain).batch_send_message(
+                [Message(text) for text in texts[start : start + 16]]
+            )
             found += [str(one.message_id) for one in sent]
         return found
 
@@ -252,11 +254,12 @@ class Deployment:
         """The first completion that is wanted, of all that ever came."""
 
         deadline = time.monotonic() + seconds
-        seen = 0
+        looked_at = 0
         while True:
-            for seen in range(seen, len(self.completions)):
-                if wanted(self.completions[seen]):
-                    return self.completions[seen]
+            found = next(filter(wanted, self.completions[looked_at:]), None)
+            if found is not None:
+                return found
+            looked_at = len(self.completions)
             if time.monotonic() > deadline:
                 pytest.fail(f"after {seconds:g} s still not: {what}\n{self.story()}")
             self.receive(1)
@@ -289,16 +292,36 @@ class Deployment:
 
     def kinds(self, document: Json) -> list[str]:
         """What happened to the grant of an approval, in order."""
-        return [one["event"] for one in self.about(document)]
+        return [one["event"] for one in {one["id"]: one for one in self.about(document)}.values()]
+
+    def repeated(self) -> list[tuple[str, str]]:
+        """(event, id) of every completion that came more than once."""
+        names = [(one["event"], one["id"]) for one in self.completions]
+        return sorted({name for name in names if names.count(name) > 1})
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def journal(self, document: Json | None = None, **filters: str) -> list[Json]:
+    def journal(
+        self, document: Json | None = None, *, service: str = "", operation: str = "", account: str = ""
+    ) -> list[Json]:
         """Calls in the local cloud's journal; with an approval, those that name its instance."""
-        entries = self.admin.journal(**filters)
+        entries = self.admin.journal(service=service, operation=operation, account=account)
         if document is None:
             return entries
         return [entry for entry in entries if document["instance"]["id"] in map(str, entry["params"].values())]
+
+    def our_calls(self, document: Json) -> list[str]:
+        """The operations that our two acting functions called about the instance of an approval, in order."""
+        return [entry["operation"] for entry in self.journal(document) if entry["caller"].get("function") in FUNCTIONS]
+
+    def reconcile(self) -> Json:
+        """Let the deployed function compare ledger and cloud now, by the command that operators use. Returns its report."""
+        keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
+        done = run("cli", "run", "reconcile", "--endpoint", self.url, "--json", **keys)
+        assert done.stdout, done.stderr
+        report: Json = json.loads(done.stdout)
+        assert done.returncode == (1 if report["trouble"] else 0)
+        return report
 
     def calls(self, document: Json, operation: str) -> int:
         """How many calls of one operation named the instance of an approval."""
@@ -343,13 +366,6 @@ class Deployment:
         """The last lines of the functions' logs, for whoever reads a failure."""
         lines = [(line["time"], name, line["text"]) for name in FUNCTIONS for line in self.logs(name)]
         return "\n".join(f"{moment} {name}: {text}" for moment, name, text in sorted(lines)[-40:])
-
-    def waiting(self, queue: str) -> list[Json]:
-        """Messages in a queue that are neither delayed nor gone, as the local cloud counts them."""
-        for found in self.admin.world()["mns"]["queues"]:
-            if found["account"] == HUB and found["name"] == queue:
-                return [{}] * (found["active"] + found["inactive"])
-        raise AssertionError(f"no queue {queue}")
 
     def quiet(self) -> None:
         """Return when no message is on its way to a function and none is being handled."""

@@ -27,34 +27,7 @@ HUB_ROLE = "ecr-grants-hub"
 SPOKE_ROLE = "ecr-grants-spoke"
 GRANT_FUNCTION = "ecr-grants-grant"
 ASSOCIATE_FUNCTION = "ecr-grants-associate"
-
-# What the whole life cycle calls, and where. Whatever of it the example's roles have is taken from there.
-_SPOKE_CALLS = {
-    "vpc:DescribeVpcAttribute": ["acs:vpc:*:{uid}:vpc/*"],
-    "vpc:DescribeVpcGrantRulesToEcr": ["acs:vpc:*:{uid}:vpc/*"],
-    "vpc:DescribeVirtualBorderRouters": ["acs:vpc:*:{uid}:virtualborderrouter/*"],
-    "vpc:DescribeGrantRulesToEcr": ["acs:vpc:*:{uid}:virtualborderrouter/*"],
-    "expressconnectrouter:GrantInstanceToExpressConnectRouter": [
-        "acs:vpc:*:{uid}:vpc/*",
-        "acs:expressconnect:*:{uid}:virtualborderrouter/*",
-    ],
-    "expressconnectrouter:RevokeInstanceFromExpressConnectRouter": [
-        "acs:vpc:*:{uid}:vpc/*",
-        "acs:expressconnect:*:{uid}:virtualborderrouter/*",
-    ],
-}
-_HUB_CALLS = {
-    f"expressconnectrouter:{operation}": ["acs:expressconnectrouter:*:{uid}:expressconnectrouter/*"]
-    for operation in (
-        "CreateExpressConnectRouterAssociation",
-        "DescribeExpressConnectRouterAssociation",
-        "DeleteExpressConnectRouterAssociation",
-        "ModifyExpressConnectRouterAssociationAllowedPrefix",
-        "AttachExpressConnectRouterChildInstance",
-        "DescribeExpressConnectRouterChildInstance",
-        "DetachExpressConnectRouterChildInstance",
-    )
-}
+RECONCILE_FUNCTION = "ecr-grants-reconcile"
 
 _ids = itertools.count(1)
 
@@ -95,24 +68,17 @@ class Stage:
     listed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """List the example's accounts A and B, make states settle at once, and wire the queues for the whole circle."""
+        """List the example's accounts A and B, make states settle at once, and let the operator send batches."""
         self.file["settle"] = {
             f"{name}_seconds": 0
             for name in ("association", "dissociation", "attachment", "detachment", "modification", "lock")
         }
         self.list_hub(HUB, [HUB_ECR])
         self.list_spoke(SPOKE)
-        self._complete(HUB, HUB_ROLE, _HUB_CALLS)
-        self._complete(SPOKE, SPOKE_ROLE, _SPOKE_CALLS)
         self.hub["users"]["operator"]["policies"]["batches"] = {
             "Version": "1",
             "Statement": [{"Effect": "Allow", "Action": ["mns:*"], "Resource": [f"acs:mns:*:{HUB}:*"]}],
         }
-        subscriptions = self.hub["topics"]["ecr-completions"]["subscriptions"]
-        for tag, queue in (("granted", "associations"), ("unwanted", "associations"), ("dissociated", "approvals")):
-            wired = {"queue": f"ecr-{queue}", "filter_tag": tag, "format": "SIMPLIFIED"}
-            if all({**each, **wired} != each for each in subscriptions.values()):
-                subscriptions[f"test-{tag}"] = wired
 
     @property
     def hub(self) -> dict[str, Any]:
@@ -125,8 +91,8 @@ class Stage:
         found: dict[str, Any] = self.file["accounts"][uid]["roles"][name]
         return found
 
-    def new_spoke(self, *, complete: bool = True) -> Spoke:
-        """An account like B. ``complete``: with everything the life cycle calls, not only what the example allows."""
+    def new_spoke(self) -> Spoke:
+        """An account like B, with instances of its own."""
         number = next(_ids)
         uid = f"2{number:015d}"
         account: dict[str, Any] = json.loads(json.dumps(EXAMPLE["accounts"][SPOKE]).replace(SPOKE, uid))
@@ -139,9 +105,7 @@ class Stage:
         ]
         account["vbrs"] = [{"id": f"vbr-spoke{number}x{each}", "region": REGION, "bgp_asn": 45104} for each in range(3)]
         self.file["accounts"][uid] = account
-        if complete:
-            self._complete(uid, SPOKE_ROLE, _SPOKE_CALLS)
-        self._let_enter(GRANT_FUNCTION, uid, SPOKE_ROLE)
+        self._let_enter(uid, SPOKE_ROLE, GRANT_FUNCTION, RECONCILE_FUNCTION)
         self.list_spoke(uid)
         vpcs, vbrs = (iter([one["id"] for one in account[kind]]) for kind in ("vpcs", "vbrs"))
         return Spoke(uid, admin, vpcs, vbrs)
@@ -150,9 +114,9 @@ class Stage:
         """An account like A, with a router of its own and the role that our function enters."""
         number = next(_ids)
         uid, ecr_id = f"1{number:015d}", f"ecr-hub{number:07d}"
-        text = json.dumps(EXAMPLE["accounts"][HUB]["roles"][HUB_ROLE])
-        function_role = f"acs:ram::{HUB}:role/{ASSOCIATE_FUNCTION}"
-        text = text.replace(HUB, uid).replace(function_role.replace(HUB, uid), function_role).replace(HUB_ECR, ecr_id)
+        text = json.dumps(EXAMPLE["accounts"][HUB]["roles"][HUB_ROLE]).replace(HUB_ECR, ecr_id).replace(HUB, uid)
+        for function in (ASSOCIATE_FUNCTION, RECONCILE_FUNCTION):  # those stay where they are
+            text = text.replace(f"acs:ram::{uid}:role/{function}", f"acs:ram::{HUB}:role/{function}")
         admin = Key(f"LTAI-example-hub-{number}", f"example-secret-of-hub-{number}")
         self.file["accounts"][uid] = {
             "name": f"hub-{number}",
@@ -161,8 +125,7 @@ class Stage:
             "roles": {HUB_ROLE: json.loads(text)},
             "users": {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _LOOK}},
         }
-        self._complete(uid, HUB_ROLE, _HUB_CALLS)
-        self._let_enter(ASSOCIATE_FUNCTION, uid, HUB_ROLE)
+        self._let_enter(uid, HUB_ROLE, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
         self.list_hub(uid, [ecr_id], association=association)
         return Hub(uid, ecr_id, admin)
 
@@ -191,23 +154,13 @@ class Stage:
         accounts.write_text(yaml.safe_dump({"version": 1, "accounts": self.listed}, sort_keys=False), "utf-8")
         return world, accounts
 
-    def _complete(self, uid: str, role: str, calls: dict[str, list[str]]) -> None:
-        """Add what the life cycle calls and the example's role does not have yet."""
-        present = set(actions_of(self.role(uid, role)))
-        statements = [
-            {"Effect": "Allow", "Action": [action], "Resource": [one.format(uid=uid) for one in resources]}
-            for action, resources in calls.items()
-            if action not in present or len(resources) > 1
-        ]
-        if statements:
-            self.role(uid, role)["policies"]["life-cycle"] = {"Version": "1", "Statement": statements}
-
-    def _let_enter(self, function: str, uid: str, role: str) -> None:
-        """Allow the function's role to assume a role of a new account."""
-        policies = self.role(HUB, function)["policies"]
-        statement = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": []}
-        document = policies.setdefault("enter-test-accounts", {"Version": "1", "Statement": [statement]})
-        document["Statement"][0]["Resource"].append(f"acs:ram::{uid}:role/{role}")
+    def _let_enter(self, uid: str, role: str, *functions: str) -> None:
+        """Allow the roles of some functions to assume a role of a new account."""
+        for function in functions:
+            fresh = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": []}
+            policies = self.role(HUB, function)["policies"]
+            document = policies.setdefault("enter-test-accounts", {"Version": "1", "Statement": [fresh]})
+            document["Statement"][0]["Resource"].append(f"acs:ram::{uid}:role/{role}")
 
 
 _LOOK = {
