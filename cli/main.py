@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import getpass
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Table
 
+from cli import dead
+from cli.common import AsJson, LedgerUrl, opened, troubles
 from shared import catalogue
-from shared.errors import GrantError, LedgerError, SettingsError
+from shared.errors import SettingsError
 from shared.ledger import Head, Ledger, Mode, check_schema, now_ms, upgrade_schema
 from shared.messages import message_schemas
 
@@ -29,41 +29,12 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The ledger's database and i
 run_app = typer.Typer(no_args_is_help=True, help="Run a deployed function now.")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(run_app, name="run")
-
-LedgerUrl = Annotated[
-    str,
-    typer.Option(
-        envvar="LEDGER_URL", help="Database address: postgresql+psycopg://… or sqlite:///…", show_default=False
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+app.add_typer(dead.app, name="dead")
 
 
 @app.callback()
 def main() -> None:
     """Commands speak to the ledger and the deployed functions; none of them changes anything on the cloud itself."""
-
-
-@contextmanager
-def _troubles() -> Iterator[None]:
-    """One line that says what is wrong, and exit code 1, for everything that can be expected to go wrong."""
-    try:
-        yield
-    except (LedgerError, GrantError, SettingsError) as error:
-        typer.echo(f"ecr-grants: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _ledger(url: str) -> Iterator[Ledger]:
-    """The ledger at an address, with the schema this version wants."""
-    with _troubles():
-        ledger = Ledger(url)
-        try:
-            check_schema(ledger)
-            yield ledger
-        finally:
-            ledger.close()
 
 
 def _say(sentence: str, *, as_json: bool, **facts: Any) -> None:
@@ -119,7 +90,7 @@ def errors(
 @ledger_app.command("upgrade")
 def ledger_upgrade(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
     """Create the tables, or bring them to what this version wants. Safe to repeat."""
-    with _troubles():
+    with troubles():
         revision = upgrade_schema(Ledger(ledger_url))
         _say(f"the ledger is at revision {revision}", as_json=as_json, revision=revision)
 
@@ -127,7 +98,7 @@ def ledger_upgrade(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
 @ledger_app.command("check")
 def ledger_check(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
     """Say whether the tables are the ones this version wants; exit code 1 when not."""
-    with _ledger(ledger_url) as ledger:
+    with opened(ledger_url) as ledger:
         revision = check_schema(ledger)
         _say(f"the ledger is at revision {revision}, as wanted", as_json=as_json, revision=revision)
 
@@ -149,7 +120,7 @@ def ledger_verify(
 
     Without --heads a chain that was cut off or hashed anew as a whole cannot be told from a true one.
     """
-    with _ledger(ledger_url) as ledger:
+    with opened(ledger_url) as ledger:
         signed = [] if heads is None else _read_heads(heads)
         public = None if key is None else _public_key(key)
         if signed and public is None:
@@ -202,7 +173,7 @@ def mode(
     as_json: AsJson = False,
 ) -> None:
     """Say what may act: observe looks and reports, pause-teardown takes nothing down, pause-all only admits, full acts."""
-    with _ledger(ledger_url) as ledger:
+    with opened(ledger_url) as ledger:
         if to is not None:
             chosen: Mode = to
             ledger.set_mode(chosen, getpass.getuser(), now_ms())
@@ -228,7 +199,7 @@ def adopt(
 
     Writes to the ledger and touches nothing on the cloud. Where no lease is live, the next converge takes it down.
     """
-    with _ledger(ledger_url) as ledger:
+    with opened(ledger_url) as ledger:
         sides = ("grant", "associate") if side == "both" else (side,)
         if not yes:
             typer.confirm(
@@ -243,7 +214,7 @@ def adopt(
 @app.command("grants")
 def grants(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
     """List every grant: what is wanted, what was last seen on both sides, and what is wrong."""
-    with _ledger(ledger_url) as ledger:
+    with opened(ledger_url) as ledger:
         rows = [
             {
                 "grant_id": one.key.grant_id,
@@ -298,7 +269,7 @@ def run_reconcile(
     from shared.cloud.functions import Functions  # noqa: PLC0415
     from shared.cloud.sessions import home_keys  # noqa: PLC0415
 
-    with _troubles(), Console(stderr=True).status("reconciling"):
+    with troubles(), Console(stderr=True).status("reconciling"):
         answer = Functions(address, region, home_keys(None)).run(function, b"{}", service)
     report = answer.result
     if as_json:

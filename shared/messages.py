@@ -372,6 +372,21 @@ def items(event: bytes) -> Iterator[Item]:
         yield _item(element)
 
 
+def redrivable(body: str) -> str:
+    """The message in a dead letter, ready to be sent again: the platform may have parked it with its envelope around it."""
+    try:
+        document = json.loads(_from_base64(body) or body)
+    except (ValueError, RecursionError):
+        return body
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    data = document.get("data") if isinstance(document, dict) else None
+    inner = data.get("messageBody") if isinstance(data, dict) else None
+    if inner is None:
+        return _from_base64(body) or body
+    return inner if isinstance(inner, str) else json.dumps(inner)
+
+
 def _item(element: object) -> Item:
     inner = element
     if isinstance(element, str):

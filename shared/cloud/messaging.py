@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any
 
@@ -23,6 +24,17 @@ from shared.errors import GrantError
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_DELAY_SECONDS = 604_800
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A message in a queue that somebody looks through by hand. ``body`` as it travelled; ``since`` in epoch milliseconds."""
+
+    message_id: str
+    body: str
+    receipt: str
+    since: int
 
 
 class _OneAnswer:
@@ -63,6 +75,41 @@ class Messaging:
         message.delay_seconds = min(max(delay_seconds, 0), _MAX_DELAY_SECONDS)
         with self._account("SendMessage", queue) as account:
             return str(account.get_queue(queue).send_message(message).message_id)
+
+    def peek(self, queue: str) -> list[Parked]:
+        """Up to sixteen messages, without taking them. Raises GrantError."""
+        return self._take(queue, "PeekMessage", lambda raw: raw.batch_peek_message(_BATCH))
+
+    def receive(self, queue: str) -> list[Parked]:
+        """Take up to sixteen messages; they come back after the queue's visibility timeout. Raises GrantError."""
+        return self._take(queue, "ReceiveMessage", lambda raw: raw.batch_receive_message(_BATCH))
+
+    def delete(self, queue: str, receipt: str) -> None:
+        """Remove a message that was received. Raises GrantError."""
+        with self._account("DeleteMessage", queue) as account:
+            account.get_queue(queue).delete_message(receipt)
+
+    def put_back(self, queue: str, receipt: str) -> None:
+        """Let others see a received message again at once. Raises GrantError."""
+        with self._account("ChangeMessageVisibility", queue) as account:
+            account.get_queue(queue).change_message_visibility(receipt, 1)
+
+    def _take(self, queue: str, operation: str, ask: Callable[[Any], Any]) -> list[Parked]:
+        with self._account(operation, queue) as account:
+            raw = account.get_queue(queue)
+            raw.set_encoding(False)  # the SDK would decode what is not Base64 after the message is hidden, and lose it
+            try:
+                messages = ask(raw)
+            except MNSServerException as error:
+                if error.type == "MessageNotExist":
+                    return []  # an empty queue is an error on the wire
+                raise
+            return [
+                Parked(
+                    one.message_id, one.message_body, getattr(one, "receipt_handle", "") or "", int(one.enqueue_time)
+                )
+                for one in messages
+            ]
 
     @contextmanager
     def _account(self, operation: str, name: str) -> Iterator[Any]:
