@@ -9,13 +9,15 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from localcloud.client import AdminClient, AdminError
 from localcloud.faults import Kind, Plan
-from localcloud.server import Server
 from localcloud.switches import Switches
 from localcloud.worldfile import WorldError, read_world
+
+if TYPE_CHECKING:
+    from localcloud.server import Server
 
 ADDRESS_VARIABLE = "LOCALCLOUD_ADDRESS"
 PARENT_CHECK_SECONDS = 0.5
@@ -125,6 +127,9 @@ def _up(asked: argparse.Namespace) -> int:
 
 
 async def _run(asked: argparse.Namespace) -> int:
+    # Imported here because it is most of what there is to import, and the other commands do without.
+    from localcloud.server import Server  # noqa: PLC0415 - see above
+
     parent = os.getppid()
     file = read_world(asked.world)
     environment = _assignments(asked.env, "--env")
@@ -158,7 +163,7 @@ async def _run(asked: argparse.Namespace) -> int:
     return 0
 
 
-async def _bring_up(server: Server, asked: argparse.Namespace, environment: dict[str, str]) -> None:
+async def _bring_up(server: "Server", asked: argparse.Namespace, environment: dict[str, str]) -> None:
     await server.start()
     address = server.cloud.address
     if asked.deploy is not None:

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 
 class Alarm:
@@ -71,8 +72,9 @@ class Clock:
         # The time is set before anything is awaited: a clock that is turned meanwhile must not move the deadline.
         rung, alarm = self._rung_at(self.now() + seconds)
         waiting = asyncio.ensure_future(event.wait())
+        either: set[asyncio.Future[Any]] = {waiting, rung}
         try:
-            await asyncio.wait({waiting, rung}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             return event.is_set()
         finally:
             waiting.cancel()

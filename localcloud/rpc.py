@@ -90,7 +90,7 @@ class RpcService:
                     asked.operation,
                     refusal,
                     request_id=asked.request_id,
-                    access_key_id=asked.access_key_id,
+                    access_key_id=asked.access_key_id or _claimed_key(request.headers.get("Authorization", "")),
                 )
                 raise
             call, execute = self._prepare(product, operation, caller, values, asked, request.remote or "127.0.0.1")
@@ -234,6 +234,11 @@ def raise_passed(product: Product, ecr_answer: str) -> None:
     """A dry run that passed: VPC documents an error code for it, for ECR it is a switch (sections 1.1 and 2.1)."""
     if product is not ECR or ecr_answer == "error":
         raise Refusal(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
+
+
+def _claimed_key(authorization: str) -> str:
+    """The key a request says it was signed with, for the journal of what was refused."""
+    return authorization.partition("Credential=")[2].partition(",")[0]
 
 
 def _target(raw: str) -> str:

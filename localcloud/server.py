@@ -17,6 +17,10 @@ MOST_BYTES = 33 * 1024 * 1024
 """A synchronous invocation may carry 32 MiB; whatever is larger is refused unread."""
 
 
+LONGEST_LINE = 64 * 1024
+"""SDKs put everything into the query, session policies and tokens of some kilobytes included."""
+
+
 class Server:
     """A running local cloud; made by ``start``, ended by ``stop``."""
 
@@ -62,4 +66,11 @@ def web_server(handler: Any) -> web.Server:
     def request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES)
 
-    return web.Server(handler, request_factory=request_factory, access_log=None, keepalive_timeout=75.0)
+    return web.Server(
+        handler,
+        request_factory=request_factory,
+        access_log=None,
+        keepalive_timeout=75.0,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+    )
