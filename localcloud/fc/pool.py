@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
-from localcloud.fc.instances import Instance, Invocation, Outcome, StartFailed
+from localcloud.fc.instances import Instance, Invocation, Outcome, StartFailed, error_json
 from localcloud.refusal import Refusal
 
 ACCOUNT_INSTANCES = 100
@@ -69,6 +69,8 @@ class Pool:
             start = self._starts[instance]
             if not start.done():
                 await asyncio.wait({start})
+            if start.cancelled():
+                raise StartFailed(error_json("the instance was taken down while it started"))
             start.result()
             yield instance
         finally:
@@ -132,6 +134,9 @@ class Pool:
                 watcher = asyncio.get_running_loop().create_task(self._watch(instance))
                 self._watchers.add(watcher)
                 watcher.add_done_callback(self._watchers.discard)
+        if instance.ending:
+            instance.kill()
+            raise StartFailed(error_json("the instance was killed while it started"))
 
     async def _watch(self, instance: Instance) -> None:
         """Give the place free when the process is gone, whoever ended it."""

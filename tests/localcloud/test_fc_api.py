@@ -394,6 +394,29 @@ def test_a_delayed_task_waits_and_can_be_stopped(functions: Functions) -> None:
     assert refused.value.statusCode == 404
 
 
+def test_tasks_of_the_older_route_can_be_listed_and_stopped(functions: Functions) -> None:
+    """The SDK's own list (by prefix, in pages) and stop."""
+    functions.deploy(function("ecr$slow", **TASKS))
+    client = functions.client()
+    for task_id in ("a-1", "a-2", "b-1"):
+        headers = fc_models.InvokeFunctionHeaders(
+            x_fc_invocation_type="Async",
+            x_fc_stateful_async_invocation_id=task_id,
+            common_headers={"x-fc-async-delay": "600"},
+        )
+        request = fc_models.InvokeFunctionRequest(body=b"x")
+        assert client.invoke_function_with_options("ecr", "slow", request, headers, RuntimeOptions()).status_code == 202
+    asked = fc_models.ListStatefulAsyncInvocationsRequest(invocation_id_prefix="a-", limit=1)
+    first = client.list_stateful_async_invocations("ecr", "slow", asked).body
+    asked.next_token = first.next_token
+    second = client.list_stateful_async_invocations("ecr", "slow", asked).body
+    assert [one.invocation_id for one in (*first.invocations, *second.invocations)] == ["a-1", "a-2"]
+    assert not second.next_token
+    client.stop_stateful_async_invocation("ecr", "slow", "a-1", fc_models.StopStatefulAsyncInvocationRequest())
+    read = client.get_stateful_async_invocation("ecr", "slow", "a-1", fc_models.GetStatefulAsyncInvocationRequest())
+    assert read.body.status == "Stopping"
+
+
 def test_an_asynchronous_payload_has_128_kilobytes_at_most(functions: Functions) -> None:
     """EntityTooLarge beyond; nothing is enqueued."""
     functions.deploy(function("large"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localcloud.fc import cron, packages
@@ -278,6 +278,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(document=ANYTHING)
 def test_no_document_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, document: Any) -> None:
     """Whatever YAML says, the answer is a DeployError, never another exception."""
