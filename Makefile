@@ -16,6 +16,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@echo "Setting up $(VENV) from requirements/dev.txt (a minute or two, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
@@ -51,4 +52,4 @@ documents: setup ## Write what is generated in docs/: the messages' JSON Schemas
 	@$(BIN)/python -m cli errors --write
 
 clean: ## Remove the virtual environment and everything generated
-	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) .local *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
