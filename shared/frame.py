@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 
 import structlog
 
@@ -30,7 +33,9 @@ log = structlog.get_logger()
 _RESERVE_SECONDS = 45.0
 _CLAIM_RESERVE_SECONDS = 10.0
 _DEFAULT_TIMEOUT_SECONDS = 60.0
-_LETTERS = 100
+_LETTERS = 20
+_PUBLISHING_MS = 240_000  # longer than so many sends can take, with their time limit
+_GRANTS_AT_ONCE = 8
 
 
 class Frame:
@@ -69,12 +74,17 @@ class Frame:
                 counted["rejected"] = counted.get("rejected", 0) + 1
             else:
                 touched |= dict.fromkeys(found)
-        for grant_id in touched:
-            visit = converge.visit(grant_id) if time.monotonic() < deadline else Visit("later", now_ms() + 1000)
-            counted[visit.outcome] = counted.get(visit.outcome, 0) + 1
+        self.publish()
+
+        def visit(grant_id: str) -> tuple[str, Visit]:
+            in_time = time.monotonic() < deadline
+            return grant_id, converge.visit(grant_id) if in_time else Visit("later", now_ms() + 1000)
+
+        for grant_id, found_out in _at_once(visit, touched):
+            counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
             self.publish()
-            if visit.next_at is not None:
-                self.wake(grant_id, hand.side, visit.next_at)
+            if found_out.next_at is not None:
+                self.wake(grant_id, hand.side, found_out.next_at)
         self.publish()
         log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
         return counted
@@ -119,14 +129,16 @@ class Frame:
 
     def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
-        for letter in self.ledger.waiting_letters(_LETTERS):
-            try:
-                message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
-            except GrantError as error:
-                log.warning("completion.kept", seq=letter.seq, code=error.code, reason=str(error))
-                return
-            self.ledger.published(letter.seq, now_ms())
-            log.info("completion.published", kind=letter.tag, seq=letter.seq, message_id=message_id)
+        while letters := self.ledger.take_letters(_LETTERS, now_ms(), now_ms() + _PUBLISHING_MS):
+            for position, letter in enumerate(letters):
+                try:
+                    message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
+                except GrantError as error:
+                    log.warning("completion.kept", seq=letter.seq, code=error.code, reason=str(error))
+                    self.ledger.give_back([left.seq for left in letters[position:]])
+                    return
+                self.ledger.published(letter.seq, now_ms())
+                log.info("completion.published", kind=letter.tag, seq=letter.seq, message_id=message_id)
 
     def wake(self, grant_id: str, side: str, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
@@ -141,6 +153,14 @@ class Frame:
 def _limit(context: object) -> float:
     """Seconds that the platform gives one invocation."""
     return float(getattr(getattr(context, "function", None), "timeout", 0) or _DEFAULT_TIMEOUT_SECONDS)
+
+
+def _at_once(visit: Callable[[str], tuple[str, Visit]], grants: Iterable[str]) -> Iterator[tuple[str, Visit]]:
+    """Visit grants some at a time, as they finish. The threads end with the invocation: a frozen one could not go on."""
+    with ThreadPoolExecutor(_GRANTS_AT_ONCE) as pool:
+        started = [pool.submit(copy_context().run, visit, grant_id) for grant_id in grants]
+        for done in as_completed(started):
+            yield done.result()
 
 
 def _woken(body: Completion | Wake) -> str:

@@ -7,6 +7,7 @@ writes never: after one, look.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from shared.cloud.clients import config, runtime
 from shared.cloud.errors import check_envelope, translated
 from shared.cloud.pace import Pace
 from shared.cloud.sessions import Keys, Sessions
-from shared.errors import PermanentError, TemporaryError, Throttled
+from shared.errors import Locked, PermanentError, TemporaryError, Throttled
 from shared.inventory import Inventory
 from shared.lease import in_order
 from shared.messages import GrantKey, InstanceType, Served
@@ -38,6 +39,9 @@ def _may_pass_soon(error: Exception) -> bool:
 
 # How often and how long reads are tried again in place; whatever lasts longer is the ledger's business.
 reading = stamina.retry(on=_may_pass_soon, attempts=3, timeout=10.0, wait_initial=0.2, wait_max=2.0)
+
+# A busy ECR has certainly not executed the write, so asking again with the same client token is no second write.
+busy = stamina.retry(on=Locked, attempts=6, timeout=8.0, wait_initial=0.15, wait_max=2.0)
 
 _PAGE = 100  # the most that the VPC side gives in one page (DescribeVpcGrantRulesToEcr)
 _IDS = 20  # ids in one look-up (DescribeVpcs)
@@ -87,6 +91,8 @@ class Cloud:
         self._session_name = "ecr-grants"
         self._pace = Pace(window_seconds=settings.quota_seconds, patience=patience)
         self._sessions = Sessions(settings, lambda: self._keys, self._pace)
+        self._ecrs: dict[str, threading.Lock] = {}
+        self._ecrs_lock = threading.Lock()
         self.calls = 0
 
     def arrive(self, keys: Keys, invocation: str) -> None:
@@ -428,9 +434,24 @@ class Cloud:
     def _ecr(self, key: GrantKey, account: str, operation: str, request: Any, trail: Trail) -> Any:
         """One ECR call in either account."""
         field = "ecr.owner_uid" if account == key.ecr_owner_uid else "instance.owner_uid"
-        body = self._call(EcrClient, key.instance_region, account, field, operation, request, trail)
+        if operation.startswith("Describe"):
+            return self._checked(key.instance_region, account, field, operation, request, trail)
+        with self._one_at_a_time(key.ecr_id):
+            return self._write(key.instance_region, account, field, operation, request, trail)
+
+    @busy
+    def _write(self, region: str, account: str, field: str, operation: str, request: Any, trail: Trail) -> Any:
+        return self._checked(region, account, field, operation, request, trail)
+
+    def _checked(self, region: str, account: str, field: str, operation: str, request: Any, trail: Trail) -> Any:
+        body = self._call(EcrClient, region, account, field, operation, request, trail)
         check_envelope(operation, account, body)
         return body
+
+    def _one_at_a_time(self, ecr_id: str) -> threading.Lock:
+        """Writes on one ECR go in order: the platform answers Conflict.Lock to the second of two."""
+        with self._ecrs_lock:
+            return self._ecrs.setdefault(ecr_id, threading.Lock())
 
     def _call(
         self,

@@ -119,7 +119,7 @@ def append(
 def publish_again(connection: Connection, event_id: str) -> None:
     """Put a recorded completion back into the outbox: somebody asked again. Its content does not change."""
     which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
-    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None))
+    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None, taken_until=None))
 
 
 def waiting_letters(connection: Connection, limit: int) -> list[Letter]:
@@ -132,6 +132,25 @@ def waiting_letters(connection: Connection, limit: int) -> list[Letter]:
         .limit(limit)
     )
     return [Letter(row.seq, row.kind, row.body) for row in rows]
+
+
+def take_letters(connection: Connection, limit: int, now: int, until: int) -> list[Letter]:
+    """The oldest letters that nobody else is publishing, taken until then: several functions share one outbox."""
+    free = outbox.c.published_at.is_(None), sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= now)
+    chosen = sql.select(outbox.c.seq).where(*free).order_by(outbox.c.seq).limit(limit).with_for_update(skip_locked=True)
+    seqs = list(connection.execute(chosen).scalars())
+    if not seqs:
+        return []
+    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=until))
+    rows = connection.execute(
+        sql.select(events.c.seq, events.c.kind, events.c.body).where(events.c.seq.in_(seqs)).order_by(events.c.seq)
+    )
+    return [Letter(row.seq, row.kind, row.body) for row in rows]
+
+
+def give_back(connection: Connection, seqs: Sequence[int]) -> None:
+    """These could not be published: the next one who comes may try."""
+    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=None))
 
 
 def published(connection: Connection, seq: int, now: int) -> None:

@@ -927,6 +927,16 @@ class Ledger:
         with self._transaction() as connection:
             return events.waiting_letters(connection, limit)
 
+    def take_letters(self, limit: int, now: int, until: int) -> list[Letter]:
+        """The oldest completions to publish that nobody else is publishing; they are the caller's until then."""
+        with self._transaction() as connection:
+            return events.take_letters(connection, limit, now, until)
+
+    def give_back(self, seqs: Sequence[int]) -> None:
+        """Leave taken completions to the next one who comes."""
+        with self._transaction() as connection:
+            events.give_back(connection, seqs)
+
     def published(self, seq: int, now: int) -> None:
         """The completion is out."""
         with self._transaction() as connection:

@@ -147,5 +147,6 @@ outbox = Table(
     metadata,
     Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
     Column("published_at", BigInteger),
+    Column("taken_until", BigInteger),  # somebody is publishing it
 )
 Index("outbox_waiting", outbox.c.published_at)

@@ -115,6 +115,7 @@ def upgrade() -> None:
         "outbox",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("published_at", sa.BigInteger(), nullable=True),
+        sa.Column("taken_until", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["seq"],
             ["events.seq"],
