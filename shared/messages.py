@@ -433,7 +433,7 @@ def _decoded(text: str) -> object:
             continue
         if isinstance(document, dict | list) or candidate is text:
             return document
-    raise BadInput(f"the message is not JSON, nor Base64 of JSON (found {_shown(text)})")
+    raise BadInput(f"the message is not JSON, nor Base64 of JSON (found {_shown(_from_base64(text) or text)})")
 
 
 def _from_base64(text: str) -> str | None:
