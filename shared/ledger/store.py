@@ -341,7 +341,9 @@ class Ledger:
             from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
         else:
             from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
-        return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+        statement = insert(table).values(values).on_conflict_do_nothing()
+        # Without being asked SQLAlchemy does not keep the row count of an insert on psycopg.
+        return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
     def _raise_generation(self, connection: Connection, grant_id: str) -> None:
         """The leases changed: both sides have to look again, and earlier trouble is no reason not to."""
