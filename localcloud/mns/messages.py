@@ -1,11 +1,11 @@
 """Messages and their properties: what a sender hands in and what a queue keeps."""
 
 import hashlib
+import random
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from localcloud.mns.errors import refuse
 
@@ -13,6 +13,8 @@ LOWEST_PRIORITY: Final = 16
 DEFAULT_PRIORITY: Final = 8
 MAX_BATCH: Final = 16
 MAX_BATCH_BYTES: Final = 65_536
+
+_chance: Final = random.Random()  # noqa: S311 - names that do not repeat; there is nothing to protect from guessing
 
 _MAX_PROPERTIES: Final = 50
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -32,8 +34,7 @@ class Property:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A message as its sender hands it in."""
 
     body: str
@@ -76,8 +77,7 @@ class Message:
     """Receipt handles that may still act on this message, each with the time it lapses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """One delivery of a message: what the receiver learns."""
 
     message: Message
@@ -94,7 +94,12 @@ def body_md5(body: str) -> str:
 
 def new_id() -> str:
     """A message id in its recent form: 32 hexadecimal digits."""
-    return secrets.token_hex(16).upper()
+    return f"{_chance.getrandbits(128):032X}"
+
+
+def new_handle() -> str:
+    """A receipt handle: slice, then something unique; safe in URLs, which not all handles are."""
+    return f"1-{_chance.getrandbits(128):032x}"
 
 
 def check_properties(user: Iterable[Property], system: Iterable[Property]) -> None:

@@ -1,6 +1,7 @@
 """Names, addresses and resource names of queues and topics."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from localcloud.mns.errors import refuse
@@ -33,6 +34,7 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=256)
 def check_host(host: str) -> str:
     """The host a client addressed; answers build URLs from it, so it has to look like one."""
     if not _HOST.fullmatch(host):
@@ -40,6 +42,7 @@ def check_host(host: str) -> str:
     return host
 
 
+@lru_cache(maxsize=256)
 def owner_of(host: str, region: str) -> str | None:
     """The account that the first label of the host names, if it does (mns.md section 1)."""
     matched = _ACCOUNT_HOST.fullmatch(host)

@@ -6,9 +6,9 @@ Each runs inside ``Cloud.perform``, raises a Refusal before it changes anything,
 import base64
 import binascii
 import itertools
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from localcloud.call import Call
@@ -24,12 +24,13 @@ from localcloud.mns.messages import (
     Property,
     Receipt,
     check_properties,
+    new_id,
 )
 from localcloud.mns.names import queue_address, queue_endpoint
 from localcloud.mns.queues import Counts, Queue
 from localcloud.mns.store import Store
 from localcloud.mns.topics import FORMATS, MAX_TAG, STRATEGIES, Subscription, Topic
-from localcloud.mns.wire import Asked
+from localcloud.mns.wire import Asked, Route
 from localcloud.refusal import Refusal, not_emulated
 from localcloud.switches import Switches
 
@@ -91,6 +92,11 @@ class Desk:
     def url(self, path: str) -> str:
         """A URL that this client can reach."""
         return f"http://{self.host}{path}"
+
+
+def lag_ms(call: Call) -> int:
+    """How old the state is that planned trouble lets this call see."""
+    return int((call.now - call.seen) * 1_000)
 
 
 Operation = Callable[[Desk], Reply | Awaitable[Reply]]
@@ -263,7 +269,7 @@ def batch_peek_message(desk: Desk) -> Reply:
 
 
 def _peek(desk: Desk, count: int) -> list[Message]:
-    messages = desk.queue.peek(count, desk.now_ms)
+    messages = desk.queue.peek(count, desk.now_ms, lag_ms=lag_ms(desk.call))
     if not messages:
         raise no_message()
     return messages
@@ -542,7 +548,7 @@ def set_account_attributes(desk: Desk) -> Reply:
 
 def open_service(desk: Desk) -> Reply:  # noqa: ARG001 - every operation gets the desk
     """POST /commonbuy/openservice; the service is always open here"""
-    return Reply(200, document("OpenService", leaf("OrderId", secrets.token_hex(8))))
+    return Reply(200, document("OpenService", leaf("OrderId", new_id())))
 
 
 # Reading requests
@@ -653,6 +659,8 @@ class Entry:
     resource: str
     single: str = ""
     """The action of the single-message operation, for batches."""
+    reads: bool = False
+    """It reads attributes or names, of which no older state is kept: it cannot lag."""
 
 
 _MESSAGES: Final = "/queues/{queue}/messages"
@@ -661,8 +669,8 @@ _SUBSCRIPTION: Final = "/topics/{topic}/subscriptions/{subscription}"
 OPERATIONS: Final = {
     "CreateQueue": Entry(create_queue, "/queues/{queue}"),
     "SetQueueAttributes": Entry(set_queue_attributes, "/queues/{queue}"),
-    "GetQueueAttributes": Entry(get_queue_attributes, "/queues/{queue}"),
-    "ListQueue": Entry(list_queue, "/queues"),
+    "GetQueueAttributes": Entry(get_queue_attributes, "/queues/{queue}", reads=True),
+    "ListQueue": Entry(list_queue, "/queues", reads=True),
     "DeleteQueue": Entry(delete_queue, "/queues/{queue}"),
     "SendMessage": Entry(send_message, _MESSAGES),
     "BatchSendMessage": Entry(batch_send_message, _MESSAGES, "SendMessage"),
@@ -675,32 +683,33 @@ OPERATIONS: Final = {
     "ChangeMessageVisibility": Entry(change_message_visibility, _MESSAGES),
     "CreateTopic": Entry(create_topic, "/topics/{topic}"),
     "SetTopicAttributes": Entry(set_topic_attributes, "/topics/{topic}"),
-    "GetTopicAttributes": Entry(get_topic_attributes, "/topics/{topic}"),
-    "ListTopic": Entry(list_topic, "/topics"),
+    "GetTopicAttributes": Entry(get_topic_attributes, "/topics/{topic}", reads=True),
+    "ListTopic": Entry(list_topic, "/topics", reads=True),
     "DeleteTopic": Entry(delete_topic, "/topics/{topic}"),
     "PublishMessage": Entry(publish_message, "/topics/{topic}/messages"),
     "Subscribe": Entry(subscribe, _SUBSCRIPTION),
     "SetSubscriptionAttributes": Entry(set_subscription_attributes, _SUBSCRIPTION),
-    "GetSubscriptionAttributes": Entry(get_subscription_attributes, _SUBSCRIPTION),
-    "ListSubscriptionByTopic": Entry(list_subscription_by_topic, "/topics/{topic}/subscriptions"),
+    "GetSubscriptionAttributes": Entry(get_subscription_attributes, _SUBSCRIPTION, reads=True),
+    "ListSubscriptionByTopic": Entry(list_subscription_by_topic, "/topics/{topic}/subscriptions", reads=True),
     "Unsubscribe": Entry(unsubscribe, _SUBSCRIPTION),
-    "GetAccountAttributes": Entry(get_account_attributes, "/"),
+    "GetAccountAttributes": Entry(get_account_attributes, "/", reads=True),
     "SetAccountAttributes": Entry(set_account_attributes, "/"),
     "OpenService": Entry(open_service, "/commonbuy/openservice"),
 }
 
 
-def permissions(asked: Asked, account: str, region: str, batches: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=4_096)
+def permissions(operation: str, route: Route, account: str, region: str, batches: str) -> tuple[tuple[str, str], ...]:
     """The RAM actions a request needs, on which resource.
 
     Two pages disagree about batches: the overview maps them to the single-message action, the per-operation pages name
     an action of their own (section 8).
     """
-    entry = OPERATIONS[asked.operation]
-    path = entry.resource.format(queue=asked.queue, topic=asked.topic, subscription=asked.subscription)
+    entry = OPERATIONS[operation]
+    path = entry.resource.format(queue=route.queue, topic=route.topic, subscription=route.subscription)
     resource = f"acs:mns:{region}:{account}:{path}"
+    own = (f"mns:{operation}", resource)
     if not entry.single or batches == "batch":
-        return [(f"mns:{asked.operation}", resource)]
-    if batches == "single":
-        return [(f"mns:{entry.single}", resource)]
-    return [(f"mns:{entry.single}", resource), (f"mns:{asked.operation}", resource)]
+        return (own,)
+    single = (f"mns:{entry.single}", resource)
+    return (single,) if batches == "single" else (single, own)

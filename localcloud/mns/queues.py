@@ -12,14 +12,13 @@ import heapq
 import itertools
 import random
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from localcloud.mns.attributes import QueueAttributes
 from localcloud.mns.errors import no_message, refuse
-from localcloud.mns.messages import Draft, Message, Receipt, body_md5, new_id
+from localcloud.mns.messages import Draft, Message, Receipt, body_md5, new_handle, new_id
 from localcloud.refusal import Refusal
 
 # Shapes seen in the wild may hold + / = (mns.md section 2.4); ours do not, but a foreign one is not malformed.
@@ -65,6 +64,8 @@ class Manner:
     """Any order, drawn from here."""
     slices: int = 1
     """A receive reads one of so many parts of the queue, even when others hold messages too."""
+    lag_ms: int = 0
+    """Messages that arrived less than this ago are not seen yet."""
 
 
 ORDERLY: Final = Manner()
@@ -176,7 +177,7 @@ class Queue:
         lapse_ms = now_ms + int(seconds * 1_000)
         policy = self.dead_letter
         receipts: list[Receipt] = []
-        for message in self._in_order() if manner is ORDERLY else self._in_manner(manner):
+        for message in self._in_order() if manner is ORDERLY else self._in_manner(manner, now_ms):
             if policy and bury and message.dequeue_count >= policy.max_receives and bury(message, policy):
                 self._forget(message)
                 continue
@@ -188,10 +189,10 @@ class Queue:
                 self._show(receipt.message)
         return receipts
 
-    def peek(self, count: int, now_ms: int) -> list[Message]:
+    def peek(self, count: int, now_ms: int, *, lag_ms: int = 0) -> list[Message]:
         """Look at active messages without changing anything about them."""
         self.settle(now_ms)
-        live = [entry for entry in self._ready if entry[3].ticket == entry[2]]
+        live = [entry for entry in self._ready if entry[3].ticket == entry[2] and _seen(entry[3], now_ms, lag_ms)]
         return [entry[3] for entry in heapq.nsmallest(count, live)]
 
     def delete(self, handle: str, now_ms: int) -> None:
@@ -311,9 +312,10 @@ class Queue:
             if message.ticket == ticket:
                 yield message
 
-    def _in_manner(self, manner: Manner) -> Iterator[Message]:
+    def _in_manner(self, manner: Manner, now_ms: int) -> Iterator[Message]:
         """Active messages in another manner; looks at all of them, which only trouble and switches pay for."""
-        live = sorted(entry for entry in self._ready if entry[3].ticket == entry[2])
+        lag_ms = manner.lag_ms
+        live = sorted(entry for entry in self._ready if entry[3].ticket == entry[2] and _seen(entry[3], now_ms, lag_ms))
         if manner.slices > 1 and live:
             parts = sorted({entry[1] % manner.slices for entry in live})
             self._turn += 1
@@ -344,7 +346,7 @@ class Queue:
         heapq.heappush(self._hidden, (message.visible_ms, ticket, message))
 
     def _issue(self, message: Message) -> str:
-        handle = f"1-{secrets.token_urlsafe(24)}"
+        handle = new_handle()
         message.handles[handle] = message.visible_ms
         self._handles[handle] = message
         return handle
@@ -380,6 +382,11 @@ class Queue:
         heapq.heapify(self._hidden)
         self._ready[:] = [entry for entry in self._ready if entry[3].ticket == entry[2]]
         heapq.heapify(self._ready)
+
+
+def _seen(message: Message, now_ms: int, lag_ms: int) -> bool:
+    """Whether a reader that lags knows this message already."""
+    return not lag_ms or message.enqueued_ms <= now_ms - lag_ms
 
 
 def _state(message: Message) -> str:

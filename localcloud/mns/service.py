@@ -6,7 +6,6 @@ signs or asks for permission.
 
 import asyncio
 import random
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from localcloud.mns.errors import refuse
 from localcloud.mns.markup import clean, document, leaf, writable
 from localcloud.mns.messages import Draft, Property, Receipt, check_properties
 from localcloud.mns.names import check_host, owner_of
-from localcloud.mns.operations import OPERATIONS, Desk, Reply, permissions
+from localcloud.mns.operations import OPERATIONS, Desk, Reply, lag_ms, permissions
 from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
 from localcloud.mns.store import Outcome, Store, Trouble
 from localcloud.mns.topics import Delivery, Publication, QueueAddress
@@ -91,7 +90,7 @@ class MnsService:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Raises Cut when planned trouble wants the connection dropped."""
-        request_id = secrets.token_hex(12).upper()
+        request_id = f"{self._chance.getrandbits(96):024X}"
         account = ""
         try:
             desk = await self._read(request, request_id)
@@ -125,7 +124,7 @@ class MnsService:
                 raise asked
             host = check_host(target.authority or headers.get("Host") or "")
             account = owner_of(host, self.store.region) or caller.account
-            facts: dict[str, Any] = {**asked.names, **target.query}
+            facts: dict[str, Any] = {**asked.route.names(), **target.query}
             call = Call(
                 service="mns",
                 operation=operation,
@@ -133,7 +132,9 @@ class MnsService:
                 account=account,
                 region=self.store.region,
                 request_id=request_id,
-                permissions=permissions(asked, account, self.store.region, self.cloud.switches.batch_actions),
+                permissions=permissions(
+                    operation, asked.route, account, self.store.region, self.cloud.switches.batch_actions
+                ),
                 params=facts,
                 weight=asked.weight,
                 source_ip=request.remote or "127.0.0.1",
@@ -180,7 +181,10 @@ class MnsService:
         return refuse(code, refusal.message)
 
     def _run(self, desk: Desk) -> Reply | Awaitable[Reply]:
-        reply = OPERATIONS[desk.asked.operation].run(desk)
+        entry = OPERATIONS[desk.asked.operation]
+        if entry.reads and lag_ms(desk.call):
+            raise not_emulated(f"A lagging {desk.asked.operation}")
+        reply = entry.run(desk)
         if isinstance(reply, Reply):
             desk.call.status = reply.status
         return reply
@@ -227,12 +231,15 @@ class MnsService:
         """Wait in cloud time until there is something: a send, a lapsed visibility, the end of a delay."""
         clock = self.cloud.clock
         deadline = clock.now() + seconds
+        lag = call.now - call.seen
         while (left := deadline - clock.now()) > 0:
             queue = self.store.queue(account, name)
             change_ms = queue.next_change_ms()
             if change_ms is not None:
                 # A moment later than the change, so that rounding cannot wake us just before it.
                 left = min(left, max(0.0, change_ms / 1_000 + 0.001 - clock.now()))
+            if lag:
+                left = min(left, lag)
             bell = asyncio.Event()
             queue.wait(bell)
             try:
@@ -261,11 +268,12 @@ class MnsService:
         scattered = self.cloud.switches.queue_slices == "on"
         if not (scattered or faults.planned) or not queue.has_active(now_ms):
             return ORDERLY
+        lag = lag_ms(call)
         duplicate = faults.delivery("duplicate", call) is not None
         reorder = faults.delivery("reorder", call) is not None
-        if not (scattered or duplicate or reorder):
+        if not (scattered or duplicate or reorder or lag):
             return ORDERLY
-        return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1)
+        return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1, lag)
 
     # Publishing
 
@@ -421,13 +429,15 @@ async def _body(request: web.BaseRequest) -> bytes:
     """The body on any verb: DELETE has one too (mns.md section 0, facts 11 and 12)."""
     if not request.can_read_body:
         return b""
+    content, size = request.content, request.content_length or 0
+    if size <= MAX_BODY_BYTES and content.is_eof():
+        return content.read_nowait(-1)  # all of it came with the headers, as most bodies do
     parts: list[bytes] = []
-    size = request.content_length or 0
     try:
         if size <= MAX_BODY_BYTES and request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-        while size <= MAX_BODY_BYTES and (part := await request.content.readany()):
+        while size <= MAX_BODY_BYTES and (part := await content.readany()):
             parts.append(part)
             size = max(size, sum(map(len, parts)))
     except web.RequestPayloadError as error:

@@ -385,6 +385,7 @@ class Store:
         return {
             "queues": [self._queue_snapshot(queue, now_ms) for queue in _each(self._queues)],
             "topics": [self._topic_snapshot(topic) for topic in _each(self._topics)],
+            "logging_buckets": dict(self._logging_buckets),
         }
 
     def _queue_snapshot(self, queue: Queue, now_ms: int) -> dict[str, Any]:

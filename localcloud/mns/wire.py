@@ -5,8 +5,9 @@ encoding or none, a plus sign that stays a plus sign. Strict everywhere else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from localcloud.mns.attributes import truth, whole_number
@@ -18,8 +19,7 @@ from localcloud.mns.names import check_name
 VERSION: Final = "2015-06-06"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A request target as sent, taken apart."""
 
     signed: str
@@ -57,22 +57,48 @@ def _read_query(text: str) -> dict[str, str]:
     return query
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the request line alone says."""
+
+    operation: str
+    queue: str = ""
+    topic: str = ""
+    subscription: str = ""
+
+    def names(self) -> dict[str, str]:
+        """The names under the keys that the journal shows."""
+        named = {"QueueName": self.queue, "TopicName": self.topic, "SubscriptionName": self.subscription}
+        return {key: name for key, name in named.items() if name}
+
+
 @dataclass(slots=True)
 class Asked:
     """One request: the operation and its parts. The body is parsed already when the operation depends on it."""
 
     operation: str
+    route: Route
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    queue: str = ""
-    topic: str = ""
-    subscription: str = ""
     weight: int = 1
     """Messages in the request, which is what the rate limit counts."""
-    names: dict[str, str] = field(default_factory=dict)
-    """The names above under the keys the journal shows."""
     _document: Element | None = None
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue, when there is one."""
+        return self.route.queue
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic, when there is one."""
+        return self.route.topic
+
+    @property
+    def subscription(self) -> str:
+        """Name of the subscription, when there is one."""
+        return self.route.subscription
 
     def document(self, root: str) -> Element:
         """The parsed body, whose root element must have this name."""
@@ -143,34 +169,41 @@ _OVERRIDES: Final = {
 }
 
 
-def read_request(method: str, target: Target, headers: Mapping[str, str], body: bytes) -> Asked:
-    """Find the operation that a request asks for."""
-    parts = target.path.split("/")[1:]
+@lru_cache(maxsize=4_096)
+def _route(method: str, path: str) -> Route:
+    """Find the operation and the names in a request line; clients send few different ones again and again."""
+    parts = path.split("/")[1:]
     if parts and parts[-1] == "":
         parts.pop()
-    # Every second part is a name, except that the first resource after it says what it is.
-    shape = tuple(None if at in {1, 3} and parts[0] in {"queues", "topics"} else part for at, part in enumerate(parts))
-    methods = _RESOURCES.get(shape)
-    operation = methods.get(method) if methods else None
-    if operation is None or (not parts and "accountmeta" not in target.query):
-        raise refuse("InvalidRequestURL", f"{method[:10]} {target.path[:80]!r} is not a request of this service.")
-    asked = Asked(operation, target.query, headers, body)
-    if len(parts) > 1 and parts[0] in {"queues", "topics"}:
-        _read_names(asked, parts)
-    _refine(asked)
-    unknown = set(asked.query) - _QUERY_KEYS.get(asked.operation, _NO_KEYS) if asked.query else None
-    if unknown:
-        raise refuse("InvalidQueryString", f"{asked.operation} does not know the parameter {min(unknown)[:40]!r}.")
-    return asked
-
-
-def _read_names(asked: Asked, parts: list[str]) -> None:
+    named = bool(parts) and parts[0] in {"queues", "topics"}
+    # Every second part is a name: of a queue or topic first, of a subscription then.
+    shape = tuple(None if named and at in {1, 3} else part for at, part in enumerate(parts))
+    operation = _RESOURCES.get(shape, {}).get(method)
+    if operation is None:
+        raise refuse("InvalidRequestURL", f"{method[:10]} {path[:80]!r} is not a request of this service.")
+    if not named or len(parts) == 1:
+        return Route(operation)
     if parts[0] == "queues":
-        asked.queue = asked.names["QueueName"] = check_name("queue", unquote(parts[1]))
-        return
-    asked.topic = asked.names["TopicName"] = check_name("topic", unquote(parts[1]))
-    if len(parts) == 4:
-        asked.subscription = asked.names["SubscriptionName"] = check_name("subscription", unquote(parts[3]))
+        return Route(operation, queue=check_name("queue", unquote(parts[1])))
+    return Route(
+        operation,
+        topic=check_name("topic", unquote(parts[1])),
+        subscription=check_name("subscription", unquote(parts[3])) if len(parts) == 4 else "",
+    )
+
+
+def read_request(method: str, target: Target, headers: Mapping[str, str], body: bytes) -> Asked:
+    """Find the operation that a request asks for."""
+    route = _route(method, target.path)
+    asked = Asked(route.operation, route, target.query, headers, body)
+    _refine(asked)
+    if asked.query:
+        unknown = set(asked.query) - _QUERY_KEYS.get(asked.operation, _NO_KEYS)
+        if unknown:
+            raise refuse("InvalidQueryString", f"{asked.operation} does not know the parameter {min(unknown)[:40]!r}.")
+    if target.path == "/" and "accountmeta" not in asked.query:
+        raise refuse("InvalidRequestURL", "The request does not say what it is about.")
+    return asked
 
 
 def _refine(asked: Asked) -> None:
