@@ -328,6 +328,46 @@ def test_lanes_deliver_side_by_side(functions: Functions) -> None:
     )
 
 
+def test_no_trouble_loses_a_message(functions: Functions) -> None:
+    """Throttling, errors, cuts, duplicates, reordering and killed workers: every message is delivered at least
+    once, and in the end the queue and the dead-letter queue are empty."""
+    kinds: list[dict[str, Any]] = [
+        {"kind": "throttle"},
+        {"kind": "error", "status": 500, "code": "InternalServerError"},
+        {"kind": "server_error", "body": "html"},
+        {"kind": "cut_before"},
+        {"kind": "cut_after"},
+        {"kind": "late", "seconds": 30},
+        {"kind": "duplicate"},
+        {"kind": "reorder"},
+    ]
+    for seed, kind in enumerate(kinds):
+        functions.cloud.admin.plan(
+            service="fc", operation="InvokeFunction", times=None, probability=0.08, seed=seed, **kind
+        )
+    run = BURY | {
+        "retryStrategy": {"PushRetryStrategy": "EXPONENTIAL_DECAY_RETRY"},
+        "batchWindow": {"CountBasedWindow": 4, "TimeBasedWindow": 0},
+    }
+    functions.deploy(function("storm", triggers=[queue_trigger(run=run, delivery={"concurrency": 2})]))
+    sent = [f"message {number}" for number in range(120)]
+    functions.send(*sent)
+    kills = iter(range(5))
+
+    def disturb() -> None:
+        functions.cloud.advance(40)
+        if next(kills, None) is not None:
+            functions.cloud.admin.call("POST", "functions/storm/kill")
+
+    until(lambda: functions.bodies("work") == [], "an empty queue", nudge=disturb)
+    seen = list(itertools.chain.from_iterable(map(bodies_of, functions.events("storm"))))
+    assert set(seen) == set(sent)
+    assert len(seen) > len(sent)
+    assert functions.bodies("dead") == []
+    struck = {fault["kind"]: fault["struck"] for fault in functions.cloud.admin.faults()}
+    assert all(struck.values()), struck
+
+
 def test_stopping_gives_the_messages_back(functions: Functions, failing: Path) -> None:
     """A deployment that replaces a stream in the middle of its retries loses nothing: the message is seen again."""
     props = function("swap", triggers=[queue_trigger(run=BURY)], environmentVariables={"FAIL_WHEN": str(failing)})
