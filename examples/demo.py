@@ -213,7 +213,8 @@ class Story:
         ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         self._narrator.tell()
         if ran.returncode != 0:
-            raise Failed(f"ecr-grants run reconcile: {ran.stdout}{ran.stderr}")
+            unread = [line.strip() for line in ran.stdout.splitlines() if "not read" in line]
+            raise Failed(f"ecr-grants run reconcile: {'; '.join(unread) or ran.stderr.strip()}")
         say(clock(), "demo", f"ecr-grants run reconcile: {ran.stdout.splitlines()[0]}")
 
     def left_over(self) -> list[str]:
