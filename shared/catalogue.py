@@ -54,11 +54,16 @@ class Entry:
     @property
     def next(self) -> str:
         """What happens next: rejected, dead, later, or look again."""
-        if issubclass(self.kind, PermanentError):
-            return "rejected"
-        if issubclass(self.kind, NeedsSomebody):
-            return "dead"
-        return "look again" if issubclass(self.kind, CloudTrouble | CloudUnreachable | GoneAlready) else "later"
+        return what_next(self.kind)
+
+
+def what_next(kind: type[GrantError]) -> str:
+    """What happens after an error of a kind: rejected, dead, later, or look again."""
+    if issubclass(kind, PermanentError):
+        return "rejected"
+    if issubclass(kind, NeedsSomebody):
+        return "dead"
+    return "look again" if issubclass(kind, CloudTrouble | CloudUnreachable | GoneAlready) else "later"
 
 
 @dataclass(frozen=True)
@@ -445,6 +450,72 @@ SECTIONS: tuple[Section, ...] = (
             Entry(
                 "MalformedXML", PermanentError, OPERATOR, "a message could not be written as XML", "消息 XML 格式错误"
             ),
+            Entry(
+                "InvalidAuthorizationHeader",
+                NeedsSomebody,
+                OPERATOR,
+                "the queue service does not accept the signature",
+                "消息服务未接受签名",
+            ),
+            Entry(
+                "MissingAuthorizationHeader",
+                NeedsSomebody,
+                OPERATOR,
+                "the signature is missing",
+                "缺少签名",
+            ),
+            Entry("InvalidDateHeader", TemporaryError, OPERATOR, "the date is not well formed", "日期格式错误"),
+            Entry(
+                "InvalidDegist",  # the service's own spelling
+                TemporaryError,
+                NOBODY,
+                "a message was damaged on its way",
+                "消息在传输中损坏",
+            ),
+            Entry("InvalidDigest", TemporaryError, NOBODY, "a message was damaged on its way", "消息在传输中损坏"),
+            Entry("InvalidRequestURL", NeedsSomebody, OPERATOR, "the address is not MNS's", "消息服务地址错误"),
+            Entry(
+                "InvalidQueryString", PermanentError, OPERATOR, "a queue operation is not well formed", "请求参数错误"
+            ),
+            Entry("InvalidVersionHeader", PermanentError, OPERATOR, "the version is not supported", "版本不受支持"),
+            Entry("InvalidContentType", PermanentError, OPERATOR, "the content type is not XML", "内容类型错误"),
+            Entry("InvalidQueueName", NeedsSomebody, OPERATOR, "the queue's name is not possible", "队列名称无效"),
+            Entry("QueueNameLengthError", NeedsSomebody, OPERATOR, "the queue's name is too long", "队列名称过长"),
+            Entry(
+                "QueueDeletedRecently", NeedsSomebody, OPERATOR, "the queue was deleted a moment ago", "队列刚刚被删除"
+            ),
+            Entry("QueueAlreadyExist", NeedsSomebody, OPERATOR, "the queue exists otherwise", "同名队列已存在"),
+            Entry("QueueNumExceededLimit", NeedsSomebody, OPERATOR, "there are too many queues", "队列数量超过配额"),
+            Entry("TopicNameInvalid", NeedsSomebody, OPERATOR, "the topic's name is not possible", "主题名称无效"),
+            Entry("TopicNameLengthError", NeedsSomebody, OPERATOR, "the topic's name is too long", "主题名称过长"),
+            Entry(
+                "TopicDeletedRecently", NeedsSomebody, OPERATOR, "the topic was deleted a moment ago", "主题刚刚被删除"
+            ),
+            Entry("TopicAlreadyExist", NeedsSomebody, OPERATOR, "the topic exists otherwise", "同名主题已存在"),
+            Entry("SubscriptionNotExist", NeedsSomebody, OPERATOR, "the subscription does not exist", "订阅不存在"),
+            Entry("SubscriberNotExist", NeedsSomebody, OPERATOR, "the subscriber does not exist", "订阅者不存在"),
+            Entry(
+                "SubscriptionNameInvalid",
+                NeedsSomebody,
+                OPERATOR,
+                "the subscription's name is not possible",
+                "订阅名称无效",
+            ),
+            Entry(
+                "SubscriptionNameLengthError",
+                NeedsSomebody,
+                OPERATOR,
+                "the subscription's name is too long",
+                "订阅名称过长",
+            ),
+            Entry(
+                "SubscriptionAlreadyExist",
+                NeedsSomebody,
+                OPERATOR,
+                "the subscription exists otherwise",
+                "同名订阅已存在",
+            ),
+            Entry("EndpointInvalid", NeedsSomebody, OPERATOR, "the subscriber's address is not valid", "订阅地址无效"),
         ),
     ),
     Section(

@@ -14,7 +14,7 @@ import structlog
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from Tea.exceptions import TeaException
 
-from shared.catalogue import by_status, find, unknown_codes
+from shared.catalogue import OPERATOR, by_status, find, unknown_codes, what_next
 from shared.errors import CloudTrouble, CloudUnreachable, GrantError, PermissionMissing, Throttled
 
 log = structlog.get_logger()
@@ -28,10 +28,21 @@ def made(code: str | None, status: int | None, where: str, detail: str) -> Grant
     entry = find(code)
     if entry is None:
         unknown_codes[code or f"HTTP {status}"] += 1
-        log.warning("error.unknown", code=code, status=status, where=where)
-        kind, en, zh = by_status(status), "unknown error", "未知错误"
+        kind, en, zh, who = by_status(status), "unknown error", "未知错误", OPERATOR
     else:
-        kind, en, zh = entry.kind, entry.en, entry.zh
+        kind, en, zh, who = entry.kind, entry.en, entry.zh, entry.who
+    # Here alone, so that the log tells every answer of the platform in the words of the catalogue.
+    met = log.warning if entry is None else log.info
+    met(
+        "error.unknown" if entry is None else "error.met",
+        code=code,
+        status=status,
+        where=where,
+        meaning=en,
+        meaning_zh=zh,
+        who=who,
+        next=what_next(kind),
+    )
     return kind(
         f"{where}: {en} ({detail})",
         code=code,

@@ -1,0 +1,187 @@
+"""The error catalogue: complete against the reference, in two languages, and one answer for every code."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.catalogue import NOBODY, Entry, by_status, entries, find, table, what_next
+from shared.cloud.errors import made
+from shared.errors import (
+    CloudTrouble,
+    CloudUnreachable,
+    GrantError,
+    NeedsSomebody,
+    PermanentError,
+    PermissionMissing,
+    TemporaryError,
+    Throttled,
+)
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT.parent / "shared" / "reference"
+
+# Dotted words of the reference that are not codes: wrapped lists, a retry helper's name, a sister product's quota.
+NOT_CODES = frozenset(
+    {
+        "AssociatedCens.AssociatedCen",
+        "AssociatedPhysicalConnections.AssociatedPhysicalConnection",
+        "AssociatedPropagationSources.AssociatedPropagationSources",
+        "Client.Timeout",
+        "CloudResources.CloudResourceSetType",
+        "NatGatewayIds.NatGatewayIds",
+        "RouterTableIds.RouterTableIds",
+        "SecondaryCidrBlocks.SecondaryCidrBlock",
+        "Tags.Tag",
+        "Tags.Tags",
+        "UserCidrs.UserCidr",
+        "VSwitchIds.VSwitchId",
+    }
+)
+# Codes without a dot, which only their place in the text tells from other words.
+GATEWAY = (
+    "Throttling SignatureDoesNotMatch SignatureNonceUsed MissingSecurityToken NoPermission Forbidden ServiceUnavailable "
+    "InternalError DryRunOperation IncorrectVpcStatus UnsupportedRegion InvalidAliuid InvalidResourceGroupId InvalidTagKey "
+    "InvalidTagValue IdempotentParameterMismatch InvalidCredentials"
+).split()
+
+
+def openapi_codes(text: str) -> set[str]:
+    """Every code that the document about the OpenAPIs names."""
+    dotted = set(re.findall(r"\b([A-Z][A-Za-z]+\.(?:[A-Z][A-Za-z]+|%s))", text)) - NOT_CODES
+    families = {
+        f"{head}{one}" for head, ones in re.findall(r"([A-Z]\w+\.\w+)\{([\w,]+)\}", text) for one in ones.split(",")
+    }
+    short = {
+        f"{code}.{word}"
+        for code, rest in re.findall(r"\| \d{3} \| (\w+)\.\w+((?: / \.\w+)+) \|", text)
+        for word in re.findall(r"\.(\w+)", rest)
+    }
+    return {code.replace("%s", "EcrId") for code in dotted | families | short} | {
+        word for word in GATEWAY if word in text
+    }
+
+
+def mns_codes(text: str) -> set[str]:
+    """Every code in the document's table of MNS errors, and those in the line below it."""
+    section = text[text.index("### 5.3 Codes") : text.index("## 6. ")]
+    rows = [line.split("|")[2] for line in section.splitlines() if re.match(r"\| \d{3} \|", line)]
+    known = re.findall(r"Also known to SDKs[^:]*: ([^.]*)\.", section)
+    return set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", " ".join([*rows, *known])))
+
+
+@pytest.mark.parametrize(
+    ("file", "codes", "least"), [("openapi-ecr-vpc-sts.md", openapi_codes, 80), ("mns.md", mns_codes, 35)]
+)
+def test_every_code_of_the_reference_is_in_the_catalogue(
+    file: str, codes: Callable[[str], set[str]], least: int
+) -> None:
+    """A code that the vendor documents never comes as a surprise."""
+    path = REFERENCE / file
+    if not path.exists():
+        pytest.skip(f"{path.name} is not beside this copy of the project")
+    named = codes(path.read_text("utf-8"))
+    assert len(named) >= least
+    assert sorted(code for code in named if find(code) is None) == []
+
+
+def test_every_entry_is_told_in_both_languages() -> None:
+    """English for whoever reads logs, Chinese for whoever reads the page; neither stands in for the other."""
+    for entry in entries():
+        assert re.fullmatch(r"[\x20-\x7e]{8,}", entry.en), entry
+        assert re.search(r"[\u4e00-\u9fff]{2,}", entry.zh), entry
+
+
+def test_every_code_stands_once() -> None:
+    """Two entries for one code could say two things."""
+    assert [code for code, count in Counter(entry.code for entry in entries()).items() if count > 1] == []
+
+
+def test_what_nobody_has_to_act_on_may_pass() -> None:
+    """Where no person is named, time alone must be able to help."""
+    for entry in entries():
+        if entry.who == NOBODY:
+            assert entry.may_pass, entry
+
+
+@pytest.mark.parametrize(
+    ("code", "entry"),
+    [
+        ("Throttling", "Throttling*"),
+        ("Throttling.User", "Throttling*"),
+        ("IllegalParam.EcrOwnerAliUid", "IllegalParam.EcrOwnerAliUid"),
+        ("IllegalParam.InstanceId", "IllegalParam.*"),
+        ("ResourceNotFound.AssociationId", "ResourceNotFound.AssociationId"),
+        ("ResourceNotFound.CenId", "ResourceNotFound.*"),
+        ("InvalidSecurityToken.Expired", "InvalidSecurityToken.Expired"),
+        ("InvalidSecurityToken.Malformed", "InvalidSecurityToken.*"),
+        ("MissingSecurityToken", "MissingSecurityToken"),
+        ("MissingRegionId", "Missing*"),
+        ("MissingParam.EcrId", "MissingParam.*"),
+        ("OperationFailed.RejectedByEcYaochi", "OperationFailed.RejectedBy*"),
+    ],
+)
+def test_a_code_is_found_by_itself_before_its_family(code: str, entry: str) -> None:
+    """The closest entry answers: the code's own, else the longest family that fits."""
+    found = find(code)
+    assert found is not None
+    assert found.code == entry
+
+
+@pytest.mark.parametrize("code", [None, "", "Brand.New", "throttling", "Conflict", "Conflict.LockX"])
+def test_what_is_not_in_the_catalogue_is_unknown(code: str | None) -> None:
+    """Nothing is guessed from a resemblance."""
+    assert find(code) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "after"),
+    [
+        (None, CloudUnreachable, "look again"),
+        (400, PermanentError, "rejected"),
+        (403, PermissionMissing, "dead"),
+        (404, PermanentError, "rejected"),
+        (409, PermanentError, "rejected"),
+        (429, Throttled, "later"),
+        (500, CloudTrouble, "look again"),
+        (503, CloudTrouble, "look again"),
+    ],
+)
+def test_an_unknown_code_is_treated_by_its_http_class(status: int | None, kind: type[GrantError], after: str) -> None:
+    """Every status has an answer, so that a code that the vendor adds tomorrow stops nothing."""
+    assert by_status(status) is kind
+    assert what_next(kind) == after
+
+
+@pytest.mark.parametrize("entry", list(entries()), ids=lambda entry: entry.code)
+def test_an_error_says_its_code_and_its_meaning_in_both_languages(entry: Entry) -> None:
+    """Whatever the code, the error carries the catalogue's words, and what happens next is its class."""
+    code = entry.code.replace("*", "Something")
+    error = made(code, 400, "GrantInstance in account 2", f"{code}: told by the platform; API request R-1")
+    assert type(error) is entry.kind
+    assert error.code == code
+    assert entry.en in str(error)
+    assert entry.zh in error.text_zh
+    for text in (str(error), error.text_zh):
+        assert "GrantInstance in account 2" in text
+        assert "API request R-1" in text
+    assert {"rejected": PermanentError, "dead": NeedsSomebody}.get(entry.next, TemporaryError) in type(error).__mro__
+
+
+def test_only_a_platform_that_failed_may_have_executed_a_refused_write() -> None:
+    """A refusal is certain: nothing was done. Only trouble of the platform's own leaves the question open."""
+    for entry in entries():
+        error = made(entry.code, 400, "a write", "")
+        assert error.executed == issubclass(entry.kind, CloudTrouble | CloudUnreachable)
+
+
+def test_the_document_shows_every_entry() -> None:
+    """docs/errors.md is the catalogue, as it is now."""
+    text = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    assert text == table()
+    for entry in entries():
+        assert f"| `{entry.code}` | {entry.en} | {entry.zh} | {entry.who} |" in text
