@@ -6,15 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from shared.catalogue import NOBODY, Entry, by_status, entries, find, table, what_next
-from shared.cloud.errors import made
+from shared.catalogue import NOBODY, Entry, by_status, entries, find, table, unknown_codes, what_next
+from shared.cloud.errors import check_envelope, made
 from shared.errors import (
     CloudTrouble,
     CloudUnreachable,
     GrantError,
+    Locked,
     NeedsSomebody,
     PermanentError,
     PermissionMissing,
@@ -43,11 +45,25 @@ NOT_CODES = frozenset(
     }
 )
 # Codes without a dot, which only their place in the text tells from other words.
-GATEWAY = (
-    "Throttling SignatureDoesNotMatch SignatureNonceUsed MissingSecurityToken NoPermission Forbidden ServiceUnavailable "
-    "InternalError DryRunOperation IncorrectVpcStatus UnsupportedRegion InvalidAliuid InvalidResourceGroupId InvalidTagKey "
-    "InvalidTagValue IdempotentParameterMismatch InvalidCredentials"
-).split()
+GATEWAY = [
+    "Throttling",
+    "SignatureDoesNotMatch",
+    "SignatureNonceUsed",
+    "MissingSecurityToken",
+    "NoPermission",
+    "Forbidden",
+    "ServiceUnavailable",
+    "InternalError",
+    "DryRunOperation",
+    "IncorrectVpcStatus",
+    "UnsupportedRegion",
+    "InvalidAliuid",
+    "InvalidResourceGroupId",
+    "InvalidTagKey",
+    "InvalidTagValue",
+    "IdempotentParameterMismatch",
+    "InvalidCredentials",
+]
 
 
 def openapi_codes(text: str) -> set[str]:
@@ -177,6 +193,24 @@ def test_only_a_platform_that_failed_may_have_executed_a_refused_write() -> None
     for entry in entries():
         error = made(entry.code, 400, "a write", "")
         assert error.executed == issubclass(entry.kind, CloudTrouble | CloudUnreachable)
+
+
+def test_a_refusal_inside_http_200_is_the_same_error() -> None:
+    """ECR may refuse in its response envelope, where the SDK raises nothing; words and class are the catalogue's."""
+    body = SimpleNamespace(
+        success=False, code="Conflict.Lock", http_status_code=400, message="There are others.", request_id="R-2"
+    )
+    with pytest.raises(Locked, match="another operation on this router is unfinished .*R-2") as caught:
+        check_envelope("Grant", "2", body)
+    assert "该专线网关有其他操作尚未完成" in caught.value.text_zh
+
+
+def test_unknown_codes_are_counted() -> None:
+    """Each function instance knows which codes it met that the catalogue lacks, and how often."""
+    before = unknown_codes["Brand.New"]
+    for _ in range(3):
+        assert "unknown error" in str(made("Brand.New", 400, "a write", "Brand.New: text"))
+    assert unknown_codes["Brand.New"] == before + 3
 
 
 def test_the_document_shows_every_entry() -> None:
