@@ -23,7 +23,7 @@ from localcloud.mns.operations import OPERATIONS, Desk, Reply, lag_ms, permissio
 from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
 from localcloud.mns.store import Outcome, Store, Trouble
 from localcloud.mns.topics import Delivery, Publication, QueueAddress
-from localcloud.mns.wire import VERSION, Asked, Target, read_request, read_target
+from localcloud.mns.wire import VERSION, Target, read_request, read_target
 from localcloud.refusal import Refusal, Throttled, Unauthenticated, not_emulated
 from localcloud.signatures import mns_v2
 from localcloud.worldfile import QueueSpec, TopicSpec
@@ -111,17 +111,17 @@ class MnsService:
     async def _read(self, request: web.BaseRequest, request_id: str) -> Desk:
         """Who asks for what: signature, key, host, request line, body. What fails here never became a call."""
         headers = request.headers
-        operation = f"{request.method} {request.raw_path}"[:120]
+        operation = ""
         try:
             target = read_target(request.raw_path)
             body = await _body(request)
-            # Read before the signature is checked, so that the journal can name what a stranger wanted.
-            asked = _attempt(lambda: read_request(request.method, target, headers, body))
-            if isinstance(asked, Asked):
-                operation = asked.operation
+            try:
+                asked = read_request(request.method, target, headers, body)
+            except Refusal:
+                self._authenticate(request, target, body)  # whoever is a stranger learns that first
+                raise
+            operation = asked.operation
             caller = self._authenticate(request, target, body)
-            if isinstance(asked, Refusal):
-                raise asked
             host = check_host(target.authority or headers.get("Host") or "")
             account = owner_of(host, self.store.region) or caller.account
             facts: dict[str, Any] = {**asked.route.names(), **target.query}
@@ -140,9 +140,8 @@ class MnsService:
                 source_ip=request.remote or "127.0.0.1",
             )
         except Refusal as refusal:
-            self.cloud.turned_away(
-                "mns", operation, refusal, request_id=request_id, access_key_id=_claimed_key(headers)
-            )
+            wanted = operation or f"{request.method} {request.raw_path}"[:120]
+            self.cloud.turned_away("mns", wanted, refusal, request_id=request_id, access_key_id=_claimed_key(headers))
             raise
 
         def gone() -> bool:
@@ -416,13 +415,6 @@ class MnsService:
 
     def _now_ms(self) -> int:
         return int(self.cloud.clock.now() * 1_000)
-
-
-def _attempt(read: Callable[[], Asked]) -> Asked | Refusal:
-    try:
-        return read()
-    except Refusal as refusal:
-        return refusal
 
 
 async def _body(request: web.BaseRequest) -> bytes:

@@ -472,8 +472,10 @@ def test_authorization_header(wire: Wire, authorization: str, status: int, code:
 def test_refused_strangers_are_in_the_journal(hub: Hub) -> None:
     """Whoever was turned away is recorded, with the key it claimed and what it wanted."""
     hub.wire(Key("LTAI-example-nobody", "x"))("POST", "/queues/work/messages", MESSAGE)
+    hub.wire()("GET", "/queues/work/letters")
 
-    [entry] = hub.cloud.journal(service="mns")
+    stranger, lost = hub.cloud.journal(service="mns")
 
-    assert (entry["operation"], entry["code"]) == ("SendMessage", "InvalidAccessKeyId")
-    assert entry["caller"] == {"access_key_id": "LTAI-example-nobody"}
+    assert (stranger["operation"], stranger["code"]) == ("SendMessage", "InvalidAccessKeyId")
+    assert stranger["caller"] == {"access_key_id": "LTAI-example-nobody"}
+    assert (lost["operation"], lost["code"]) == ("GET /queues/work/letters", "InvalidRequestURL")
