@@ -341,7 +341,7 @@ def test_no_trouble_loses_a_message(functions: Functions) -> None:
         {"kind": "duplicate"},
         {"kind": "reorder"},
     ]
-    for seed, kind in enumerate(kinds):
+    for seed, kind in enumerate(kinds, start=1):
         functions.cloud.admin.plan(
             service="fc", operation="InvokeFunction", times=None, probability=0.08, seed=seed, **kind
         )
