@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from shared.cloud.network import Cloud, SpokeSeen, Trail
+from shared.cloud.network import AssociationSeen, SpokeSeen, Trail
 from shared.errors import GrantError, InstanceNotFound, NeedsSomebody, PermanentError, Throttled
 from shared.inventory import Inventory
 from shared.ledger import ASSOCIATE, CREATING, GRANT, Intent, Ledger, Mode, Work
@@ -71,6 +71,44 @@ class Hand(Protocol):
         ...
 
 
+class SpokeCloud(Protocol):
+    """Account B's side on the cloud, as ``shared.cloud.network`` has it."""
+
+    def look_at_spoke(self, key: GrantKey, trail: Trail, known: SpokeSeen | None = None) -> SpokeSeen:
+        """Whether B's instance is there, granted and associated."""
+        ...
+
+    def grant(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Ask for the grant."""
+        ...
+
+    def revoke(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Take the grant back."""
+        ...
+
+
+class HubCloud(Protocol):
+    """Account A's side on the cloud, as ``shared.cloud.network`` has it."""
+
+    def look_at_association(self, key: GrantKey, trail: Trail) -> AssociationSeen:
+        """What account A has for this instance on this ECR."""
+        ...
+
+    def associate(self, key: GrantKey, prefixes: tuple[str, ...], token: str, trail: Trail) -> None:
+        """Start the association or attachment."""
+        ...
+
+    def dissociate(self, key: GrantKey, association_id: str | None, token: str, trail: Trail) -> None:
+        """Start taking the association or attachment away."""
+        ...
+
+    def set_prefixes(
+        self, key: GrantKey, association_id: str | None, prefixes: tuple[str, ...], token: str, trail: Trail
+    ) -> None:
+        """Change the allowed prefixes of a standing association."""
+        ...
+
+
 @dataclass(frozen=True)
 class _SpokeLook(Look):
     seen: SpokeSeen
@@ -81,7 +119,7 @@ class SpokeHand:
 
     side = GRANT
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: SpokeCloud) -> None:
         self._cloud = cloud
 
     def look(self, work: Work, trail: Trail, before: Look | None) -> Look:
@@ -125,7 +163,7 @@ class HubHand:
 
     side = ASSOCIATE
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: HubCloud) -> None:
         self._cloud = cloud
 
     def look(self, work: Work, trail: Trail, before: Look | None) -> Look:  # noqa: ARG002  # one call, nothing to spare

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
 import structlog
 
-from shared.cloud.network import AssociationSeen, Cloud
+from shared.cloud.network import AssociationSeen
 from shared.drift import CloudSeen, drifts, strangers
 from shared.errors import GrantError
-from shared.frame import Frame
-from shared.ledger import ASSOCIATE, Drift, Standing, now_ms
+from shared.inventory import Inventory
+from shared.ledger import ASSOCIATE, Drift, Ledger, Standing, now_ms
 from shared.messages import GrantKey
+from shared.settings import Settings
 
 log = structlog.get_logger()
 
@@ -41,11 +43,73 @@ class Report:
     head: int = 0  # the last event of the record
 
 
+class Surroundings(Protocol):
+    """What reconcile needs of the frame it runs in."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        ...
+
+    @property
+    def inventory(self) -> Inventory:
+        """The accounts."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """What the environment decides."""
+        ...
+
+    def publish(self) -> None:
+        """Send what the outbox holds."""
+        ...
+
+    def wake(self, grant_id: str, side: str, next_at: int) -> None:
+        """Have somebody look at a grant."""
+        ...
+
+
+class Pages(Protocol):
+    """The cloud by page, as both accounts show it."""
+
+    calls: int
+
+    def owns_ecr(self, owner: str, ecr_id: str) -> bool:
+        """Whether the account still has this ECR."""
+        ...
+
+    def grants_on_ecr(self, owner: str, ecr_id: str) -> Iterable[GrantKey]:
+        """Everything that is granted to an ECR, as account A sees it."""
+        ...
+
+    def associations_on_ecr(self, owner: str, ecr_id: str) -> Iterable[tuple[GrantKey, AssociationSeen]]:
+        """Every association and attachment of an ECR."""
+        ...
+
+    def grants_of_account(self, account: str, region: str, ecr_owner: str) -> Iterable[GrantKey]:
+        """What an account B has granted to the ECRs of one account A in one region."""
+        ...
+
+    def existing(self, account: str, region: str, instances: Sequence[str]) -> set[str]:
+        """Which of these instances an account B still has."""
+        ...
+
+
 class Reconcile:
     """One pass over everything the ledger knows."""
 
-    def __init__(self, frame: Frame, cloud: Cloud) -> None:
+    def __init__(
+        self,
+        frame: Surroundings,
+        cloud: Pages,
+        *,
+        clock: Callable[[], int] = now_ms,
+        accounts_at_once: int = _ACCOUNTS_AT_ONCE,
+    ) -> None:
         self._frame = frame
+        self._clock = clock
+        self._accounts_at_once = accounts_at_once
         self._ledger = frame.ledger
         self._inventory = frame.inventory
         self._cloud = cloud
@@ -54,11 +118,11 @@ class Reconcile:
     def run(self) -> Report:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
         started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
-        report.due = len(self._ledger.due(now_ms()))
+        report.due = len(self._ledger.due(self._clock()))
         self._compare(report)
-        for grant_id, side in self._ledger.unsettled(now_ms(), _WAKES):
+        for grant_id, side in self._ledger.unsettled(self._clock(), _WAKES):
             if self._worth_waking(grant_id, side):
-                self._frame.wake(grant_id, side, now_ms())
+                self._frame.wake(grant_id, side, self._clock())
                 report.woken += 1
         self._frame.publish()
         report.head = self._sign_head()
@@ -81,7 +145,7 @@ class Reconcile:
             return True  # no longer in the inventory: the acting function says so
 
     def _compare(self, report: Report) -> None:
-        taken_at = now_ms()
+        taken_at = self._clock()
         known = self._ledger.standing()
         self._keys = {one.key.grant_id: one.key for one in known}
         seen = self._look(known, report)
@@ -95,7 +159,7 @@ class Reconcile:
                 self._record(drift, standing, seen, quiet_since, report)
             for row in (standing.grant, standing.associate):
                 if row.drift is not None and not any(drift.side == row.side for drift in found):
-                    report.gone += self._ledger.drift_gone(standing.key.grant_id, row.side, now_ms())
+                    report.gone += self._ledger.drift_gone(standing.key.grant_id, row.side, self._clock())
         for drift in strangers(frozenset(one.key for one in known), seen):
             self._record(drift, None, seen, quiet_since, report)
 
@@ -116,7 +180,7 @@ class Reconcile:
         there = seen.associations.get(drift.key)
         news = self._ledger.drifted(
             drift,
-            now_ms(),
+            self._clock(),
             generation=0 if standing is None else standing.generation,
             quiet_since=quiet_since,
             repair=repair,
@@ -187,14 +251,14 @@ class Reconcile:
                 return None
             return place
 
-        with ThreadPoolExecutor(_ACCOUNTS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(self._accounts_at_once) as pool:
             return {place for place in pool.map(attempt, places) if place is not None}
 
     # -- the record --------------------------------------------------------------------------------------------------
 
     def _sign_head(self) -> int:
         """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
-        head = self._ledger.head(now_ms())
+        head = self._ledger.head(self._clock())
         key = self._frame.settings.head_key
         signed = head if key is None else head.sign(key)
         log.info("ledger.head", **json.loads(signed.line()))
