@@ -45,6 +45,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
+TEMPLATE = ROOT / "s.yaml"
 FINAL = ("done", "rejected", "dead")
 PATIENCE = 30.0
 """Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
@@ -93,17 +94,25 @@ def new_ledger(folder: Path) -> str:
     return url
 
 
-def endpoints(address: str = "{address}") -> dict[str, str]:
-    """The variables that point the functions at a local cloud."""
-    return {f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")}
+def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict[str, str]:
+    """The variables that the functions of a test run with."""
+    return {
+        "LEDGER_URL": ledger,
+        "ACCOUNTS_FILE": str(accounts),
+        "MODE": "full",
+        "SETTLE_SECONDS": "0.5",
+        **{f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
+    }
 
 
-def up(world: Path, *more: str, env: dict[str, str], template: Path | None = None) -> list[str]:
-    """The command that starts a local cloud with the functions of a template deployed."""
+def up(world: Path, *more: str, env: dict[str, str], template: Path | None) -> list[str]:
+    """The command that starts a local cloud, with the functions of a template deployed when there is one."""
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--with-parent", *more]
-    command += ["--deploy", str(template or ROOT / "s.yaml")]
+    if template is None:
+        return command
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         command += ["--worker-env", name]
+    command += ["--deploy", str(template)]
     return command + [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
 
 
@@ -175,17 +184,12 @@ class Deployment:
     """Every completion the topic delivered so far, in the order of arrival."""
 
     def __post_init__(self) -> None:
-        """Open the queues; each SDK account keeps one connection."""
+        """Make the clients that outlast one call."""
         self.admin = AdminClient(self.address)
-        self._accounts = [Account(self.url, key.id, key.secret) for key in (REQUESTER, OPERATOR)]
-        self._answers = self._accounts[1].get_queue("ecr-answers")
-        self._answers.set_encoding(False)
         self._ledger = sql.create_engine(self.ledger_url)
 
     def close(self) -> None:
-        """Close what was opened; the SDK never closes its connections itself."""
-        for account in self._accounts:
-            account.get_client().close_connection()
+        """Close what was opened."""
         self._ledger.dispose()
 
     @property
@@ -207,28 +211,30 @@ class Deployment:
         """Express Connect Router, with somebody's key."""
         return EcrClient(config(self.address, key))
 
-    def queue(self, name: str, *, plain: bool = False) -> Any:
-        """A queue as the operator sees it."""
-        queue = self._accounts[1].get_queue(name)
+    @contextlib.contextmanager
+    def queue(self, name: str, *, plain: bool = False, key: Key = OPERATOR) -> Iterator[Any]:
+        """A queue, over a connection of its own: the SDK neither closes its connections nor survives dead ones."""
+        account = Account(self.url, key.id, key.secret)
+        queue = account.get_queue(name)
         queue.set_encoding(not plain)
-        return queue
+        try:
+            yield queue
+        finally:
+            account.get_client().close_connection()
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def send(self, *messages: Json | str, plain: bool = False, queue: str = "ecr-approvals") -> list[str]:
         """Put messages on a queue with the MNS SDK. Returns their ids, one for each."""
-        target = self._accounts[0 if queue == "ecr-approvals" else 1].get_queue(queue)
-        target.set_encoding(not plain)
         texts = [message if isinstance(message, str) else json.dumps(message) for message in messages]
         if len(texts) == 1:
-            return [str(target.send_message(Message(texts[0])).message_id)]
-        found: list[str] = []
-        for start in range(0, len(texts), 16):
-            sent = self.queue(queue, plain=plain).batch_send_message(
-                [Message(text) for text in texts[start : start + 16]]
-            )
-            found += [str(one.message_id) for one in sent]
-        return found
+            key = REQUESTER if queue == "ecr-approvals" else OPERATOR
+            with self.queue(queue, plain=plain, key=key) as target:
+                return [str(target.send_message(Message(texts[0])).message_id)]
+        with self.queue(queue, plain=plain) as target:
+            batches = [texts[start : start + 16] for start in range(0, len(texts), 16)]
+            sent = [target.batch_send_message([Message(text) for text in batch]) for batch in batches]
+        return [str(one.message_id) for batch in sent for one in batch]
 
     def settled(self, document: Json, **more: Any) -> Json:
         """Send one approval and wait for its final answer."""
@@ -237,18 +243,23 @@ class Deployment:
 
     # -- completions -------------------------------------------------------------------------------------------------
 
+    def take(self, queue: str, wait_seconds: int = 0) -> list[str]:
+        """Take every message off a queue; waits so long for the first. Returns their bodies."""
+        bodies: list[str] = []
+        with self.queue(queue, plain=True) as source:
+            while True:
+                try:
+                    messages = source.batch_receive_message(16, 0 if bodies else wait_seconds)
+                except MNSServerException as error:
+                    if error.type == "MessageNotExist":
+                        return bodies
+                    raise
+                bodies += [message.message_body for message in messages]
+                source.batch_delete_message([message.receipt_handle for message in messages])
+
     def receive(self, wait_seconds: int = 0) -> None:
         """Take what the topic has delivered."""
-        while True:
-            try:
-                messages = self._answers.batch_receive_message(16, wait_seconds)
-            except MNSServerException as error:
-                if error.type == "MessageNotExist":
-                    return
-                raise
-            self.completions += [json.loads(message.message_body) for message in messages]
-            self._answers.batch_delete_message([message.receipt_handle for message in messages])
-            wait_seconds = 0
+        self.completions += map(json.loads, self.take("ecr-answers", wait_seconds))
 
     def wait_for(self, wanted: Callable[[Json], bool], what: str, seconds: float = PATIENCE) -> Json:
         """The first completion that is wanted, of all that ever came."""
@@ -365,7 +376,7 @@ class Deployment:
     def story(self) -> str:
         """The last lines of the functions' logs, for whoever reads a failure."""
         lines = [(line["time"], name, line["text"]) for name in FUNCTIONS for line in self.logs(name)]
-        return "\n".join(f"{moment} {name}: {text}" for moment, name, text in sorted(lines)[-40:])
+        return "\n".join(f"{moment} {name}: {text[:250]}" for moment, name, text in sorted(lines)[-20:])
 
     def quiet(self) -> None:
         """Return when no message is on its way to a function and none is being handled."""
@@ -395,18 +406,16 @@ def _is_about(completion: Json, document: Json) -> bool:
 
 
 @contextlib.contextmanager
-def deployment(stage: Stage, folder: Path, *, template: Path | None = None, **settings: str) -> Iterator[Deployment]:
-    """A local cloud with the functions deployed, ended with the block together with everything it started."""
+def deployment(
+    stage: Stage, folder: Path, *, template: Path | None = TEMPLATE, **settings: str
+) -> Iterator[Deployment]:
+    """A local cloud with functions deployed, ended with the block together with everything it started.
+
+    ``template`` None deploys nothing; ``settings`` are variables of the functions, beside or instead of the usual ones.
+    """
     world, accounts = stage.write(folder)
     ledger = new_ledger(folder)
-    env = {
-        "LEDGER_URL": ledger,
-        "ACCOUNTS_FILE": str(accounts),
-        "MODE": "full",
-        "SETTLE_SECONDS": "0.5",
-        **endpoints(),
-        **settings,
-    }
+    env = environment(ledger, accounts) | settings
     ready, output = folder / "address", folder / "localcloud.log"
     command = up(world, "--ready-file", str(ready), env=env, template=template)
     with output.open("wb") as sink:

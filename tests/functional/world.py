@@ -43,7 +43,7 @@ class Key:
 
 @dataclass
 class Spoke:
-    """An account B of the tests: instances nobody else uses, and an administrator who can look."""
+    """An account B of the tests: instances nobody else uses, and an administrator who may do everything there."""
 
     uid: str
     admin: Key
@@ -98,7 +98,7 @@ class Stage:
         account: dict[str, Any] = json.loads(json.dumps(EXAMPLE["accounts"][SPOKE]).replace(SPOKE, uid))
         admin = Key(f"LTAI-example-spoke-{number}", f"example-secret-of-spoke-{number}")
         account["name"] = f"spoke-{number}"
-        account["users"] = {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _LOOK}}
+        account["users"] = {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _ADMIN}}
         account["vpcs"] = [
             {"id": f"vpc-spoke{number}x{each}", "region": REGION, "cidr": f"10.{number % 200}.{each}.0/24"}
             for each in range(4)
@@ -123,7 +123,7 @@ class Stage:
             "enterprise": EXAMPLE["accounts"][HUB]["enterprise"],
             "ecrs": [{"id": ecr_id, "asn": 45104}],
             "roles": {HUB_ROLE: json.loads(text)},
-            "users": {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _LOOK}},
+            "users": {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _ADMIN}},
         }
         self._let_enter(uid, HUB_ROLE, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
         self.list_hub(uid, [ecr_id], association=association)
@@ -163,12 +163,10 @@ class Stage:
             document["Statement"][0]["Resource"].append(f"acs:ram::{uid}:role/{role}")
 
 
-_LOOK = {
-    "look": {
+_ADMIN = {
+    "everything": {
         "Version": "1",
-        "Statement": [
-            {"Effect": "Allow", "Action": ["vpc:Describe*", "expressconnectrouter:Describe*"], "Resource": ["*"]}
-        ],
+        "Statement": [{"Effect": "Allow", "Action": ["vpc:*", "expressconnectrouter:*"], "Resource": ["*"]}],
     }
 }
 

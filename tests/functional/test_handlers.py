@@ -1,0 +1,348 @@
+"""The handlers themselves, called in this process with real bytes: every event shape, both runtimes' contexts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import sqlalchemy as sql
+from alibabacloud_sts20150401.models import AssumeRoleRequest
+
+from functions.associate import handler as associate
+from functions.grant import handler as grant
+from shared.errors import LedgerError, SettingsError
+from shared.frame import Frame
+from shared.ledger import Ledger, now_ms
+from tests.functional.deployment import Deployment, Json, approval, deployment, environment, request_id, revocation
+from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
+
+RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the older runtime hands over with each call."""
+
+    access_key_id: str
+    access_key_secret: str
+    security_token: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a handler may know of its function."""
+
+    timeout: int = 300
+
+
+@dataclass(frozen=True)
+class Context:
+    """The context of the newer runtime, which has no credentials: they are in the environment."""
+
+    request_id: str
+    account_id: str = HUB
+    function: Function = field(default_factory=Function)
+
+
+@dataclass(frozen=True)
+class OlderContext(Context):
+    """The context of the older runtime."""
+
+    credentials: Credentials | None = None
+
+
+@dataclass
+class Bench:
+    """A local cloud with nothing deployed, and this process in the functions' place."""
+
+    cloud: Deployment
+    spokes: Iterator[Spoke]
+    keys: dict[str, Key]
+    calls: int = 0
+
+    def context(self, function: str, *, older: bool) -> Context:
+        """A call's context; where it has no credentials the environment has them, and only there."""
+        self.calls += 1
+        key, name = self.keys[function], f"in-process-{self.calls}"
+        for variable, value in (
+            ("ACCESS_KEY_ID", key.id),
+            ("ACCESS_KEY_SECRET", key.secret),
+            ("SECURITY_TOKEN", key.token),
+        ):
+            os.environ.pop(f"ALIBABA_CLOUD_{variable}", None)
+            if not older:
+                os.environ[f"ALIBABA_CLOUD_{variable}"] = value
+        return OlderContext(name, credentials=Credentials(key.id, key.secret, key.token)) if older else Context(name)
+
+    def grant(self, *messages: Json | str, shape: str = "objects", older: bool = False) -> dict[str, int]:
+        """Let account B's side handle messages."""
+        return grant.handler(event(*messages, shape=shape), self.context(GRANT_FUNCTION, older=older))
+
+    def associate(self, shape: str = "objects", *, older: bool = False) -> dict[str, int]:
+        """Let account A's side handle what the topic has delivered to its queue."""
+        bodies = self.cloud.take("ecr-associations")
+        return associate.handler(event(*bodies, shape=shape), self.context(ASSOCIATE_FUNCTION, older=older))
+
+    def wakes(self, queue: str) -> list[Json]:
+        """The delayed messages in a queue."""
+        for found in self.cloud.admin.world()["mns"]["queues"]:
+            if found["account"] == HUB and found["name"] == queue:
+                return [one for one in found["messages"] if one["state"] == "delayed"]
+        raise AssertionError(f"no queue {queue}")
+
+
+def event(*messages: Json | str, shape: str = "objects") -> bytes:
+    """Messages as the trigger delivers them."""
+    bodies = [message if isinstance(message, str) else json.dumps(message) for message in messages]
+    data = [{"requestId": "r", "messageId": f"M-{request_id()}", "messageBody": body} for body in bodies]
+    events = [
+        {
+            "id": one["messageId"],
+            "source": "acs:mns",
+            "specversion": "1.0",
+            "type": "mns:Queue:SendMessage",
+            "datacontenttype": "application/json;charset=utf-8",
+            "time": "2026-11-24T08:00:00.000Z",
+            "subject": f"acs:mns:cn-hangzhou:{HUB}:queues/ecr-approvals",
+            "aliyunaccountid": HUB,
+            "data": one,
+        }
+        for one in data
+    ]
+    shapes: dict[str, Any] = {
+        "objects": events,
+        "strings": [json.dumps(one) for one in events],
+        "single": events[0] if events else {},
+        "raw": data,
+        "raw single": data[0] if data else {},
+    }
+    return json.dumps(shapes[shape]).encode()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The local cloud, credentials of the functions' own roles, and the environment they are deployed with."""
+    stage = Stage()
+    spokes = [stage.new_spoke() for _ in range(30)]
+    roles = [f"acs:ram::{HUB}:role/{name}" for name in (GRANT_FUNCTION, ASSOCIATE_FUNCTION)]
+    may_assume = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": roles}
+    stage.hub["users"]["runner"] = {
+        "access_key": {"id": RUNNER.id, "secret": RUNNER.secret},
+        "policies": {"assume": {"Version": "1", "Statement": [may_assume]}},
+    }
+    for name in (GRANT_FUNCTION, ASSOCIATE_FUNCTION):
+        principal = {"RAM": [f"acs:ram::{HUB}:user/runner"]}
+        trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+        stage.role(HUB, name)["trust"]["Statement"].append(trusted)
+    with deployment(stage, tmp_path_factory.mktemp("bench"), template=None) as cloud:
+        keys = {}
+        for name, arn in zip((GRANT_FUNCTION, ASSOCIATE_FUNCTION), roles, strict=True):
+            request = AssumeRoleRequest(role_arn=arn, role_session_name="in-process")
+            given = cloud.sts(RUNNER).assume_role(request).body.credentials
+            keys[name] = Key(given.access_key_id, given.access_key_secret, given.security_token)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FC_REGION", "cn-hangzhou")
+            for variable in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"):
+                patch.setenv(f"ALIBABA_CLOUD_{variable}", "replaced before each call")
+            for variable, value in environment(cloud.ledger_url, cloud.accounts_file, cloud.address).items():
+                patch.setenv(variable, value)
+            made = Bench(cloud, iter(spokes), keys)
+            yield made
+            for door, name in ((grant, GRANT_FUNCTION), (associate, ASSOCIATE_FUNCTION)):
+                door._door.open(made.context(name, older=False)).ledger.close()
+
+
+@pytest.fixture
+def fresh(bench: Bench) -> Spoke:
+    """A spoke for this test alone."""
+    return next(bench.spokes)
+
+
+@pytest.fixture
+def ledger(bench: Bench) -> Iterator[Ledger]:
+    """The ledger that the handlers write to."""
+    opened = Ledger(bench.cloud.ledger_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["context.credentials", "environment"])
+def test_both_runtimes_contexts_do_the_main_job(bench: Bench, fresh: Spoke, older: bool) -> None:
+    """Credentials come with the call or from the environment; either way the association is ACTIVE in the end."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    bench.context(GRANT_FUNCTION, older=older)
+    assert bench.grant(document, older=older) == {"settled": 1}
+    assert bench.cloud.granted(document, fresh) == [(HUB_ECR, HUB)]
+    assert bench.associate(older=older) == {"settled": 1}
+    assert bench.cloud.associated(document) == [("ACTIVE", ("10.20.0.0/16",))]
+    assert bench.cloud.answer(document)["event"] == "done"
+
+
+def plain(document: Json) -> str:
+    """A body as it was written."""
+    return json.dumps(document)
+
+
+def encoded(document: Json) -> str:
+    """A body as the SDK encodes it and the trigger leaves it."""
+    return base64.b64encode(plain(document).encode()).decode()
+
+
+@pytest.mark.parametrize("shape", ["objects", "strings", "raw"])
+def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, shape: str) -> None:
+    """Plain and Base64 bodies, approvals, wakes and rubbish in one event: each gets its own outcome."""
+    good = [approval(fresh.uid, next(fresh.vpcs)) for _ in range(2)]
+    bad = approval(fresh.uid, "vpc_1")
+    rubbish = ["", "{", "\x00", "W10=", json.dumps({"schema": "ecr-grants/approval/2"})]
+    wake = json.dumps({"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"})
+
+    counted = bench.grant(plain(good[0]), *rubbish, encoded(bad), wake, encoded(good[1]), shape=shape)
+
+    assert counted == {"rejected": len(rubbish) + 1, "settled": 3}
+    for document in good:
+        assert bench.cloud.granted(document, fresh) == [(HUB_ECR, HUB)]
+    assert bench.associate(shape)["settled"] == 2
+
+
+@pytest.mark.parametrize("shape", ["single", "raw single"])
+@pytest.mark.parametrize("body", [plain, encoded])
+def test_one_event_alone_is_a_batch_of_one(bench: Bench, fresh: Spoke, shape: str, body: Callable[[Json], str]) -> None:
+    """Event mode and a stream that delivers singly look the same to the handler."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    assert bench.grant(body(document), shape=shape) == {"settled": 1}
+    assert bench.associate()["settled"] == 1
+    assert bench.cloud.answer(document)["event"] == "done"
+
+
+def test_an_event_that_cannot_be_read_is_one_rejection(bench: Bench) -> None:
+    """Bytes that are no event at all do not raise: raising would bring them back for a day."""
+    context = bench.context(GRANT_FUNCTION, older=False)
+    for raw in (b"", b"\xff\xfe", b"nonsense", b"[]", b"{}", b"null", b"[[[["):
+        assert set(grant.handler(raw, context)) <= {"rejected"}
+
+
+def test_a_batch_of_a_hundred_for_one_account_enters_it_once(bench: Bench, fresh: Spoke) -> None:
+    """Sessions are kept per role: repeated approvals cost no further AssumeRole, and no further write."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    copies = [{**document, "request_id": request_id()} for _ in range(100)]
+    assert bench.grant(*copies) == {"settled": 1}
+    bench.associate()
+    assumed = [
+        entry for entry in bench.cloud.journal(operation="AssumeRole") if fresh.uid in entry["params"]["RoleArn"]
+    ]
+    assert len(assumed) == 1
+    assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 1
+    assert {bench.cloud.answer(one)["event"] for one in copies} == {"done"}
+
+
+def test_work_that_has_to_wait_sends_itself_a_delayed_wake(bench: Bench, fresh: Spoke) -> None:
+    """A throttled write is later: the row knows its time, and a message that carries no fact will come back for it."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    where = {"service": "ecr", "operation": "GrantInstanceToExpressConnectRouter", "account": fresh.uid}
+    bench.cloud.admin.plan(kind="throttle", retry_after=40_000, **where)
+    before = len(bench.wakes("ecr-approvals"))
+    assert bench.grant(document) == {"later": 1}
+    wakes = bench.wakes("ecr-approvals")
+    assert len(wakes) == before + 1
+    rows = bench.cloud.rows(
+        "SELECT next_at, attempts FROM sides JOIN grants USING (grant_id) WHERE side = 'grant' AND instance_id = :id",
+        id=document["instance"]["id"],
+    )
+    assert rows[0].attempts == 1
+    assert rows[0].next_at > now_ms() + 30_000
+
+
+def test_an_expired_session_is_replaced(bench: Bench, fresh: Spoke) -> None:
+    """A token that expires between two calls is thrown away; the next visit enters the account anew."""
+    first, second = (approval(fresh.uid, next(fresh.vpcs)) for _ in range(2))
+    bench.grant(first)
+    where = {"service": "vpc", "operation": "DescribeVpcAttribute", "account": fresh.uid}
+    bench.cloud.admin.plan(kind="expire_token", **where)
+    assert bench.grant(second) in ({"settled": 1}, {"later": 1})
+    assumed = [
+        entry for entry in bench.cloud.journal(operation="AssumeRole") if fresh.uid in entry["params"]["RoleArn"]
+    ]
+    assert len(assumed) == 2
+
+
+def test_without_credentials_the_function_does_not_start(bench: Bench) -> None:
+    """The error says where it looked."""
+    bench.context(GRANT_FUNCTION, older=True)
+    with pytest.raises(SettingsError, match="neither the context nor ALIBABA_CLOUD_ACCESS_KEY_ID"):
+        Frame(Context("in-process"))
+
+
+def test_the_handler_raises_only_when_nothing_can_be_admitted(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+    """With the ledger away the batch has to come back; when it is there again the same event is handled."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    with ledger.engine.begin() as connection:
+        connection.execute(sql.text("ALTER TABLE closes RENAME TO closes_away"))
+    try:
+        with pytest.raises(LedgerError, match="the ledger is away"):
+            bench.grant(document)
+    finally:
+        with ledger.engine.begin() as connection:
+            connection.execute(sql.text("ALTER TABLE closes_away RENAME TO closes"))
+    assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 0
+    assert bench.grant(document) == {"settled": 1}
+    bench.associate()
+
+
+@pytest.mark.parametrize("mode", ["observe", "pause-all"])
+def test_a_mode_that_does_not_act_admits_and_holds(bench: Bench, fresh: Spoke, ledger: Ledger, mode: Any) -> None:
+    """Nothing is written on the cloud; when the mode is full again the same row goes on."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    ledger.set_mode(mode, "somebody", now_ms())
+    try:
+        assert bench.grant(document) == {"held": 1}
+        assert bench.cloud.granted(document, fresh) == []
+        assert bench.cloud.kinds(document) == ["admitted"]
+    finally:
+        ledger.set_mode("full", "somebody", now_ms())
+    wake = {"schema": "ecr-grants/wake/1", "grant_id": bench.cloud.about(document)[0]["grant"]["grant_id"]}
+    assert bench.grant(wake) == {"settled": 1}
+    assert bench.associate() == {"settled": 1}
+    assert bench.cloud.answer(document)["event"] == "done"
+
+
+def test_pause_teardown_puts_up_and_takes_nothing_down(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+    """A revoke is admitted and held on account A's side; grants go on."""
+    document, other = (approval(fresh.uid, next(fresh.vpcs)) for _ in range(2))
+    bench.grant(document)
+    bench.associate()
+    ledger.set_mode("pause-teardown", "somebody", now_ms())
+    try:
+        assert bench.grant(revocation(document, "all"), other) == {"held": 1, "settled": 1}
+        assert bench.associate() == {"held": 1, "settled": 1}
+        assert [status for status, _ in bench.cloud.associated(document)] == ["ACTIVE"]
+        assert [status for status, _ in bench.cloud.associated(other)] == ["ACTIVE"]
+    finally:
+        ledger.set_mode("full", "somebody", now_ms())
+
+
+def test_no_secret_is_printed_or_published(bench: Bench, fresh: Spoke, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the function's own credentials nor those of the roles it assumes, on success and in trouble."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    bench.cloud.admin.plan(kind="cut_before", service="sts", operation="AssumeRole", account=fresh.uid)
+    bench.cloud.admin.plan(
+        kind="error", service="ecr", account=fresh.uid, status=403, code="NoPermission", message="No."
+    )
+    bench.grant("{", document)
+    bench.grant({**document, "request_id": request_id()})
+    bench.associate()
+    printed = capsys.readouterr()
+    bench.cloud.receive()
+    told = printed.out + printed.err + json.dumps(bench.cloud.completions)
+    held = [
+        session.keys for door in (grant, associate) for session in door._door.open(None).cloud._sessions._held.values()
+    ]
+    secrets = [value for key in bench.keys.values() for value in (key.secret, key.token)]
+    secrets += [value for key in held for value in (key.access_key_secret, key.security_token)]
+    assert len(secrets) > 8
+    assert "cloud.called" in told
+    assert [secret for secret in secrets if secret in told] == []
