@@ -1,0 +1,298 @@
+"""A local cloud in a process of its own with the functions of ``s.yaml`` at work, and everything a referee can see of it.
+
+What is deployed is ``s.yaml`` itself, or a copy in which only numbers were changed: a shorter timeout, so that a claim of a
+worker that was killed runs out soon, and a second worker beside the first. The referee sees what any account could see
+of the cloud (its journal, its world) and what the topic delivered. The ledger is asked only whether everything came to rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from mns.account import Account
+from mns.mns_exception import MNSServerException
+from mns.queue import Message
+
+from localcloud.client import AdminClient, AdminError
+from shared.cloud.functions import Functions
+from shared.cloud.sessions import Keys
+from shared.ledger import Ledger, now_ms
+from tests.functional.deployment import OPERATOR, REQUESTER, clean_environment, environment, new_ledger, up
+from tests.functional.world import (
+    ASSOCIATE_FUNCTION,
+    GRANT_FUNCTION,
+    HUB,
+    RECONCILE_FUNCTION,
+    REGION,
+    ROOT,
+    Stage,
+)
+
+Json = dict[str, Any]
+
+FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
+# Writes to the network, by what they do to a grant.
+MAKING = ("CreateExpressConnectRouterAssociation", "AttachExpressConnectRouterChildInstance")
+UNMAKING = ("DeleteExpressConnectRouterAssociation", "DetachExpressConnectRouterChildInstance")
+CHANGING = ("ModifyExpressConnectRouterAssociationAllowedPrefix",)
+GRANTING = ("GrantInstanceToExpressConnectRouter",)
+REVOKING = ("RevokeInstanceFromExpressConnectRouter",)
+WRITES = (*GRANTING, *MAKING, *CHANGING, *UNMAKING, *REVOKING)
+_FOR_EVER_MS = 10 * 366 * 86_400_000
+_LOOK_SECONDS = 0.2
+
+
+class HouseError(Exception):
+    """The local cloud or its functions are not as a test needs them; the text says what was found."""
+
+
+def new_stage() -> Stage:
+    """The example world, to be added to. New accounts are counted from one, and must not be taken for the example's."""
+    stage = Stage()
+    kept = copy.deepcopy((stage.file, stage.listed))
+    while int(stage.new_spoke().uid) % 1000 < 10:
+        pass
+    stage.file, stage.listed = kept
+    return stage
+
+
+def template(folder: Path, *, timeout: int | None = None, workers: int = 1, settings: Mapping[str, str]) -> Path:
+    """A copy of ``s.yaml`` that deploys the same code, with every setting passed on and the numbers changed.
+
+    Only text is substituted, so whatever else ``s.yaml`` says is what is deployed.
+    """
+    text = (ROOT / "s.yaml").read_text("utf-8")
+    text = _replaced(text, r"^(\s+)code: \./$", rf"\1code: {ROOT}", "code")
+    missing = [name for name in settings if re.search(rf"^\s+{name}:", text, re.MULTILINE) is None]
+    lines = "".join(f"\n    {name}: ${{env('{name}', '')}}" for name in missing)
+    text = _replaced(text, r"^(  environment: &environment)$", rf"\1{lines}", "environment")
+    if timeout is not None:
+        text = _replaced(text, r"^(\s+)timeout: 300\b.*$", rf"\1timeout: {timeout}", "timeout")
+    if workers > 1:
+        text = _replaced(text, r"reservedConcurrency: 1\b", f"reservedConcurrency: {workers}", "reservedConcurrency")
+        text = _replaced(
+            text,
+            r"\{eventSchema: CloudEvents\}",
+            f"{{eventSchema: CloudEvents, concurrency: {workers}}}",
+            "eventSchema",
+        )
+    path = folder / "s.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _replaced(text: str, pattern: str, by: str, what: str) -> str:
+    changed, count = re.subn(pattern, by, text, flags=re.MULTILINE)
+    if not count:
+        raise HouseError(f"s.yaml has no longer the line with {what} that a test changes")
+    return changed
+
+
+@dataclass(frozen=True)
+class Told:
+    """A completion that the topic delivered. ``seen_at``: the journal's last number when it was read, or a later one."""
+
+    seen_at: int
+    body: Json
+
+
+@dataclass
+class House:
+    """One running local cloud with the functions at work."""
+
+    url: str
+    ledger_url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    template: Path
+    env: Mapping[str, str]
+    told: list[Told] = field(default_factory=list)
+    """Every completion that the topic delivered, repetitions included, in the order of arrival."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Instance by association id, as far as they were seen in the world."""
+
+    def __post_init__(self) -> None:
+        """Open what is used all the time."""
+        self.admin = AdminClient(self.url)
+        self.ledger = Ledger(self.ledger_url)
+        self._accounts = [Account(self.url, key.id, key.secret) for key in (REQUESTER, OPERATOR)]
+        self._answers = self._accounts[1].get_queue("ecr-answers")
+        self._answers.set_encoding(False)
+        keys = Keys(OPERATOR.id, OPERATOR.secret, "")
+        self._functions = Functions(self.url, REGION, keys)
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._follow_links, name="links", daemon=True)
+        self._watch.start()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._closing.set()
+        self._watch.join(30)
+        for account in self._accounts:
+            account.get_client().close_connection()
+        self.ledger.close()
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def send(self, text: str, *, delay: int = 0, plain: bool = False, queue: str = "ecr-approvals") -> str:
+        """Put a message on a queue with the official SDK. Returns its id."""
+        target = self._accounts[0 if queue == "ecr-approvals" else 1].get_queue(queue)
+        target.set_encoding(not plain)
+        message = Message(text)
+        message.delay_seconds = delay
+        return str(target.send_message(message).message_id)
+
+    def tick(self) -> Json:
+        """Invoke the deployed reconcile through Function Compute's API; its report."""
+        report: Json = self._functions.run(RECONCILE_FUNCTION, b"{}").result
+        return report
+
+    def redeploy(self, template: Path, **settings: str) -> None:
+        """Deploy once more, into the same cloud and with the same ledger."""
+        env = {name: value.replace("{address}", self.address) for name, value in {**self.env, **settings}.items()}
+        self.admin.call("POST", "deploy", {"template": str(template), "env": env})
+
+    @contextlib.contextmanager
+    def ledger_busy(self) -> Iterator[None]:
+        """Hold the ledger's write lock: whoever wants to write has to wait."""
+        path = sql.make_url(self.ledger_url).database
+        if path is None:
+            raise HouseError("only a ledger in a file can be kept busy")
+        connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return self.url.removeprefix("http://")
+
+    def position(self) -> int:
+        """The number of the journal's newest entry."""
+        return int(self.admin.call("GET", "journal", query={"after": 10**14})["last"])
+
+    def receive(self, wait_seconds: int = 0) -> int:
+        """Take what the topic has delivered; how much that was."""
+        found = 0
+        while True:
+            try:
+                messages = self._answers.batch_receive_message(16, wait_seconds)
+            except MNSServerException as error:
+                if error.type == "MessageNotExist":
+                    return found
+                raise
+            position = self.position()
+            self.told += [Told(position, json.loads(message.message_body)) for message in messages]
+            self._answers.batch_delete_message([message.receipt_handle for message in messages])
+            found += len(messages)
+            wait_seconds = 0
+
+    def writes(self) -> list[Json]:
+        """Every call that wanted to change grants or associations, whoever made it, in the journal's order."""
+        entries = [entry for operation in WRITES for entry in self.admin.journal(operation=operation)]
+        return sorted(entries, key=lambda entry: int(entry["number"]))
+
+    def on_the_way(self) -> int:
+        """Messages in the work queues and deliveries of the topic that are not settled yet, delayed wakes aside."""
+        found = 0
+        for queue in self.admin.world()["mns"]["queues"]:
+            if queue["account"] == HUB and queue["name"] in ("ecr-approvals", "ecr-associations", "ecr-answers"):
+                found += int(queue["active"]) + int(queue["inactive"])
+        return found
+
+    def unsettled(self, without: Callable[[str, str], bool] = lambda _grant, _side: False) -> list[str]:
+        """What the ledger says is not at rest, each as a line; ``without`` names (grant, side) that nobody waits for."""
+        found = [
+            f"{grant_id}/{side} is not settled"
+            for grant_id, side in self.ledger.unsettled(now_ms() + _FOR_EVER_MS, 100_000)
+            if not without(grant_id, side)
+        ]
+        found += [f"letter {letter.seq} ({letter.tag}) is not published" for letter in self.ledger.waiting_letters(10)]
+        with self.ledger.engine.connect() as connection:
+            open_ones = connection.execute(
+                sql.text("SELECT issuer, request_id FROM approvals WHERE outcome IS NULL ORDER BY admitted_at LIMIT 10")
+            )
+            found += [f"{row.issuer} {row.request_id} has no outcome" for row in open_ones]
+        return found
+
+    def recorded(self) -> int:
+        """How many facts the ledger has recorded; each is a completion."""
+        return self.ledger.head(now_ms()).seq
+
+    def story(self, words: str, last: int = 60) -> str:
+        """The functions' last log lines that contain these words, for whoever reads a failure."""
+        lines = [
+            (line["time"], name.removeprefix("ecr-grants-"), line["text"])
+            for name in FUNCTIONS
+            for line in self.admin.logs(name)
+            if words in line["text"]
+        ]
+        return "\n".join(f"{moment} {name}: {text}" for moment, name, text in sorted(lines)[-last:])
+
+    def _follow_links(self) -> None:
+        """Learn which instance an association is of: a call that deletes one names the association alone."""
+        after = 0
+        while not self._closing.wait(_LOOK_SECONDS):
+            query = {"after": after, "operation": "CreateExpressConnectRouterAssociation"}
+            with contextlib.suppress(AdminError):
+                answer = self.admin.call("GET", "journal", query=query)
+                after = answer["last"]
+                if any(entry["effect"] for entry in answer["entries"]):
+                    self.learn_links()
+
+    def learn_links(self) -> None:
+        """Note every association that there is."""
+        for link in self.admin.world()["associations"]:
+            self.links[link["association_id"]] = link["instance_id"]
+
+
+@contextlib.contextmanager
+def house(
+    stage: Stage, folder: Path, *, timeout: int | None = None, workers: int = 1, **settings: str
+) -> Iterator[House]:
+    """A local cloud with the functions deployed, ended with the block together with everything it started."""
+    folder.mkdir(parents=True, exist_ok=True)
+    world, accounts = stage.write(folder)
+    env = environment(new_ledger(folder), accounts) | settings
+    path = template(folder, timeout=timeout, workers=workers, settings=settings)
+    ready, output = folder / "address", folder / "localcloud.log"
+    command = up(world, "--ready-file", str(ready), env=env, template=path)
+    with output.open("wb") as sink:
+        process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
+    try:
+        deadline = time.monotonic() + 90
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise HouseError("the local cloud did not start:\n" + output.read_text("utf-8"))
+            time.sleep(0.05)
+        made = House(ready.read_text("utf-8"), env["LEDGER_URL"], folder, process, path, env)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
