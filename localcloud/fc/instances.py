@@ -38,6 +38,8 @@ _LOAD_LIMIT = 300.0
 """Real seconds an instance may take to start and import its handler."""
 _GRACE = 1.0
 """Real seconds between asking a process to end and killing it."""
+_LEAVE = 10.0
+"""Real seconds a process may take to end by itself: time for atexit handlers on a busy machine."""
 _LENGTHS = struct.Struct(">II")
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
@@ -414,7 +416,7 @@ class PythonInstance(Instance):
             with contextlib.suppress(ConnectionError):
                 await self._write(self._head("stop", new_request_id(), hook), b"")
             # Room for the interpreter to leave properly, atexit handlers included.
-            await self.process.leave((hook.timeout if hook else 0) + 5 * _GRACE)
+            await self.process.leave((hook.timeout if hook else 0) + _LEAVE)
         else:
             await self.process.end(_GRACE)
 
@@ -583,7 +585,7 @@ class CustomInstance(Instance):
         if hook is not None and not self.process.ended:
             with contextlib.suppress(StartFailed):
                 await self._hook("/pre-stop", float(hook.timeout))
-        await self.process.end(5 * _GRACE)
+        await self.process.end(_LEAVE)
 
 
 def free_port() -> int:
