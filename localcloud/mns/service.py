@@ -432,7 +432,7 @@ async def _body(request: web.BaseRequest) -> bytes:
         while size <= MAX_BODY_BYTES and (part := await content.readany()):
             parts.append(part)
             size = max(size, sum(map(len, parts)))
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         raise refuse("InvalidArgument", f"The request body could not be read: {error}.") from error
     if size > MAX_BODY_BYTES:
         raise refuse("InvalidArgument", f"A request body may have {MAX_BODY_BYTES} bytes.")

@@ -335,6 +335,34 @@ def test_chunked_body(hub: Hub, wire: Wire) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [
+        ({"Content-Length": "500"}, b"<Message>"),
+        ({"Transfer-Encoding": "chunked"}, b"5\r\nabc"),
+        ({"Content-Length": "9", "Content-Encoding": "gzip"}, b"not gzip!"),
+    ],
+)
+def test_body_that_never_comes_whole(
+    hub: Hub, wire: Wire, capfd: pytest.CaptureFixture[str], more: dict[str, str], body: bytes
+) -> None:
+    """A client that hangs up in the middle of its body, or lies about it, is a malformed request and no defect."""
+    headers = {"Host": hub.cloud.address, "Date": formatdate(usegmt=True), "x-mns-version": "2015-06-06", **more}
+    headers["Authorization"] = wire.signature("POST", "/queues/work/messages", headers)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    host, _, port = hub.cloud.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"POST /queues/work/messages HTTP/1.1\r\n{head}\r\n".encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").readline()
+
+    assert answer in {b"", b"HTTP/1.1 400 Bad Request\r\n"}
+    assert hub.snapshot()["queues"][0]["messages"] == []
+    assert "Traceback" not in capfd.readouterr().err
+    [entry] = hub.cloud.journal(service="mns")
+    assert (entry["code"], entry["effect"]) == ("InvalidArgument", False)
+
+
 def test_bodies_that_xml_blows_up(wire: Wire) -> None:
     """A carriage return and other escapes arrive as they were meant, and the digest is of the meant text."""
     send(wire, "<Message><MessageBody>a&#13;&#10;&lt;&#x1F680;]]&gt;<![CDATA[<b>]]></MessageBody></Message>")
