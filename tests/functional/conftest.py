@@ -46,6 +46,7 @@ class Cast:
         trusted = self.stage.role(self.misnamed.uid, SPOKE_ROLE)["trust"]["Statement"][0]
         trusted["Condition"] = {"StringEquals": {"sts:ExternalId": "of-another-deployment"}}
         self.theirs = self.stage.new_hub(association="theirs")
+        self.drifting = self.stage.new_hub()
 
     def spoke(self) -> Spoke:
         """A spoke that no test had before."""

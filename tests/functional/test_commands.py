@@ -1,0 +1,237 @@
+"""What people type: the operator's commands and the examples, as processes that end and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.functional.deployment import PATIENCE, Deployment, approval, clean_environment, new_ledger, run, until
+from tests.functional.world import EXAMPLE, ROOT, SPOKE
+from tests.localcloud.processes import alive, descendants
+
+APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
+
+
+# -- the ledger --------------------------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_brought_up_to_date_and_checked(tmp_path: Path) -> None:
+    """Upgrading is safe to repeat; check says the same as the start of a function would."""
+    url = new_ledger(tmp_path)
+    again = run("cli", "ledger", "upgrade", "--ledger-url", url, "--json")
+    assert again.returncode == 0
+    revision = json.loads(again.stdout)["revision"]
+    checked = run("cli", "ledger", "check", LEDGER_URL=url)
+    assert (checked.returncode, checked.stdout) == (0, f"the ledger is at revision {revision}, as wanted\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:///{folder}/empty.db", "the ledger has no tables yet: run `ecr-grants ledger upgrade`"),
+        ("nonsense", "LEDGER_URL is not a database address"),
+        ("sqlite:///{folder}/no/such/folder/ledger.db", "the ledger is away"),
+    ],
+)
+def test_a_ledger_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path, url: str, told: str) -> None:
+    """Nobody has to read a traceback."""
+    done = run("cli", "ledger", "check", "--ledger-url", url.replace("{folder}", str(tmp_path)))
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_record_of_real_work_is_intact(deployed: Deployment) -> None:
+    """Whatever the other tests did: the chain of events holds."""
+    done = run("cli", "ledger", "verify", "--ledger-url", deployed.ledger_url, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["intact"] is True
+
+
+# -- generated documents -----------------------------------------------------------------------------------------------
+
+
+def test_the_schemas_in_docs_are_current() -> None:
+    """What is published as the contract is what the code does."""
+    done = run("cli", "schemas", "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_schema_is_found_and_can_be_written_anew(tmp_path: Path) -> None:
+    """Check names the files and changes nothing; without it they are written."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(ROOT / "docs" / "schemas", folder)
+    stale = folder / "approval.json"
+    stale.write_text("{}", "utf-8")
+    checked = run("cli", "schemas", "--check", "--folder", str(folder))
+    assert checked.returncode == 1
+    assert str(stale) in checked.stderr
+    assert stale.read_text("utf-8") == "{}"
+    assert run("cli", "schemas", "--folder", str(folder)).returncode == 0
+    assert stale.read_text("utf-8") == (ROOT / "docs" / "schemas" / "approval.json").read_text("utf-8")
+
+
+# -- sending by hand ---------------------------------------------------------------------------------------------------
+
+
+def send(deployed: Deployment, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Hand in a file the way the README says."""
+    return run("examples.send", str(path), "--address", deployed.url, *more)
+
+
+def test_sending_the_example_twice_says_already_granted(deployed: Deployment) -> None:
+    """The first time it is granted and associated, the second time nothing happens; both are a success."""
+    path = ROOT / "examples" / "approval-vpc.json"
+    first, second = send(deployed, path), send(deployed, path)
+    assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "done: granted and associated")
+    assert second.returncode == 0
+    assert second.stdout.splitlines()[-1].startswith("done: already granted")
+    assert deployed.calls(APPROVAL, "GrantInstanceToExpressConnectRouter") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("id", "vpc-doesnotexist", f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou"),
+        ("id", EXAMPLE["accounts"]["3000000000000003"]["vpcs"][0]["id"], f"not found in account {SPOKE}, region"),
+        ("id", "vpc_1", "instance.id: must be the id of a VPC or VBR"),
+        ("owner_uid", "9999999999999999", "instance.owner_uid: account 9999999999999999 is not listed"),
+    ],
+)
+def test_a_mistake_in_the_example_is_named(
+    deployed: Deployment, tmp_path: Path, field: str, value: str, told: str
+) -> None:
+    """Exit code 1, and the last line names the field or the reason."""
+    edited = {**APPROVAL, "request_id": "REQ-EDITED", "instance": {**APPROVAL["instance"], field: value}}
+    path = tmp_path / "approval.json"
+    path.write_text(json.dumps(edited), "utf-8")
+    done = send(deployed, path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("rejected: ")
+    assert told in done.stdout
+
+
+def test_what_cannot_be_sent_is_another_exit_code(deployed: Deployment, tmp_path: Path) -> None:
+    """No file, or nobody who listens: 2; no answer in time: 3."""
+    missing = send(deployed, tmp_path / "missing.json")
+    assert (missing.returncode, missing.stderr.strip()[:11]) == (2, "cannot read")
+    with socket.socket() as unused:  # bound and not listening: nobody else takes the port meanwhile
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        away = run("examples.send", str(ROOT / "examples" / "approval-vpc.json"), "--address", address)
+    assert away.returncode == 2
+    assert "not usable" in away.stderr
+    silent = tmp_path / "wake.json"
+    silent.write_text('{"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"}', "utf-8")
+    unanswered = send(deployed, silent, "--seconds", "1")
+    assert (unanswered.returncode, unanswered.stderr.strip()) == (3, "no answer within 1 s")
+
+
+# -- the demo ----------------------------------------------------------------------------------------------------------
+
+
+class Demo:
+    """The demo as a process, and everything it ever started."""
+
+    def __init__(self, *options: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "examples.demo", *options],
+            cwd=ROOT,
+            env=clean_environment(COLUMNS="200"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started: set[int] = set()
+        self.told: list[str] = []
+
+    def read_until(self, text: str) -> None:
+        """Follow what it prints up to a line with this text; remember which processes it has by then."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.told.append(line.rstrip())
+            self.started.update(descendants(self._process.pid))
+            if text in line:
+                return
+        pytest.fail(f"{text!r} was not printed:\n" + "\n".join(self.told))
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait for it to end by itself. Returns the exit code."""
+        rest, _ = self._process.communicate(timeout=3 * PATIENCE)
+        self.told += rest.splitlines()
+        return self._process.returncode
+
+    def left(self) -> list[int]:
+        """Processes it started and left behind."""
+        return [pid for pid in self.started if alive(pid)]
+
+
+def test_the_demo_shows_the_way_and_ends_with_an_active_association() -> None:
+    """Exit code 0 and a last line that says so; every step with its account and API request id; nothing left running."""
+    demo = Demo("--only", "--seconds", "60")
+    demo.read_until("received and admitted")
+    assert demo.end() == 0, "\n".join(demo.told)
+    assert demo.told[-1].startswith("OK: ")
+    assert "ACTIVE" in demo.told[-1]
+    story = "\n".join(demo.told)
+    steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
+    steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
+    steps += ["under way (Waiting)", "completion published: associated"]
+    assert [step for step in steps if step not in story] == []
+    assert story.count("API request") >= 5
+    until(lambda: not demo.left(), "everything the demo started has ended")
+    assert len(demo.started) >= 3
+
+
+def test_the_demo_fails_with_the_reason(tmp_path: Path) -> None:
+    """An approval that is refused: exit code 1, and the last line says why; nothing left running."""
+    edited = {**APPROVAL, "instance": {**APPROVAL["instance"], "id": "vpc-doesnotexist"}}
+    path = tmp_path / "approval.json"
+    path.write_text(json.dumps(edited), "utf-8")
+    demo = Demo("--only", "--approval", str(path), "--seconds", "30")
+    demo.read_until("sent to the queue ecr-approvals")
+    assert demo.end() == 1
+    assert demo.told[-1].startswith("FAILED: rejected: ")
+    assert f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou" in demo.told[-1]
+    until(lambda: not demo.left(), "everything the demo started has ended")
+
+
+def test_a_demo_file_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """Exit code 1 and the name of the file."""
+    demo = Demo("--approval", str(tmp_path / "missing.json"))
+    assert demo.end() == 1
+    assert demo.told[-1].startswith(f"FAILED: cannot read {tmp_path / 'missing.json'}")
+
+
+def test_what_is_kept_running_ends_with_ctrl_c() -> None:
+    """It prints the address and example commands, and an interrupt ends it and all it started, with exit code 0."""
+    demo = Demo("--stay")
+    demo.read_until("Ctrl-C ends everything")
+    told = "\n".join(demo.told)
+    assert "The local cloud is at http://127.0.0.1:" in told
+    assert "examples.send examples/approval-vpc.json --address" in told
+    demo.interrupt()
+    assert demo.end() == 0
+    until(lambda: not demo.left(), "everything the demo started has ended")
+    assert len(demo.started) >= 3
+    assert os.getpid() not in demo.started
+
+
+def test_an_approval_in_the_readme_form_is_what_the_tests_send() -> None:
+    """The example file and the tests' own approvals have the same fields."""
+    ours = approval(SPOKE, APPROVAL["instance"]["id"])
+    assert {name: type(value) for name, value in ours.items()} == {
+        name: type(value) for name, value in APPROVAL.items()
+    }

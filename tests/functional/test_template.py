@@ -1,0 +1,249 @@
+"""s.yaml as it is deployed: every key is spelt as the platform spells it, and nothing rests on a dangerous default."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from localcloud.fc.errors import TemplateError
+from localcloud.fc.packages import lay_out
+from localcloud.fc.variables import Resolver
+from tests.functional.deployment import TEMPLATE
+from tests.functional.world import EXAMPLE, HUB, REGION, ROOT
+
+Json = dict[str, Any]
+
+SCHEMA = ROOT.parent / "shared" / "reference" / "fc3.schema.json"
+"""The component's own schema; it lies beside the project on some machines and is no part of it."""
+
+DOCUMENT: Json = yaml.safe_load(TEMPLATE.read_text("utf-8"))
+RESOURCES: dict[str, Json] = DOCUMENT["resources"]
+
+
+def resolved(name: str, **environment: str) -> Json:
+    """The props of a resource with every variable replaced."""
+    resolver = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", **environment}, HUB)
+    props: Json = resolver.resolve(RESOURCES[name]["props"], f"resources.{name}.props", name)
+    return props
+
+
+def triggers(kind: str) -> list[tuple[str, Json]]:
+    """(resource, trigger) of every trigger of one type."""
+    return [
+        (name, trigger)
+        for name in RESOURCES
+        for trigger in resolved(name)["triggers"]
+        if trigger["triggerType"] == kind
+    ]
+
+
+QUEUES = triggers("eventbridge")
+TIMERS = triggers("timer")
+
+
+def options(trigger: Json) -> Json:
+    """How an event stream runs."""
+    found: Json = trigger["triggerConfig"]["runOptions"]
+    return found
+
+
+# Every key that may stand in s.yaml, spelt as the component's documentation spells it.
+KEYS: Json = {
+    "edition": None,
+    "name": None,
+    "access": None,
+    "vars": {"region": None, "uid": None, "environment": ...},
+    "resources": {
+        "*": {
+            "component": None,
+            "actions": {"pre-deploy": [{"run": None, "path": None}]},
+            "props": {
+                "region": None,
+                "functionName": None,
+                "description": None,
+                "runtime": None,
+                "code": None,
+                "handler": None,
+                "memorySize": None,
+                "cpu": None,
+                "diskSize": None,
+                "timeout": None,
+                "concurrencyConfig": {"reservedConcurrency": None},
+                "role": None,
+                "logConfig": None,
+                "environmentVariables": ...,
+                "instanceLifecycleConfig": {"initializer": {"handler": None, "timeout": None}},
+                "customRuntimeConfig": {"command": ..., "args": ..., "port": None},
+                "instanceConcurrency": None,
+                "triggers": [
+                    {
+                        "triggerName": None,
+                        "triggerType": None,
+                        "triggerConfig": {
+                            "triggerEnable": None,
+                            "asyncInvocationType": None,
+                            "eventRuleFilterPattern": None,
+                            "eventSinkConfig": {"deliveryOption": {"eventSchema": None}},
+                            "eventSourceConfig": {
+                                "eventSourceType": None,
+                                "eventSourceParameters": {
+                                    "sourceMNSParameters": {
+                                        "RegionId": None,
+                                        "QueueName": None,
+                                        "IsBase64Decode": None,
+                                    }
+                                },
+                            },
+                            "runOptions": {
+                                "mode": None,
+                                "batchWindow": {"CountBasedWindow": None, "TimeBasedWindow": None},
+                                "retryStrategy": {"PushRetryStrategy": None},
+                                "errorsTolerance": None,
+                                "deadLetterQueue": {"Arn": None},
+                            },
+                            "cronExpression": None,
+                            "enable": None,
+                            "payload": None,
+                            "authType": None,
+                            "methods": ...,
+                            "disableURLInternet": None,
+                        },
+                    }
+                ],
+            },
+        }
+    },
+}
+
+
+def misspelt(found: Any, allowed: Any, where: str) -> list[str]:
+    """The paths of keys that the list does not have."""
+    if allowed is ... or allowed is None:
+        return []
+    if isinstance(allowed, list):
+        return [path for number, one in enumerate(found) for path in misspelt(one, allowed[0], f"{where}[{number}]")]
+    wrong = []
+    for key, value in found.items():
+        inner = allowed.get(key, allowed.get("*", "unknown"))
+        path = f"{where}.{key}".removeprefix(".")
+        wrong += [path] if inner == "unknown" else misspelt(value, inner, path)
+    return wrong
+
+
+def test_every_key_is_spelt_as_documented() -> None:
+    """The platform ignores a key it does not know, so a slip would silently give a default."""
+    assert misspelt(DOCUMENT, KEYS, "") == []
+
+
+def test_the_spelling_test_finds_a_slip() -> None:
+    """A key with a wrong letter, deep inside, is named with its path."""
+    document = json.loads(json.dumps(DOCUMENT))
+    document["resources"]["grant"]["props"]["triggers"][0]["triggerConfig"]["runOptions"]["errorTolerance"] = "ALL"
+    assert misspelt(document, KEYS, "") == ["resources.grant.props.triggers[0].triggerConfig.runOptions.errorTolerance"]
+
+
+def test_it_is_for_the_present_edition_and_component() -> None:
+    """Serverless Devs 3 and the component for functions without services."""
+    assert DOCUMENT["edition"] == "3.0.0"
+    assert {resource["component"] for resource in RESOURCES.values()} == {"fc3"}
+    assert {"grant", "associate"} <= set(RESOURCES)
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="the component's schema is not on this machine")
+@pytest.mark.parametrize("name", RESOURCES)
+def test_the_component_accepts_every_function(name: str) -> None:
+    """Resolved first, because the schema knows regions and no variables."""
+    errors = Draft7Validator(json.loads(SCHEMA.read_text("utf-8"))).iter_errors(resolved(name))
+    assert [f"{error.json_path}: {error.message}" for error in errors] == []
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="the component's schema is not on this machine")
+@pytest.mark.parametrize(
+    ("kind", "definition"),
+    [("eventbridge", "IEventBridge"), ("timer", "ITimerTriggerConfig"), ("http", "IHttpTriggerConfig")],
+)
+def test_the_component_accepts_every_trigger(kind: str, definition: str) -> None:
+    """Each against its own part of the schema: the whole lets any trigger through."""
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    part = {"$ref": f"#/definitions/{definition}", "definitions": schema["definitions"]}
+    for _, trigger in triggers(kind):
+        errors = Draft7Validator(part).iter_errors(trigger["triggerConfig"])
+        assert [f"{error.json_path}: {error.message}" for error in errors] == []
+
+
+@pytest.mark.parametrize(("name", "trigger"), QUEUES, ids=[name for name, _ in QUEUES])
+def test_no_queue_trigger_loses_messages_or_stops(name: str, trigger: Json) -> None:
+    """Streams go on after errors, retry for a day, and keep what could not be delivered in a queue of its own."""
+    assert options(trigger)["mode"] == "event-streaming"
+    assert options(trigger)["errorsTolerance"] == "ALL"
+    assert options(trigger)["retryStrategy"] == {"PushRetryStrategy": "EXPONENTIAL_DECAY_RETRY"}
+    assert trigger["triggerConfig"]["asyncInvocationType"] is False
+    assert trigger["triggerConfig"]["triggerEnable"] is True
+    source = trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
+    assert source["IsBase64Decode"] is False
+    grave = options(trigger)["deadLetterQueue"]["Arn"].rpartition("/")[2]
+    queues = EXAMPLE["accounts"][HUB]["queues"]
+    assert {source["QueueName"], grave} <= set(queues)
+    assert grave != source["QueueName"]
+    assert options(trigger)["deadLetterQueue"]["Arn"] == f"acs:mns:{REGION}:{HUB}:/queues/{grave}"
+    assert resolved(name)["timeout"] <= 300
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_an_acting_function_is_one_instance_with_a_role_and_a_runtime_we_lock_for(name: str) -> None:
+    """It paces itself, so there must not be a second one; its role exists in the example world."""
+    props = resolved(name)
+    if any(one["triggerType"] == "eventbridge" for one in props["triggers"]):
+        assert props["concurrencyConfig"] == {"reservedConcurrency": 1}
+        assert props["runtime"] == "python3.12"
+    role = props["role"].rpartition("/")[2]
+    assert role == role.lower()
+    assert role in EXAMPLE["accounts"][HUB]["roles"]
+
+
+@pytest.mark.parametrize("name", [name for name in RESOURCES if resolved(name)["runtime"].startswith("python")])
+def test_handlers_are_where_the_template_says(name: str) -> None:
+    """Handler and initializer can be imported, and every package on the way has its __init__.py."""
+    props = resolved(name)
+    for path in (props["handler"], props["instanceLifecycleConfig"]["initializer"]["handler"]):
+        module, _, function = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), function))
+        for depth in range(1, module.count(".") + 1):
+            assert (ROOT.joinpath(*module.split(".")[:depth]) / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_the_environment_is_text_and_says_nothing_by_itself(name: str) -> None:
+    """A fresh deployment only observes, and talks to the vendor's own addresses."""
+    variables = resolved(name)["environmentVariables"]
+    assert {type(value) for value in variables.values()} == {str}
+    assert variables["MODE"] == ""
+    assert {value for key, value in variables.items() if key.endswith("_ENDPOINT")} == {""}
+    assert variables["LEDGER_URL"] == "sqlite:///ledger.db"
+
+
+def test_a_ledger_address_has_no_default() -> None:
+    """Deploying without one is refused by name."""
+    resolver = Resolver(DOCUMENT, {}, HUB)
+    with pytest.raises(TemplateError, match="LEDGER_URL"):
+        resolver.resolve(RESOURCES["grant"]["props"], "", "grant")
+
+
+@pytest.mark.parametrize(("name", "trigger"), TIMERS, ids=[name for name, _ in TIMERS])
+def test_a_timer_is_on(name: str, trigger: Json) -> None:
+    """Whatever the timer is for, a template that leaves it off would deploy a function that never runs."""
+    assert trigger["triggerConfig"]["enable"] is True
+    assert trigger["triggerConfig"]["cronExpression"].startswith("@every ")
+
+
+def test_what_is_shipped_is_what_runs(tmp_path: Path) -> None:
+    """The package holds the doors and the workshop, and neither the stand-in nor the tests."""
+    shipped = {path.name for path in lay_out(ROOT, tmp_path / "package").iterdir()}
+    assert {"functions", "shared"} <= shipped
+    assert not shipped & {"tests", "localcloud", "docs", ".git", ".venv", "bench", ".ci"}
