@@ -33,8 +33,8 @@ log = structlog.get_logger()
 _RESERVE_SECONDS = 45.0
 _CLAIM_RESERVE_SECONDS = 10.0
 _DEFAULT_TIMEOUT_SECONDS = 60.0
-_LETTERS = 20
-_PUBLISHING_MS = 240_000  # longer than so many sends can take, with their time limit
+_LETTERS = 5
+_PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
 _GRANTS_AT_ONCE = 8
 
 

@@ -23,7 +23,7 @@ from shared.errors import LedgerError
 from shared.lease import Lease, Timing, Wanted, live, passing, wanted
 from shared.ledger import events
 from shared.ledger.events import About, Head, Letter, append, name_of
-from shared.ledger.tables import approvals, closes, grants, intents, settings, sides
+from shared.ledger.tables import approvals, chain, closes, grants, intents, settings, sides
 from shared.messages import GrantApproval, GrantKey, Reason, Request, RevokeApproval, Served, canonical
 
 GRANT = "grant"
@@ -188,11 +188,23 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        """A transaction that may write. Writers go one after another, in both databases: nothing can deadlock, and what
+        one has read no other changes. They are short, and the cloud's quota of calls is the far tighter limit.
+        """
+        with self._reading() as connection:
+            if self.engine.dialect.name == "postgresql":  # SQLite has taken its write lock when the transaction started
+                connection.execute(sql.select(chain.c.seq).with_for_update())
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
         try:
             with self.engine.begin() as connection:
                 yield connection
         except (OperationalError, InterfaceError) as error:
-            raise LedgerError(f"the ledger is away: {type(error.orig).__name__}") from error
+            found = str(error.orig).strip().splitlines()
+            raise LedgerError(f"the ledger is away: {found[0] if found else type(error.orig).__name__}") from error
 
     # -- admission -------------------------------------------------------------------------------------------------
 
@@ -474,7 +486,7 @@ class Ledger:
     def due(self, now: int) -> list[str]:
         """Let time pass for everything that waits for it. Returns the grants whose leases changed by that."""
         touched: set[str] = set()
-        with self._transaction() as connection:
+        with self._reading() as connection:
             held = connection.execute(
                 sql.select(approvals.c.approval_id, approvals.c.grant_id)
                 .where(approvals.c.held_until <= now)
@@ -491,7 +503,7 @@ class Ledger:
                 if released:
                     touched.update(self._take_effect(connection, row.approval_id, now))
         ending = sql.or_(approvals.c.warned_at.is_(None), approvals.c.overdue_at.is_(None))
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 sql.select(approvals.c.grant_id)
                 .distinct()
@@ -512,7 +524,7 @@ class Ledger:
         open_intent = sql.exists().where(
             intents.c.grant_id == sides.c.grant_id, intents.c.side == sides.c.side, intents.c.result.is_(None)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 sql.select(sides.c.grant_id, sides.c.side)
                 .join(grants, grants.c.grant_id == sides.c.grant_id)
@@ -700,7 +712,7 @@ class Ledger:
             .where(approvals.c.grant_id == sides.c.grant_id, approvals.c.outcome == "dead")
             .scalar_subquery()
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 sql.select(sides, grants, waiting.label("waiting"))
                 .join(grants, grants.c.grant_id == sides.c.grant_id)
@@ -801,7 +813,7 @@ class Ledger:
 
     def standing(self) -> list[Standing]:
         """Every grant that anybody ever asked for or that was found on the cloud, with both sides, in two queries."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(sql.select(grants).order_by(grants.c.grant_id)).all()
             found: dict[str, dict[str, SideRow]] = {}
             for row in connection.execute(sql.select(sides)):
@@ -901,7 +913,7 @@ class Ledger:
 
     def said_mode(self) -> Mode | None:
         """What may act now, by the operator's word; None while nobody said anything."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             said: Mode | None = connection.execute(
                 sql.select(settings.c.value).where(settings.c.name == "mode")
             ).scalar_one_or_none()
@@ -926,7 +938,7 @@ class Ledger:
 
     def waiting_letters(self, limit: int) -> list[Letter]:
         """The oldest completions that were recorded and not published yet."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return events.waiting_letters(connection, limit)
 
     def take_letters(self, limit: int, now: int, until: int) -> list[Letter]:
@@ -946,12 +958,12 @@ class Ledger:
 
     def first_fault(self, heads: Iterable[Head], key: Ed25519PublicKey | None) -> str | None:
         """The first thing that is wrong with the record, as a sentence that names the event; None when it is intact."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return events.first_fault(connection, heads, key)
 
     def head(self, now: int) -> Head:
         """The present end of the record, to be signed and kept elsewhere."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return events.head(connection, now)
 
 
