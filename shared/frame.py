@@ -53,6 +53,7 @@ class Frame:
         uid = str(getattr(context, "account_id", "") or "")
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
+        self._letters_ms = _PUBLISHING_MS
 
     def arrive(self, context: object) -> str:
         """A new invocation: its id on every log line, its keys for every call. Returns the id."""
@@ -60,6 +61,7 @@ class Frame:
         bind(invocation=invocation)
         self._keys = home_keys(context)
         self.cloud.arrive(self._keys, invocation)
+        self._letters_ms = min(_PUBLISHING_MS, _claim_ms(_limit(context)))
         return invocation
 
     def run(self, hand: Hand, event: bytes, context: object) -> dict[str, int]:
@@ -99,7 +101,7 @@ class Frame:
             mode=self.ledger.said_mode() or self.settings.mode,
             clock=now_ms,
             settle_ms=int(self.settings.settle_seconds * 1000),
-            claim_ms=int((limit_seconds + _CLAIM_RESERVE_SECONDS) * 1000),
+            claim_ms=_claim_ms(limit_seconds),
         )
 
     def _admit(self, item: Item) -> tuple[str, ...] | None:
@@ -129,7 +131,7 @@ class Frame:
 
     def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
-        while letters := self.ledger.take_letters(_LETTERS, now_ms(), now_ms() + _PUBLISHING_MS):
+        while letters := self.ledger.take_letters(_LETTERS, now_ms(), now_ms() + self._letters_ms):
             for position, letter in enumerate(letters):
                 try:
                     message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
@@ -153,6 +155,11 @@ class Frame:
 def _limit(context: object) -> float:
     """Seconds that the platform gives one invocation."""
     return float(getattr(getattr(context, "function", None), "timeout", 0) or _DEFAULT_TIMEOUT_SECONDS)
+
+
+def _claim_ms(limit_seconds: float) -> int:
+    """How long what an invocation takes stays taken when it dies: a little longer than it may last."""
+    return int((limit_seconds + _CLAIM_RESERVE_SECONDS) * 1000)
 
 
 def _at_once(visit: Callable[[str], tuple[str, Visit]], grants: Iterable[str]) -> Iterator[tuple[str, Visit]]:
