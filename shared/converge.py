@@ -419,7 +419,8 @@ class Converge:
 
     def _settle(self, work: Work, look: Look, ours: bool, trail: Trail) -> bool:
         up = work.wanted.up
-        changed = up or work.mine.observed_wanted is not None
+        # A side that never came to rest upwards may have had something up all the same: the other side waits to hear of it.
+        changed = up or work.mine.observed_wanted is not None or work.last_created_at is not None
         kind = self._hand.event(up=up) if changed and up == look.there else None
         settled = self._ledger.settle(
             work,
