@@ -54,34 +54,30 @@ class Element:
         return self.text
 
 
-class _Tree:
-    """Builds the elements while expat reads."""
+class _Reader:
+    """Builds the elements while expat reads; ``tree`` holds a root that is no part of the document."""
 
-    __slots__ = ("count", "open", "root", "texts")
+    __slots__ = ("count", "innermost", "path", "tree")
 
     def __init__(self) -> None:
-        self.root: Element | None = None
-        self.open: list[Element] = []
-        self.texts: list[list[str]] = []
+        self.tree = self.innermost = Element("")
+        self.path: list[Element] = []
         self.count = 0
 
     def start(self, name: str, _attributes: dict[str, str]) -> None:
-        element = Element(name.rpartition(" ")[2])
         self.count += 1
-        if len(self.open) >= MAX_DEPTH or self.count > MAX_ELEMENTS:
+        if len(self.path) == MAX_DEPTH or self.count > MAX_ELEMENTS:
             raise refuse("MalformedXML", "The XML is nested too deeply or has too many elements.")
-        if self.open:
-            self.open[-1].children.append(element)
-        else:
-            self.root = element
-        self.open.append(element)
-        self.texts.append([])
+        element = Element(name.rpartition(" ")[2])
+        self.innermost.children.append(element)
+        self.path.append(self.innermost)
+        self.innermost = element
 
     def end(self, _name: str) -> None:
-        self.open.pop().text = "".join(self.texts.pop())
+        self.innermost = self.path.pop()
 
     def characters(self, data: str) -> None:
-        self.texts[-1].append(data)
+        self.innermost.text += data
 
     def doctype(self, *_: object) -> None:
         raise refuse("MalformedXML", "A document type declaration is not accepted.")
@@ -91,21 +87,19 @@ def parse(body: bytes) -> Element:
     """The root element of a request body."""
     if body.startswith((b"\xff\xfe", b"\xfe\xff")):  # a byte order mark would override what we tell the parser
         raise refuse("MalformedXML", "The XML you provided is not UTF-8.")
-    tree = _Tree()
+    reader = _Reader()
     # An encoding given here overrides whatever the document declares: the service speaks UTF-8 only.
     parser = expat.ParserCreate("utf-8", " ")
     parser.buffer_text = True
-    parser.StartElementHandler = tree.start
-    parser.EndElementHandler = tree.end
-    parser.CharacterDataHandler = tree.characters
-    parser.StartDoctypeDeclHandler = tree.doctype
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.characters
+    parser.StartDoctypeDeclHandler = reader.doctype
     try:
         parser.Parse(body, True)
     except expat.ExpatError as error:
         raise refuse("MalformedXML", f"The XML you provided was not well-formed: {error}.") from error
-    if tree.root is None:  # expat refuses an empty document itself; this is for the type checker and for the doubtful
-        raise refuse("MalformedXML", "The XML you provided has no root element.")
-    return tree.root
+    return reader.tree.children[0]
 
 
 _ESCAPES: Final = str.maketrans(

@@ -269,6 +269,8 @@ class Queue:
 
     def ring(self, count: int) -> None:
         """Wake up to ``count`` of those who wait, longest waiting first."""
+        if not self._bells:
+            return
         for bell in list(itertools.islice(self._bells, count)):
             del self._bells[bell]
             bell.set()

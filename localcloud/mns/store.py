@@ -145,6 +145,8 @@ class Store:
     ) -> list[Receipt]:
         """Messages to work on; those received too often move to the dead-letter queue on the way."""
         queue = self.queue(account, name)
+        if queue.dead_letter is None:
+            return queue.receive(count, now_ms, visibility_seconds=visibility_seconds, manner=manner)
 
         def bury(message: Message, policy: DeadLetter) -> bool:
             source = f"acs:mns:{self.region}:{account}:/queues/{name}"

@@ -18,6 +18,8 @@ from tests.localcloud.harness import Key, new_account, user
 from tests.localcloud.mns_kit import Hub, a_hub, everything_but
 
 SOURCES = Path(__file__).parent / "node"
+# Taken before the tests hide proxies from the SDKs: npm may need one to reach its registry.
+ENVIRONMENT = dict(os.environ)
 CACHE = Path(__file__).parents[2] / ".local" / "node"
 
 
@@ -164,6 +166,7 @@ def node_modules() -> Path:
             ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
             return_completed_process=True,
             cwd=CACHE,
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=100,
