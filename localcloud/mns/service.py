@@ -390,7 +390,9 @@ class MnsService:
         policy = None
         if spec.dead_letter is not None:
             if spec.dead_letter.queue == name:
-                raise ValueError(f"accounts.{uid}.queues.{name}.dead_letter.queue: a queue cannot be its own")
+                raise ValueError(
+                    f"accounts.{uid}.queues.{name}.dead_letter.queue: a queue cannot be its own dead-letter queue"
+                )
             policy = DeadLetter(spec.dead_letter.queue, spec.dead_letter.max_receives)
         self.store.create_queue(uid, name, given, now_ms, policy)
 
@@ -398,20 +400,23 @@ class MnsService:
         given = {key: str(value) for key, value in spec.model_dump(exclude={"subscriptions"}).items()}
         self.store.create_topic(uid, name, given, now_ms)
         for subscription_name, subscription in spec.subscriptions.items():
+            where = f"accounts.{uid}.topics.{name}.subscriptions.{subscription_name}"
             if subscription.dead_letter == subscription.queue:
-                where = f"accounts.{uid}.topics.{name}.subscriptions.{subscription_name}.dead_letter"
-                raise ValueError(f"{where}: a subscription cannot use its own target queue")
-            self.store.subscribe(
-                uid,
-                name,
-                subscription_name,
-                target=QueueAddress(uid, subscription.queue),
-                filter_tag=subscription.filter_tag,
-                strategy=subscription.strategy,
-                content_format=subscription.format,
-                now_ms=now_ms,
-                dead_letter=subscription.dead_letter,
-            )
+                raise ValueError(f"{where}.dead_letter: a subscription cannot use its own target queue")
+            try:
+                self.store.subscribe(
+                    uid,
+                    name,
+                    subscription_name,
+                    target=QueueAddress(uid, subscription.queue),
+                    filter_tag=subscription.filter_tag,
+                    strategy=subscription.strategy,
+                    content_format=subscription.format,
+                    now_ms=now_ms,
+                    dead_letter=subscription.dead_letter,
+                )
+            except Refusal as refusal:
+                raise ValueError(f"{where}: {refusal.message}") from refusal
 
     def _now_ms(self) -> int:
         return int(self.cloud.clock.now() * 1_000)

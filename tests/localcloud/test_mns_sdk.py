@@ -777,17 +777,27 @@ def test_dead_letters_of_a_subscription(run_cloud: RunCloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "world",
+    ("world", "complaint"),
     [
-        {"queues": {"work": {"dead_letter": {"queue": "work"}}}},
-        {"queues": {"in": {}}, "topics": {"news": {"subscriptions": {"s": {"queue": "in", "dead_letter": "in"}}}}},
+        ({"queues": {"work": {"dead_letter": {"queue": "work"}}}}, "queues.work.dead_letter.queue: .* its own"),
+        (
+            {"queues": {"in": {}}, "topics": {"news": {"subscriptions": {"s": {"queue": "in", "dead_letter": "in"}}}}},
+            "subscriptions.s.dead_letter: .* its own",
+        ),
+        (
+            {
+                "queues": {"in": {"MaximumMessageSize": 1024}},
+                "topics": {"news": {"subscriptions": {"s": {"queue": "in"}}}},
+            },
+            "subscriptions.s: .* smaller",
+        ),
     ],
 )
-def test_own_dead_letter_queue_is_refused(world: dict[str, Any]) -> None:
-    """Neither a queue nor a subscription may send its dead letters where they came from."""
+def test_worlds_that_cannot_be(world: dict[str, Any], complaint: str) -> None:
+    """Dead letters may not go back where they came from, a queue may not be too small for its topic: named by path."""
     cloud = LocalCloud({"version": 1, "accounts": {"6000000000000006": world}})
 
-    with pytest.raises(ValueError, match="dead_letter"):
+    with pytest.raises(ValueError, match=complaint):
         cloud.start()
 
 
