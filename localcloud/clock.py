@@ -106,7 +106,7 @@ class Clock:
 
 def iso(seconds: float) -> str:
     """Epoch seconds as the services write times: UTC, whole seconds, trailing Z."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19] + "Z"
 
 
 def iso_precise(seconds: float) -> str:

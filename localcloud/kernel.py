@@ -7,7 +7,6 @@ quota, planned trouble, RAM, the deed, planned trouble again, the journal.
 
 import asyncio
 import contextvars
-import inspect
 import sys
 import time
 import traceback
@@ -105,7 +104,7 @@ class Cloud:
                 await self._trouble_before(call, strikes, execute)
             self._check(call)
             answer = execute()
-            if inspect.isawaitable(answer):
+            if hasattr(answer, "__await__"):
                 answer = await answer
             if strikes:
                 self._trouble_after(call, strikes)
@@ -251,7 +250,7 @@ class Cloud:
         call.now = call.seen = self.clock.now()
         try:
             answer = execute()
-            if inspect.isawaitable(answer):
+            if hasattr(answer, "__await__"):
                 await answer
         except Refusal as refusal:
             self._note(call, refusal.status, refusal.code, refusal.message, started)

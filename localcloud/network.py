@@ -5,9 +5,8 @@ the near future included. So states settle by themselves as cloud time passes, r
 trouble is planned that way, and nothing has to be woken.
 """
 
-import base64
 import itertools
-import secrets
+import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -167,7 +166,7 @@ class Ecr:
 
 def new_id(prefix: str) -> str:
     """An identifier that looks like the service's own."""
-    return f"{prefix}-{base64.b32encode(secrets.token_bytes(11)).decode().lower().rstrip('=')}"
+    return f"{prefix}-{random.getrandbits(72):018x}"
 
 
 class Network:

@@ -1,11 +1,15 @@
 """Parameters of an RPC request, read with the error codes of the product they belong to."""
 
+import functools
 import re
 from collections.abc import Mapping
 
 from localcloud.refusal import Refusal
 
 INT64 = 2**63 - 1
+
+
+_compiled = functools.lru_cache(maxsize=256)(re.compile)
 
 
 class Params:
@@ -29,7 +33,7 @@ class Params:
     def text(self, name: str, pattern: str | None = None, *, longest: int = 4096) -> str:
         """An optional text; empty when absent, as an empty value is."""
         value = self.values.get(name, "")
-        if value and (len(value) > longest or (pattern is not None and not re.fullmatch(pattern, value))):
+        if value and (len(value) > longest or (pattern is not None and not _compiled(pattern).fullmatch(value))):
             raise self.malformed(name)
         return value
 

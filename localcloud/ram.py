@@ -57,9 +57,12 @@ Lookup = Callable[[str], str | None]
 Test = Callable[[str, Sequence[str]], bool]
 
 
-def _wildcard(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    translated = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile(translated, flags | re.DOTALL)
+def _wildcard(patterns: Iterable[str], flags: int = 0) -> re.Pattern[str]:
+    """One pattern that matches whatever one of several texts with * and ? does."""
+    alternatives = [
+        "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern) for pattern in patterns
+    ]
+    return re.compile("|".join(alternatives), flags | re.DOTALL)
 
 
 def _number(text: str) -> float:
@@ -105,7 +108,7 @@ def _inside(found: str, wanted: Sequence[str]) -> bool:
 _PLAIN: Mapping[str, tuple[Callable[[str], Any], Test]] = {
     "StringEquals": _compare(str, lambda a, b: a == b),
     "StringEqualsIgnoreCase": _compare(str.casefold, lambda a, b: a == b),
-    "StringLike": (str, lambda found, wanted: any(_wildcard(text).fullmatch(found) for text in wanted)),
+    "StringLike": (str, lambda found, wanted: _wildcard(wanted).fullmatch(found) is not None),
     "NumericEquals": _compare(_number, lambda a, b: a == b),
     "NumericLessThan": _compare(_number, lambda a, b: a < b),
     "NumericLessThanEquals": _compare(_number, lambda a, b: a <= b),
@@ -159,9 +162,10 @@ class Statement:
     """One compiled statement of an identity or session policy, or of a trust policy."""
 
     effect: str
-    actions: tuple[re.Pattern[str], ...]
+    actions: re.Pattern[str]
     not_actions: bool
-    resources: tuple[re.Pattern[str], ...]
+    resources: re.Pattern[str] | None
+    """None when the statement is about every resource, as trust policies are."""
     conditions: tuple[Condition, ...]
     principals: frozenset[str] = frozenset()
     services: frozenset[str] = frozenset()
@@ -169,14 +173,16 @@ class Statement:
 
     def names(self, action: str, resource: str) -> bool:
         """Whether action and resource fall under this statement, conditions aside."""
-        named = any(pattern.fullmatch(action) for pattern in self.actions)
-        if named is self.not_actions:
+        if (self.actions.fullmatch(action) is not None) is self.not_actions:
             return False
-        return not self.resources or any(pattern.fullmatch(resource) for pattern in self.resources)
+        return self.resources is None or self.resources.fullmatch(resource) is not None
 
     def unmet(self, lookup: Lookup) -> Condition | None:
         """The first condition that does not hold."""
-        return next((condition for condition in self.conditions if not condition.holds(lookup)), None)
+        for condition in self.conditions:
+            if not condition.holds(lookup):
+                return condition
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +281,9 @@ def _statement(raw: object, where: str, *, trust: bool) -> Statement:
                 )
     return Statement(
         effect=raw["Effect"],
-        actions=tuple(_wildcard(action, re.IGNORECASE) for action in actions),
+        actions=_wildcard(actions, re.IGNORECASE),
         not_actions="NotAction" in raw,
-        resources=tuple(_wildcard(resource) for resource in resources),
+        resources=None if not resources or "*" in resources else _wildcard(resources),
         conditions=_conditions(raw.get("Condition", {}), f"{where}.Condition"),
         principals=principals[0],
         services=principals[1],

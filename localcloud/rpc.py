@@ -4,15 +4,15 @@ Two signatures are spoken: ACS3, where action and version are headers, and the o
 parameter. One port serves all three products; the API version tells them apart.
 """
 
-import hashlib
-import json
-import uuid
+import functools
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
+from pydantic_core import to_json
 
 from localcloud import signatures
 from localcloud.call import Call, Caller
@@ -45,6 +45,7 @@ _COMMON = frozenset(
 )
 """Parameters of the older signature that are not the operation's own."""
 
+MOST_PARAMETERS = 2000
 _FORM = "application/x-www-form-urlencoded"
 TOKEN_SECONDS = 24 * 3600.0
 """How long a ClientToken is remembered, in cloud time; the vendor publishes no figure."""
@@ -65,7 +66,7 @@ class _Asked:
 class _Done:
     """A change that was made under a ClientToken."""
 
-    params: str
+    params: Mapping[str, str]
     reply: Reply
     until: float
 
@@ -79,7 +80,7 @@ class RpcService:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Wire in, wire out."""
-        asked = _Asked(str(uuid.uuid4()).upper(), request.headers.get("Host", ""))
+        asked = _Asked(new_request_id(), request.headers.get("Host", ""))
         body = await request.read()
         try:
             try:
@@ -114,7 +115,7 @@ class RpcService:
         form = _form(request, body)
         headers = request.headers
         # SDKs send the action header with the older signature too, so only the signature itself tells the two apart.
-        everything = {**query, **form}
+        everything = {**query, **form} if form else query
         signed_by_header = "Authorization" in headers or "Signature" not in everything
         action, version = (
             (headers.get("x-acs-action", ""), headers.get("x-acs-version", ""))
@@ -162,8 +163,10 @@ class RpcService:
             raise
         asked.access_key_id = signed.access_key_id
         caller = self._cloud.authenticate(signed.access_key_id, signed.security_token)
-        own = {**form} if product.form_only else {**query, **form}
-        return product, operation, caller, {key: own[key] for key in own if key not in _COMMON}
+        own = form if product.form_only else everything
+        if not _COMMON.isdisjoint(own):
+            own = {name: value for name, value in own.items() if name not in _COMMON}
+        return product, operation, caller, own
 
     def _prepare(
         self, product: Product, operation: Operation, caller: Caller, values: dict[str, str], asked: _Asked, remote: str
@@ -208,10 +211,9 @@ class RpcService:
             return reply
         if token and not dry_run:
             key = (call.caller.account, call.operation, token)
-            digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
             done = self._tokens.get(key)
             if done is not None and call.now < done.until:
-                if done.params != digest and self._cloud.switches.idempotency_mismatch == "refused":
+                if done.params != values and self._cloud.switches.idempotency_mismatch == "refused":
                     raise EcrRefusal(
                         400,
                         "IdempotentParameterMismatch",
@@ -224,7 +226,7 @@ class RpcService:
             return {}
         reply = change()
         if token:
-            self._tokens[key] = _Done(digest, reply, call.now + TOKEN_SECONDS)
+            self._tokens[key] = _Done(values, reply, call.now + TOKEN_SECONDS)
             if len(self._tokens) > 50_000:
                 self._tokens = {key: done for key, done in self._tokens.items() if done.until > call.now}
         return reply
@@ -234,6 +236,12 @@ def raise_passed(product: Product, ecr_answer: str) -> None:
     """A dry run that passed: VPC documents an error code for it, for ECR it is a switch (sections 1.1 and 2.1)."""
     if product is not ECR or ecr_answer == "error":
         raise Refusal(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
+
+
+def new_request_id() -> str:
+    """A request id in the form of these products."""
+    digits = f"{random.getrandbits(128):032X}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _claimed_key(authorization: str) -> str:
@@ -257,22 +265,43 @@ def _target(raw: str) -> str:
 
 def _pairs(raw: str) -> dict[str, str]:
     """Decoded parameters; each may be given once."""
+    values: dict[str, str] = {}
     if not raw:
-        return {}
-    try:
-        pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=2000)
-    except ValueError as error:
-        raise Refusal(400, "InvalidParameter", f"The parameters cannot be read: {error}") from error
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise Refusal(400, "InvalidParameter", "A parameter is given more than once.")
+        return values
+    if raw.count("&") > MOST_PARAMETERS:
+        raise Refusal(400, "InvalidParameter", "There are too many parameters.")
+    for pair in raw.split("&"):
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise Refusal(400, "InvalidParameter", f"{pair!r} is not a parameter and its value.")
+        key, value = _decoded(key), _decoded(value)
+        if key in values:
+            raise Refusal(400, "InvalidParameter", f"The parameter {key} is given more than once.")
+        values[key] = value
     return values
+
+
+def _decoded(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    try:
+        return _unquoted(text)
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "InvalidParameter", "A parameter is not UTF-8.") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _unquoted(text: str) -> str:
+    """Resource names and the like, which come again and again."""
+    return unquote_to_bytes(text).decode()
 
 
 def _form(request: web.BaseRequest, body: bytes) -> dict[str, str]:
     if not body:
         return {}
-    if request.content_type != _FORM:
+    if request.headers.get("Content-Type") != _FORM and request.content_type != _FORM:
         raise Refusal(400, "InvalidParameter.ContentType", f"A body must be {_FORM}, not {request.content_type}.")
     try:
         return _pairs(body.decode("ascii"))
@@ -326,6 +355,6 @@ _JSON_HEADERS = {"Content-Type": "application/json;charset=utf-8"}
 def _answer(status: int, reply: Reply, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         status=status,
-        body=json.dumps(reply).encode(),
+        body=to_json(reply),
         headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS,
     )

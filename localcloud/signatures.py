@@ -7,6 +7,7 @@ MNS and Function Compute replace by theirs). Dates are compared with real time: 
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import re
@@ -17,8 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
-
-from multidict import MultiMapping
 
 from localcloud.refusal import Unauthenticated
 
@@ -76,37 +75,56 @@ def _mismatch(string_to_sign: str) -> Unauthenticated:
     )
 
 
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+
+
 def _fresh_iso(text: str) -> None:
     try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
+        moment = datetime.fromisoformat(text).timestamp() if _ISO.fullmatch(text) else None
+    except ValueError:
+        moment = None
+    if moment is None:
         raise _refused(
             "malformed_date", "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
-        ) from error
-    if abs(moment.timestamp() - time.time()) > SKEW_SECONDS:
+        )
+    if abs(moment - time.time()) > SKEW_SECONDS:
         raise _refused("stale_date", "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 
 
+_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
 def _quoted(text: str) -> str:
+    return text if _NOTHING_TO_QUOTE.fullmatch(text) else _really_quoted(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _really_quoted(text: str) -> str:
+    """Resource names and the like, which come again and again."""
     return quote(text, safe="~")
 
 
-def _values(headers: Mapping[str, str], name: str) -> list[str]:
-    """All values of a header: a client may send several of one name."""
-    if isinstance(headers, MultiMapping):
-        found: list[str] = headers.getall(name, [""])
+@functools.lru_cache(maxsize=256)
+def _signed_names(signed_list: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The names in SignedHeaders, sorted and as a set: clients sign the same few sets over and over."""
+    names = signed_list.split(";")
+    return tuple(sorted(names)), frozenset(names)
+
+
+def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers by lower-case name with trimmed values, several of one name joined the way they are signed."""
+    found = {name.lower(): value.strip() for name, value in headers.items()}
+    if len(found) == len(headers):
         return found
-    return [headers.get(name, "")]
+    values: dict[str, list[str]] = {}
+    for name, value in headers.items():
+        values.setdefault(name.lower(), []).append(value.strip())
+    return {name: ",".join(sorted(several)) for name, several in values.items()}
 
 
 _ACS3 = re.compile(r"ACS3-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([a-z0-9;_-]+), *Signature=([0-9a-f]{64})")
-_ACS3_MUST_SIGN = (
-    "host",
-    "x-acs-action",
-    "x-acs-version",
-    "x-acs-date",
-    "x-acs-signature-nonce",
-    "x-acs-content-sha256",
+_ACS3_MUST_SIGN = frozenset(
+    {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
 
 
@@ -125,10 +143,11 @@ def acs3(
     ``path`` is the path of the request line without the query, ``query`` the decoded pairs. Beyond the list in
     SignedHeaders, host, action, version, date, nonce and the body's digest must be in it.
     """
-    authorization = headers.get("Authorization", "")
+    sent = _lower_case(headers)
+    authorization = sent.get("authorization")
     if not authorization:
         raise _missing("Authorization")
-    matched = _ACS3.fullmatch(authorization.strip())
+    matched = _ACS3.fullmatch(authorization)
     if matched is None:
         raise _refused(
             "malformed_authorization",
@@ -136,25 +155,18 @@ def acs3(
             "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
         )
     access_key_id, signed_list, signature = matched.groups()
-    names = signed_list.split(";")
     for name in _ACS3_MUST_SIGN:
-        if not headers.get(name, ""):
+        if not sent.get(name):
             raise _missing(name)
-        if name not in names:
-            raise _refused("unsigned_header", "SignatureDoesNotMatch", f"The header {name} is not signed.")
+    names, signed = _signed_names(signed_list)
+    for name in _ACS3_MUST_SIGN - signed:
+        raise _refused("unsigned_header", "SignatureDoesNotMatch", f"The header {name} is not signed.")
     secret = secret_of(access_key_id)
-    _fresh_iso(headers.get("x-acs-date", ""))
-    digest = headers.get("x-acs-content-sha256", "")
-    lines = [
-        method,
-        path or "/",
-        "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)),
-        *[f"{name}:{','.join(sorted(value.strip() for value in _values(headers, name)))}" for name in sorted(names)],
-        "",
-        signed_list,
-        digest,
-    ]
-    canonical = "\n".join(lines)
+    _fresh_iso(sent["x-acs-date"])
+    digest = sent["x-acs-content-sha256"]
+    canonical_query = "&".join([f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)])
+    canonical_headers = "".join([f"{name}:{sent.get(name, '')}\n" for name in names])
+    canonical = f"{method}\n{path or '/'}\n{canonical_query}\n{canonical_headers}\n{signed_list}\n{digest}"
     string_to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     expected = hmac.digest(secret.encode(), string_to_sign.encode(), "sha256").hex()
     if not hmac.compare_digest(expected, signature):
@@ -164,8 +176,8 @@ def acs3(
             "body_digest", "SignatureDoesNotMatch", "x-acs-content-sha256 is not the digest of the body that was sent."
         )
     # Only a request that is otherwise good uses its nonce up: a stranger cannot burn other people's nonces.
-    nonces.spend(access_key_id, headers.get("x-acs-signature-nonce", ""))
-    return Signed(access_key_id, headers.get("x-acs-security-token", "") or None)
+    nonces.spend(access_key_id, sent["x-acs-signature-nonce"])
+    return Signed(access_key_id, sent.get("x-acs-security-token") or None)
 
 
 def rpc_v1(method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonces: Nonces) -> Signed:

@@ -3,6 +3,7 @@
 Network resources that change (grants, associations) live in ``network``; queues and functions in their services.
 """
 
+import base64
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,9 @@ class _Key:
     active: bool
     caller: Caller
 
+
+TOKEN_BYTES = 384
+"""Makes tokens of a realistic length, which clients must not bound (section 3.1)."""
 
 _MISMATCH = (400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey.")
 _REASONS = {
@@ -180,8 +184,10 @@ class World:
         """
         found = self.roles[account, role]
         now = self.clock.now()
-        key_id = f"STS.{secrets.token_hex(12)}"
-        credentials = Credentials(key_id, secrets.token_hex(22), _token(), now + seconds)
+        chance = secrets.token_bytes(12 + 22 + TOKEN_BYTES)
+        key_id = f"STS.{chance[:12].hex()}"
+        token = f"CAIS{base64.urlsafe_b64encode(chance[34:]).decode()}"
+        credentials = Credentials(key_id, chance[12:34].hex(), token, now + seconds)
         arn = f"acs:ram::{account}:assumed-role/{role}/{session_name}"
         caller = Caller(account, "role", role, session_name, arn, key_id, origin or key_id, function)
         self.sessions[key_id] = Session(credentials, caller, found.role_id, policy, now, now + seconds)
@@ -235,8 +241,3 @@ class World:
 
 def _compiled(owner: str, policies: Mapping[str, Any]) -> tuple[Policy, ...]:
     return tuple(compile_policy(document, f"{owner}/{name}") for name, document in policies.items())
-
-
-def _token() -> str:
-    """A token of realistic length: clients must not bound it (section 3.1)."""
-    return f"CAIS{secrets.token_urlsafe(384)}"
