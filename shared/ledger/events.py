@@ -13,11 +13,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sql
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.tables import chain, events, grants, outbox
 from shared.messages import Completion, GrantFields, GrantKey, Reason, Request, Served, canonical
@@ -200,31 +201,90 @@ def head(connection: Connection, now: int) -> Head:
 def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519PublicKey | None) -> str | None:
     """The first thing that is wrong with the record, as a sentence that names the event; None when all is well.
 
-    Walks the chain from its start. Each head is checked where it belongs, so a chain that was cut off or hashed anew
-    disagrees with the first head after the change.
+    Walks the chain from its start. An event that contradicts its own hash, or is missing between two others, is named
+    exactly. Where events were hashed anew each of them is consistent, and the first head after them disagrees: then the
+    sentence names every event since the last head that agreed, and the first bad one is among them. So heads as dense as
+    events name it exactly, and what was recorded after the last head is only as sure as the database itself.
     """
-    waiting = sorted(heads, key=lambda one: one.seq)
-    for one in waiting:
+    signed: dict[int, set[str]] = {}
+    for one in sorted(heads, key=lambda one: one.seq):
         if key is not None and not one.signed_by(key):
             return f"the head of event {one.seq} is not signed by this key"
-    previous, expected = START_OF_CHAIN, 1
-    for row in connection.execute(sql.select(events).order_by(events.c.seq)):
-        if row.seq != expected:
-            return f"event {expected} is missing (found {row.seq} in its place)"
-        if row.previous != previous or row.hash != chained(previous, row.seq, row.body):
+        signed.setdefault(one.seq, set()).add(one.hash)
+    if signed.pop(0, {START_OF_CHAIN}) != {START_OF_CHAIN}:
+        return "the head of event 0 is not the start of a record"
+    walk = _Walk(signed)
+    while True:
+        start = walk.last
+        newer = events.c.seq > start if start else sql.true()
+        for row in connection.execute(sql.select(events).where(newer).order_by(events.c.seq)):
+            fault = walk.fault_of(row)
+            if fault is not None:
+                return fault
+        end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
+        if end is None:
+            return f"the end of the chain is missing; its events go to {walk.last}"
+        if end.seq <= walk.last or walk.last == start:  # else more was recorded while we read
+            return walk.fault_of_end(end.seq, end.hash)
+
+
+class _Walk:
+    """How far the record was read, and how far a head has proven it."""
+
+    def __init__(self, signed: dict[int, set[str]]) -> None:
+        self._signed = signed
+        self.last = 0
+        self._hash = START_OF_CHAIN
+        self._proven = 0
+
+    def fault_of(self, row: Row[Any]) -> str | None:
+        """What is wrong with the next event."""
+        if row.seq != self.last + 1:
+            return f"event {self.last + 1} is missing (found {row.seq} in its place)"
+        if row.hash != chained(row.previous, row.seq, row.body) or not _as_told(row):
             return f"event {row.seq} is not what was recorded"
+        if row.previous != self._hash:
+            return self._one_of(row.seq, "recorded")
+        hashes = self._signed.pop(row.seq, None)
+        if hashes is not None:
+            if hashes != {row.hash}:
+                return self._one_of(row.seq, "signed")
+            self._proven = row.seq
+        self.last, self._hash = row.seq, row.hash
+        return None
+
+    def fault_of_end(self, seq: int, hashed: str) -> str | None:
+        """What is wrong with the end: where the chain says that it is, and what is signed beyond it."""
+        beyond = f"a head of event {min(self._signed)} exists" if self._signed else f"the chain goes on to {seq}"
+        if self._signed or seq > self.last:
+            unproven = (
+                "" if self._proven == self.last else f"; no head proves the events {self._proven + 1} to {self.last}"
+            )
+            return f"event {self.last + 1} is missing: the record was cut off after {self.last}, {beyond}{unproven}"
+        if self._proven <= seq < self.last:
+            return f"event {seq + 1} is not what was recorded: the chain ends with {seq}"
+        if (seq, hashed) == (self.last, self._hash):
+            return None
+        if self._proven == self.last:
+            return (
+                f"the end of the chain is not what was recorded: a head of event {self.last} agrees, and it says {seq}"
+            )
+        return f"{self._one_of(self.last, 'recorded')}, or the end of the chain is not"
+
+    def _one_of(self, seq: int, was: str) -> str:
+        """All that may be the first bad event, when only this one shows that there is one."""
+        first = self._proven + 1
+        if first == seq:
+            return f"event {seq} is not what was {was}"
+        return f"one of the events {first} to {seq} is not what was {was}, and what follows it was hashed anew"
+
+
+def _as_told(row: Row[Any]) -> bool:
+    """Whether an event's columns say what its body says."""
+    try:
         told = json.loads(row.body)
-        columns = (row.event_id, row.kind, row.grant_id, row.number, row.at)
         at = round(datetime.fromisoformat(told["at"]).timestamp() * 1000)
-        if columns != (told["id"], told["event"], told.get("grant", {}).get("grant_id"), told.get("number"), at):
-            return f"event {row.seq} is not what was recorded"
-        while waiting and waiting[0].seq == row.seq:
-            if waiting.pop(0).hash != row.hash:
-                return f"event {row.seq} is not what was signed: it, or one before it, was hashed anew"
-        previous, expected = row.hash, expected + 1
-    if waiting and waiting[0].seq > 0:
-        return f"event {expected} is missing: the record was cut off after {expected - 1}, a head of {waiting[-1].seq} exists"
-    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
-    if (end.seq, end.hash) != (expected - 1, previous):
-        return f"event {expected} is missing: the record was cut off after {expected - 1}, it went on to {end.seq}"
-    return None
+        said = told["id"], told["event"], told.get("grant", {}).get("grant_id"), told.get("number"), at
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return False
+    return said == (row.event_id, row.kind, row.grant_id, row.number, row.at)
