@@ -20,7 +20,7 @@ class Ecr(BaseModel):
 
 
 class Account(BaseModel):
-    """How an account is entered, and whose it is. Values as RAM wants them (reference: openapi section 3.1)."""
+    """How an account is entered, and whose it is. Values as RAM wants them (openapi-ecr-vpc-sts.md section 3.1)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(min_length=1)

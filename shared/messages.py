@@ -1,7 +1,7 @@
 """Messages: strict with ours, lenient with the platform's envelope.
 
 What arrives on a queue is an approval, a completion (a wake from the other side) or a wake of our own. What leaves is a
-completion or a wake. Uids are strings: 18-digit ones do not survive JSON readers that use doubles (reference: openapi section 6).
+completion or a wake. Uids are strings: 18-digit ones do not survive JSON readers that use doubles (openapi-ecr-vpc-sts.md section 6).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Form:
         return handler(schema) | {"pattern": f"^({self.pattern})$"}
 
 
-# The forms are ours, wide enough for every sample (reference: openapi section 6).
+# The forms are ours, wide enough for every sample (openapi-ecr-vpc-sts.md section 6).
 AccountId = Annotated[str, Form(r"[0-9]{15,20}", "must be an account uid: a text of 15 to 20 digits")]
 EcrId = Annotated[str, Form(r"ecr-[a-z0-9]{6,32}", "must be the id of a router, such as ecr-7vrbqv9lcgvzqbwwkm")]
 RegionId = Annotated[str, Form(r"[a-z]{2}-[a-z]+(-[a-z0-9]+)*", "must be a region id, such as cn-hangzhou")]
@@ -144,7 +144,7 @@ class Instance(Message):
 
 @dataclass(frozen=True)
 class GrantKey:
-    """What makes two grants the same grant (reference: openapi section 1.8, the natural key), plus the instance's owner."""
+    """What makes two grants the same grant (openapi-ecr-vpc-sts.md section 1.8), plus the instance's owner."""
 
     ecr_id: str
     ecr_owner_uid: str
@@ -359,7 +359,7 @@ def canonical(document: object) -> bytes:
 
 
 def items(event: bytes) -> Iterator[Item]:
-    """The messages in an event, whatever its shape (reference: function-compute section 3.1).
+    """The messages in an event, whatever its shape (function-compute.md section 3.1).
 
     One CloudEvent, an array of objects, an array of JSON strings, or bare ``data`` objects. An element that cannot be
     read becomes an item of its own, so that its neighbours are not stopped by it.
