@@ -30,7 +30,7 @@ from aiohttp import web
 from alibabacloud_tea_openapi.utils import Utils
 from darabonba.request import DaraRequest
 
-from localcloud.server import Server, web_server
+from localcloud.server import Server, calm_collector, web_server
 from localcloud.signatures import mns_string_to_sign
 from localcloud.worldfile import check_world
 
@@ -98,8 +98,10 @@ async def _serve(kind: str, vpcs: int, pipe: Connection) -> None:
     if kind == "cloud":
         server = Server(world(vpcs))
         await server.start()
+        calm_collector()
         pipe.send(server.cloud.address)
     else:
+        calm_collector()
         listener = await loop.create_server(web_server(bare), "127.0.0.1", 0, backlog=1024)
         pipe.send(f"127.0.0.1:{listener.sockets[0].getsockname()[1]}")
     while await loop.run_in_executor(None, pipe.recv):

@@ -128,7 +128,7 @@ def _up(asked: argparse.Namespace) -> int:
 
 async def _run(asked: argparse.Namespace) -> int:
     # Imported here because it is most of what there is to import, and the other commands do without.
-    from localcloud.server import Server  # noqa: PLC0415 - see above
+    from localcloud.server import Server, calm_collector  # noqa: PLC0415 - see above
 
     parent = os.getppid()
     file = read_world(asked.world)
@@ -137,6 +137,7 @@ async def _run(asked: argparse.Namespace) -> int:
         asked.state_dir.mkdir(parents=True, exist_ok=True)
     server = Server(file, port=asked.port, state_directory=asked.state_dir)
     server.cloud.worker_environment = {name: os.environ[name] for name in asked.worker_env if name in os.environ}
+    calm_collector()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

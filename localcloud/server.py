@@ -1,6 +1,7 @@
 """Starts and stops one local cloud on one loopback port."""
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ class Server:
         if self._listener is not None:
             await self._listener.wait_closed()
         self.cloud.journal.close()
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look rarely, and not at what stays: worlds and journals are large, cycles are few."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def web_server(handler: Any) -> web.Server:

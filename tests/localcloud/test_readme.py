@@ -1,0 +1,49 @@
+"""The README says what is there: operations, switches, kinds of trouble, paths, commands."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from localcloud.faults import Kind
+from localcloud.mns.operations import OPERATIONS
+from localcloud.operations import Product
+from localcloud.rpc import PRODUCTS
+from localcloud.switches import Switches
+
+README = (Path(__file__).parents[2] / "localcloud" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=lambda product: product.name)
+def test_the_table_of_operations_is_complete(product: Product) -> None:
+    """Every emulated RPC operation is in the row of its product, and nothing else is."""
+    row = next(line for line in README.splitlines() if product.version in line)
+
+    assert set(re.findall(r"\b(?:[A-Z][a-z]+){2,}[A-Za-z]*\b", row)) - {product.name} == set(product.operations)
+
+
+def test_the_row_of_queues_and_topics_is_complete() -> None:
+    """Every emulated operation of the message service is in its row, and nothing else is."""
+    row = next(line for line in README.splitlines() if line.startswith("| MNS"))
+
+    assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]?[A-Za-z]+\b", row)) == set(OPERATIONS)
+
+
+def test_the_table_of_switches_is_current() -> None:
+    """Every switch has a row with its settings and its reason, the default in bold."""
+    rows = [line for line in README.splitlines() if re.match(r"\| `[a-z_]+` \| .*\*\*", line)]
+
+    assert rows == [
+        f"| `{switch['name']}` | "
+        + " · ".join(f"**{value}**" if value == switch["default"] else value for value in switch["values"])
+        + f" | {switch['reason']} |"
+        for switch in Switches().explained()
+    ]
+
+
+def test_every_kind_of_trouble_is_explained() -> None:
+    """The table of planned trouble has all kinds."""
+    table = README.partition("| kind | what happens |")[2].partition("**The side door**")[0]
+
+    assert set(re.findall(r"`([a-z]+(?:_[a-z]+)?)`", table)) - {"retry_after"} == set(get_args(Kind))
