@@ -42,6 +42,9 @@ Kind = Literal[
 ]
 DELIVERY_KINDS = frozenset({"duplicate", "reorder"})
 """Kinds that a service asks for itself; the kernel strikes all others."""
+KILLING_KINDS = frozenset({"kill_before", "kill_after", "kill_reply"})
+LAGGING_SERVICES = frozenset({"ecr", "vpc"})
+"""Services whose reads can answer from the past."""
 
 
 class Plan(BaseModel):
@@ -74,6 +77,8 @@ class Plan(BaseModel):
             raise ValueError(f"a {self.kind} fault needs seconds")
         if self.kind == "error" and (self.status is None or self.code is None):
             raise ValueError("an error fault needs status and code")
+        if self.kind == "lag" and self.service not in LAGGING_SERVICES | {None}:
+            raise ValueError(f"reads of {self.service} cannot lag; those of ecr and vpc can")
         if self.kind == "server_error" and self.status is not None and self.status < 500:
             raise ValueError(f"a server_error has a status of 500 or more, not {self.status}")
         return self
@@ -98,13 +103,23 @@ class Fault:
         """Whether this call is one of those it waits for."""
         plan, caller = self.plan, call.caller
         return (
-            (plan.service is None or plan.service == call.service)
+            self._possible(call)
+            and (plan.service is None or plan.service == call.service)
             and (plan.operation is None or plan.operation == call.operation)
             and (plan.account is None or plan.account in {caller.account, call.account})
             and (plan.role is None or plan.role == caller.name)
             and (plan.function is None or plan.function == caller.function)
             and (plan.resource is None or self._concerns(call, plan.resource))
         )
+
+    def _possible(self, call: Call) -> bool:
+        """Some trouble can only happen to some calls, and must not be used up by others."""
+        kind = self.plan.kind
+        if kind in KILLING_KINDS:
+            return bool(call.caller.function)
+        if kind == "expire_token":
+            return call.caller.kind == "role"
+        return kind != "lag" or call.service in LAGGING_SERVICES
 
     @staticmethod
     def _concerns(call: Call, pattern: str) -> bool:

@@ -219,8 +219,7 @@ class Cloud:
                 raise _planned_server_error(call, plan)
             elif plan.kind == "expire_token":
                 self.world.expire(call.caller.access_key_id)
-                if call.caller.access_key_id in self.world.sessions:
-                    raise unauthenticated("expired_token")
+                raise unauthenticated("expired_token")
             elif plan.kind == "cut_before":
                 raise Cut("planned: cut before the effect")
             elif plan.kind == "kill_before":

@@ -9,6 +9,7 @@ from alibabacloud_expressconnectrouter20230901 import models as ecr
 from Tea.exceptions import TeaException
 
 from localcloud.call import Call, Caller
+from localcloud.client import AdminError
 from localcloud.faults import Faults, Plan
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.fc_harness import Functions, function
@@ -203,6 +204,19 @@ def test_trouble_counts_only_what_it_matches(run_cloud: RunCloud) -> None:
 
     fault = cloud.admin.faults()[0]
     assert (fault["number"], fault["matched"], fault["struck"]) == (number, 2, 1)
+
+
+def test_trouble_is_not_used_up_by_calls_it_cannot_happen_to(run_cloud: RunCloud) -> None:
+    """A user's key has no token to expire, its owner is no worker to kill, and STS has no reads that lag."""
+    at = stage()
+    cloud = run_cloud(at.world)
+    for plan in ({"kind": "expire_token"}, {"kind": "kill_before"}, {"kind": "lag", "seconds": 5}):
+        cloud.admin.plan(**plan)
+
+    assert cloud.sts(at.a).get_caller_identity().body.account_id == at.hub
+    assert [fault["matched"] for fault in cloud.admin.faults()] == [0, 0, 0]
+    with pytest.raises(AdminError, match="reads of mns cannot lag"):
+        cloud.admin.plan(kind="lag", service="mns", seconds=5)
 
 
 def test_chance_is_repeatable() -> None:
