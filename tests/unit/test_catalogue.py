@@ -200,7 +200,7 @@ def test_a_refusal_inside_http_200_is_the_same_error() -> None:
     body = SimpleNamespace(
         success=False, code="Conflict.Lock", http_status_code=400, message="There are others.", request_id="R-2"
     )
-    with pytest.raises(Locked, match="another operation on this router is unfinished .*R-2") as caught:
+    with pytest.raises(Locked, match=r"another operation on this router is unfinished .*R-2") as caught:
         check_envelope("Grant", "2", body)
     assert "该专线网关有其他操作尚未完成" in caught.value.text_zh
 
