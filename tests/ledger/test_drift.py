@@ -1,0 +1,114 @@
+"""What reconcile found: recorded once, never against newer work, and mended only where policy says so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.ledger import ASSOCIATE, GRANT, Drift, Ledger, Work
+from tests.ledger.kit import HOUR, NOW, Database, check_order, grant_id, key, opening
+
+ID = grant_id()
+MISSING = Drift(key(), GRANT, "grant-missing", "the grant is gone")
+FOREIGN = Drift(key("vpc-9"), GRANT, "foreign-grant", "nobody asked us for it")
+
+
+def read(ledger: Ledger, side: str = GRANT, vpc: str = "vpc-1") -> Work:
+    """What a side knows now."""
+    work = ledger.read(grant_id(vpc), side, NOW)
+    assert work is not None
+    return work
+
+
+@pytest.fixture
+def standing(ledger: Ledger) -> Ledger:
+    """A ledger with one grant that settled."""
+    ledger.admit(opening(), "message-1", NOW)
+    for side, kind in ((GRANT, "granted"), (ASSOCIATE, "associated")):
+        assert ledger.settle(read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
+    return ledger
+
+
+def drifted(ledger: Ledger, drift: Drift, *, generation: int = 1, now: int = NOW + HOUR, repair: bool = False) -> bool:
+    """Record a finding of a look that was taken just now."""
+    return ledger.drifted(drift, now, generation=generation, quiet_since=now - 60_000, repair=repair)
+
+
+def test_a_finding_is_news_once(standing: Ledger, database: Database) -> None:
+    """The same class on the same side again is no news; another class is."""
+    assert drifted(standing, MISSING)
+    assert not drifted(standing, MISSING, now=NOW + 2 * HOUR)
+    assert drifted(standing, Drift(key(), GRANT, "instance-deleted", "gone"), now=NOW + 3 * HOUR)
+
+    assert database.kinds().count("drift-found") == 2
+    check_order(standing, database)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_policy_says_whether_a_finding_is_work(standing: Ledger, *, repair: bool) -> None:
+    """Reported drift leaves the side at rest; drift to be repaired makes it work for whoever acts."""
+    assert drifted(standing, MISSING, repair=repair)
+
+    assert standing.unsettled(NOW + HOUR, 10) == ([(ID, GRANT)] if repair else [])
+
+
+def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -> None:
+    """When the side settles again, what was found is recorded as repaired, and its finding is over."""
+    assert drifted(standing, MISSING, repair=True)
+    work = read(standing)
+    assert standing.settle(work, "granted", NOW + HOUR, association_id=None, served=[], both_sides=True)
+
+    assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
+    assert read(standing).mine.drift is None
+    assert drifted(standing, MISSING, now=NOW + 2 * HOUR), "and it can be found again"
+
+
+def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
+    """Somebody else's hand may mend it."""
+    assert drifted(standing, MISSING)
+    assert standing.drift_gone(ID, GRANT, NOW + 2 * HOUR)
+    assert not standing.drift_gone(ID, GRANT, NOW + 2 * HOUR)
+
+    assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
+
+
+@pytest.mark.parametrize("newer", ["leases", "claim", "write"])
+def test_a_look_older_than_the_work_proves_nothing(standing: Ledger, newer: str) -> None:
+    """Nothing is recorded where the leases changed since, where a worker is at it, or where we wrote after the look."""
+    now = NOW + HOUR
+    if newer == "leases":
+        standing.admit(opening("REQ-2"), "message-2", now)
+    elif newer == "claim":
+        assert standing.claim(ID, GRANT, "one", now, now + 1)
+    else:
+        assert standing.intend(read(standing), "grant", now - 1) is not None
+
+    assert not drifted(standing, MISSING, repair=True)
+    assert read(standing).mine.drift is None
+
+
+def test_a_stranger_gets_a_row(ledger: Ledger, database: Database) -> None:
+    """What exists on the cloud without our ever having heard of it is on record as foreign, and is nobody's work."""
+    assert drifted(ledger, FOREIGN, generation=0)
+    assert not drifted(ledger, FOREIGN, generation=0, now=NOW + 2 * HOUR)
+
+    (one,) = ledger.standing()
+    assert (one.key, one.generation, one.grant.state, one.grant.ours) == (FOREIGN.key, 0, "present", False)
+    assert one.grant.drift is not None
+    assert json.loads(one.grant.drift)["class"] == "foreign-grant"
+    assert ledger.unsettled(NOW + HOUR, 10) == []
+    assert ledger.adopt(FOREIGN.key.grant_id, GRANT, NOW + 2 * HOUR)
+    check_order(ledger, database)
+
+
+def test_a_stranger_that_we_had_given_up_as_lost_is_ours(ledger: Ledger) -> None:
+    """A write that was taken for lost and landed late is no stranger, and is taken down."""
+    ledger.admit(opening(vpc="vpc-9"), "message-1", NOW)
+    intent = ledger.intend(read(ledger, vpc="vpc-9"), "grant", NOW)
+    assert intent is not None
+    ledger.resolve([], [intent], NOW + 1)
+
+    assert drifted(ledger, FOREIGN)
+    work = read(ledger, vpc="vpc-9")
+    assert (work.mine.ours, work.settled) == (True, False)
