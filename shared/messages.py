@@ -1,7 +1,8 @@
 """Messages: strict with ours, lenient with the platform's envelope.
 
 What arrives on a queue is an approval, a completion (a wake from the other side) or a wake of our own. What leaves is a
-completion or a wake. Uids are strings: 18-digit ones do not survive JSON readers that use doubles (openapi-ecr-vpc-sts.md section 6).
+completion or a wake. Uids are strings: 18-digit ones do not survive JSON readers that use doubles
+(openapi-ecr-vpc-sts.md section 6).
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     mns_endpoint: Address = Field(default="https://{uid}.mns.{region}.aliyuncs.com", validation_alias="MNS_ENDPOINT")
     sts_endpoint: Address = Field(default="https://sts.{region}.aliyuncs.com", validation_alias="STS_ENDPOINT")
     vpc_endpoint: Address = Field(default="https://vpc.{region}.aliyuncs.com", validation_alias="VPC_ENDPOINT")
-    # One central endpoint serves every region; the SDK's own rule names hosts that no list has (openapi-ecr-vpc-sts.md section 5).
+    # One central endpoint serves every region; the SDK's rule names hosts that no list has (openapi-ecr-vpc-sts.md section 5).
     ecr_endpoint: Address = Field(
         default="https://expressconnectrouter.cn-shanghai.aliyuncs.com", validation_alias="ECR_ENDPOINT"
     )
