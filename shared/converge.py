@@ -420,7 +420,9 @@ class Converge:
     def _settle(self, work: Work, look: Look, ours: bool, trail: Trail) -> bool:
         up = work.wanted.up
         # A side that never came to rest upwards may have had something up all the same: the other side waits to hear of it.
-        changed = up or work.mine.observed_wanted is not None or work.last_created_at is not None
+        had_something = work.mine.observed_wanted is not None or work.last_created_at is not None
+        awaited = self._hand.side == ASSOCIATE and not work.other_settled
+        changed = up or had_something or awaited
         kind = self._hand.event(up=up) if changed and up == look.there else None
         settled = self._ledger.settle(
             work,

@@ -25,6 +25,18 @@ from shared.messages import Completion, GrantFields, GrantKey, Reason, Request, 
 
 START_OF_CHAIN = "0" * 64
 
+_END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
+_EVENT = sql.select(events.c.seq).where(events.c.event_id == sql.bindparam("named"))
+_MOVE_END = (
+    chain.update().where(chain.c.name == "events").values(seq=sql.bindparam("to_seq"), hash=sql.bindparam("to_hash"))
+)
+_NEXT_NUMBER = (
+    grants.update()
+    .where(grants.c.grant_id == sql.bindparam("of_grant"))
+    .values(last_number=grants.c.last_number + 1)
+    .returning(grants.c.last_number)
+)
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -69,18 +81,13 @@ def append(
     served: Sequence[Served] = (),
 ) -> None:
     """Add one event to the chain and to the outbox, unless it is there already. Its completion is fixed here."""
-    end = connection.execute(sql.select(chain).where(chain.c.name == "events").with_for_update()).one()
-    if connection.execute(sql.select(events.c.seq).where(events.c.event_id == event_id)).first() is not None:
+    end = connection.execute(_END_LOCKED).one()
+    if connection.execute(_EVENT, {"named": event_id}).first() is not None:
         return
     seq, previous = end.seq + 1, end.hash
     number = None
     if about is not None:
-        number = connection.execute(
-            grants.update()
-            .where(grants.c.grant_id == about.grant_id)
-            .values(last_number=grants.c.last_number + 1)
-            .returning(grants.c.last_number)
-        ).scalar_one()
+        number = connection.execute(_NEXT_NUMBER, {"of_grant": about.grant_id}).scalar_one()
     completion = Completion.model_validate(
         {
             "schema": "ecr-grants/completion/1",
@@ -113,7 +120,7 @@ def append(
             hash=fingerprint,
         )
     )
-    connection.execute(chain.update().where(chain.c.name == "events").values(seq=seq, hash=fingerprint))
+    connection.execute(_MOVE_END, {"to_seq": seq, "to_hash": fingerprint})
     connection.execute(outbox.insert().values(seq=seq))
 
 

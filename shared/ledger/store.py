@@ -32,6 +32,21 @@ SIDES = (GRANT, ASSOCIATE)
 CREATING = frozenset({"grant", "associate", "attach"})
 REMOVING = frozenset({"revoke", "dissociate", "detach"})
 
+# The statements of every step, built once: building one costs more than running it.
+_GRANT = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant"))
+_GRANT_LOCKED = _GRANT.with_for_update()
+_SIDES = sql.select(sides).where(sides.c.grant_id == sql.bindparam("of_grant"))
+_INTENTS = sql.select(intents).where(
+    intents.c.grant_id == sql.bindparam("of_grant"), sql.func.coalesce(intents.c.result, "") != "refused"
+)
+_LEASES = sql.select(
+    approvals,
+    sql.exists()
+    .where(closes.c.issuer == approvals.c.issuer, closes.c.request_id == approvals.c.request_id)
+    .label("closed"),
+).where(approvals.c.grant_id == sql.bindparam("of_grant"), approvals.c.action == "grant")
+_WRITERS_IN_ORDER = sql.select(chain.c.seq).with_for_update()
+
 Mode = Literal["observe", "pause-teardown", "pause-all", "full"]
 MODES: tuple[Mode, ...] = ("observe", "pause-teardown", "pause-all", "full")
 
@@ -193,7 +208,7 @@ class Ledger:
         """
         with self._reading() as connection:
             if self.engine.dialect.name == "postgresql":  # SQLite has taken its write lock when the transaction started
-                connection.execute(sql.select(chain.c.seq).with_for_update())
+                connection.execute(_WRITERS_IN_ORDER)
             yield connection
 
     @contextmanager
@@ -343,9 +358,7 @@ class Ledger:
         return row
 
     def _locked(self, connection: Connection, grant_id: str) -> Row[Any] | None:
-        return connection.execute(
-            sql.select(grants).where(grants.c.grant_id == grant_id).with_for_update()
-        ).one_or_none()
+        return connection.execute(_GRANT_LOCKED, {"of_grant": grant_id}).one_or_none()
 
     def _insert_or_ignore(self, connection: Connection, table: sql.Table, values: dict[str, Any]) -> bool:
         """Two workers may meet the same new row: the second insert gives way."""
@@ -409,14 +422,10 @@ class Ledger:
             return self._work(connection, grant_id, side)
 
     def _work(self, connection: Connection, grant_id: str, side: str = GRANT) -> Work:
-        row = connection.execute(sql.select(grants).where(grants.c.grant_id == grant_id)).one()
-        found = connection.execute(sql.select(sides).where(sides.c.grant_id == grant_id))
-        rows = {one.side: _side_row(one) for one in found}
-        made = connection.execute(
-            sql.select(intents).where(
-                intents.c.grant_id == grant_id, sql.func.coalesce(intents.c.result, "") != "refused"
-            )
-        ).all()
+        of_grant = {"of_grant": grant_id}
+        row = connection.execute(_GRANT, of_grant).one()
+        rows = {one.side: _side_row(one) for one in connection.execute(_SIDES, of_grant)}
+        made = connection.execute(_INTENTS, of_grant).all()
         mine = [intent for intent in made if intent.side == side]
         theirs = [intent for intent in made if intent.side != side]
         return Work(
@@ -438,21 +447,11 @@ class Ledger:
         return self._work(connection, row.grant_id).about
 
     def _watermark(self, connection: Connection, grant_id: str) -> int | None:
-        mark: int | None = connection.execute(
-            sql.select(grants.c.watermark).where(grants.c.grant_id == grant_id)
-        ).scalar_one()
+        mark: int | None = connection.execute(_GRANT, {"of_grant": grant_id}).one().watermark
         return mark
 
     def _leases(self, connection: Connection, grant_id: str) -> list[Lease]:
-        closed = sql.exists().where(
-            closes.c.issuer == approvals.c.issuer, closes.c.request_id == approvals.c.request_id
-        )
-        rows = connection.execute(
-            sql.select(approvals, closed.label("closed")).where(
-                approvals.c.grant_id == grant_id, approvals.c.action == "grant"
-            )
-        )
-        return [_lease(row) for row in rows]
+        return [_lease(row) for row in connection.execute(_LEASES, {"of_grant": grant_id})]
 
     def _pass_time(self, connection: Connection, grant_id: str, now: int) -> None:
         """Record what became due by itself: warnings, overdue leases, ended leases."""
