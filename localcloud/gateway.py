@@ -60,8 +60,8 @@ class Gateway:
             # Absolute form, as clients behind an HTTP proxy setting send it.
             _, _, rest = target.partition("://")
             target = "/" + rest.partition("/")[2]
-        if target == "/":
-            return self._cloud.mns.handle if "x-mns-version" in request.headers else self._rpc.handle
+        if "x-acs-action" in request.headers and not target.startswith(_FC_PATHS):
+            return self._rpc.handle
         if target.startswith(_MNS_PATHS) or "x-mns-version" in request.headers:
             return self._cloud.mns.handle
         if target.startswith(_FC_PATHS):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 ALLOW, DENY = "Allow", "Deny"
 
@@ -33,8 +33,7 @@ class PolicyError(ValueError):
     """A policy document that cannot be used; says where and what was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What RAM said about one (action, resource), and why."""
 
     allowed: bool

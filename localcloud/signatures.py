@@ -14,9 +14,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
 from localcloud.refusal import Unauthenticated
@@ -31,8 +31,7 @@ SecretOf = Callable[[str], str]
 """Finds the secret of an access key, or raises Unauthenticated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """Who signed a request; the token is checked by ``World.authenticate``."""
 
     access_key_id: str
@@ -78,17 +77,35 @@ def _mismatch(string_to_sign: str) -> Unauthenticated:
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
-def _fresh_iso(text: str) -> None:
+@functools.lru_cache(maxsize=256)
+def _moment(text: str) -> float | None:
+    """Epoch seconds of a time stamp, None when it is malformed; many requests are signed within one second."""
     try:
-        moment = datetime.fromisoformat(text).timestamp() if _ISO.fullmatch(text) else None
+        return datetime.fromisoformat(text).timestamp() if _ISO.fullmatch(text) else None
     except ValueError:
-        moment = None
+        return None
+
+
+def _fresh_iso(text: str) -> None:
+    moment = _moment(text)
     if moment is None:
         raise _refused(
             "malformed_date", "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
         )
     if abs(moment - time.time()) > SKEW_SECONDS:
         raise _refused("stale_date", "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+
+
+@functools.lru_cache(maxsize=1024)
+def _keyed(secret: str, algorithm: str) -> "hmac.HMAC":
+    """An HMAC that has seen only its key; copies of it are cheaper than setting the key up for each request."""
+    return hmac.new(secret.encode(), digestmod=algorithm)
+
+
+def _signature(secret: str, algorithm: str, text: bytes) -> "hmac.HMAC":
+    signing = _keyed(secret, algorithm).copy()
+    signing.update(text)
+    return signing
 
 
 _NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~-]*")
@@ -168,7 +185,7 @@ def acs3(
     canonical_headers = "".join([f"{name}:{sent.get(name, '')}\n" for name in names])
     canonical = f"{method}\n{path or '/'}\n{canonical_query}\n{canonical_headers}\n{signed_list}\n{digest}"
     string_to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    expected = hmac.digest(secret.encode(), string_to_sign.encode(), "sha256").hex()
+    expected = _signature(secret, "sha256", string_to_sign.encode()).hexdigest()
     if not hmac.compare_digest(expected, signature):
         raise _mismatch(canonical)
     if digest != (hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256):
@@ -197,7 +214,7 @@ def rpc_v1(method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonce
     pairs = sorted((key, value) for key, value in params.items() if key != "Signature")
     canonical = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs)
     string_to_sign = f"{method}&%2F&{_quoted(canonical)}"
-    expected = base64.b64encode(hmac.digest(f"{secret}&".encode(), string_to_sign.encode(), "sha1")).decode()
+    expected = base64.b64encode(_signature(f"{secret}&", "sha1", string_to_sign.encode()).digest()).decode()
     if not hmac.compare_digest(expected.encode(), params["Signature"].encode()):
         raise _mismatch(string_to_sign)
     nonces.spend(access_key_id, params["SignatureNonce"])
@@ -262,7 +279,7 @@ def mns_v2(
     if abs(moment.timestamp() - time.time()) > SKEW_SECONDS:
         raise _refused("stale_date", "TimeExpired", "The time difference between client and server is too large.", 408)
     string_to_sign = mns_string_to_sign(method, target, headers)
-    expected = base64.b64encode(hmac.digest(secret.encode(), string_to_sign.encode("utf-8", "surrogateescape"), "sha1"))
+    expected = base64.b64encode(_signature(secret, "sha1", string_to_sign.encode("utf-8", "surrogateescape")).digest())
     if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
         raise _mismatch(string_to_sign)
     md5 = found.get("content-md5", "")
