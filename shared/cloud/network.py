@@ -46,6 +46,17 @@ busy = stamina.retry(on=Locked, attempts=6, timeout=8.0, wait_initial=0.15, wait
 _PAGE = 100  # the most that the VPC side gives in one page (DescribeVpcGrantRulesToEcr)
 _IDS = 20  # ids in one look-up (DescribeVpcs)
 
+# The words that steps and intents have for the writes.
+_WRITES = {
+    "grant": "GrantInstanceToExpressConnectRouter",
+    "revoke": "RevokeInstanceFromExpressConnectRouter",
+    "associate": "CreateExpressConnectRouterAssociation",
+    "dissociate": "DeleteExpressConnectRouterAssociation",
+    "set_prefixes": "ModifyExpressConnectRouterAssociationAllowedPrefix",
+    "attach": "AttachExpressConnectRouterChildInstance",
+    "detach": "DetachExpressConnectRouterChildInstance",
+}
+
 # The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
 _NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
 
@@ -83,7 +94,7 @@ class Trail:
 class Cloud:
     """Both accounts of every grant, entered by role. One object lives as long as the function instance."""
 
-    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys, patience: float = 5.0) -> None:
+    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys, patience: float = 2.0) -> None:
         """``patience``: how many seconds a call may wait for its place in the budget."""
         self._settings = settings
         self._inventory = inventory
@@ -99,6 +110,14 @@ class Cloud:
         """A new invocation: fresh keys, and a name that leads from the other account's audit log to our log."""
         self._keys = keys
         self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
+
+    def expect(self, key: GrantKey, word: str) -> None:
+        """Raise Throttled when the write that a step's word stands for would have to wait for long, before any call is made.
+
+        A look that leads to no write is a call wasted, and reads have a quota too.
+        """
+        account = key.instance_owner_uid if word in ("grant", "revoke") else key.ecr_owner_uid
+        self._pace.expect(account, "", _WRITES[word])
 
     # -- account B -----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,11 @@ class Quota:
 
 @dataclass
 class _Budget:
+    """One budget: when calls were let go, and for when places were promised to those who were sent away."""
+
     taken: deque[float] = field(default_factory=deque)
+    promised: deque[float] = field(default_factory=deque)
+    lowered_to: int = 0
     lowered_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -34,6 +38,8 @@ class _Budget:
 # A call counts when it arrives, a little after it was let go: the window is kept a little longer than it is.
 _MARGIN_SECONDS = 0.05
 _MARGIN = 1.02
+# Who was promised a place comes back this much before it, and waits the rest: a place that nobody waits for is lost.
+_EARLY_SECONDS = 1.0
 
 
 class Pace:
@@ -43,7 +49,7 @@ class Pace:
         self,
         *,
         window_seconds: float,
-        patience: float = 5.0,
+        patience: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -64,32 +70,70 @@ class Pace:
 
     def take(self, account: str, region: str, operation: str) -> None:
         """Wait for a place in the budget. Raises Throttled, with the time to wait, where that is too long for one call."""
-        quota, budget = self.quota(operation), self._budget(account, region, operation)
-        span = quota.seconds * _MARGIN + _MARGIN_SECONDS
+        budget = self._budget(account, region, operation)
         while True:
             with budget.lock:
                 now = self._clock()
-                while budget.taken and budget.taken[0] <= now - span:
-                    budget.taken.popleft()
-                calls = quota.calls // 2 if now < budget.lowered_until else quota.calls
-                if len(budget.taken) < calls:
+                wait = self._wait(budget, operation, now)
+                if wait <= 0:
                     budget.taken.append(now)
+                    if budget.promised and budget.promised[0] <= now + _EARLY_SECONDS:
+                        budget.promised.popleft()
                     return
-                wait = budget.taken[len(budget.taken) - calls] + span - now
-            if wait > self._patience:
-                text = (
-                    f"{operation} in account {account}: our budget of {calls} calls in {quota.seconds:g} s is used up"
-                )
-                paced = Throttled(text, code="Paced")
-                paced.retry_after = wait
-                raise paced
+                if wait > self._patience:
+                    raise self._sent_away(budget, account, operation, now)
             self._sleep(max(wait, 0.001))
 
-    def throttled(self, account: str, region: str, operation: str) -> None:
-        """The platform refused for its quota: somebody else spends it too. Take half for two windows."""
+    def expect(self, account: str, region: str, operation: str) -> None:
+        """Say at once, before anything is spent on it, that a call would be sent away: raises what ``take`` would raise."""
         budget = self._budget(account, region, operation)
         with budget.lock:
-            budget.lowered_until = self._clock() + 2 * self.quota(operation).seconds
+            now = self._clock()
+            if self._wait(budget, operation, now) > self._patience:
+                raise self._sent_away(budget, account, operation, now)
+
+    def throttled(self, account: str, region: str, operation: str) -> None:
+        """The platform refused for its quota: somebody else spends it too. For two windows, take less than what fitted."""
+        quota, budget = self.quota(operation), self._budget(account, region, operation)
+        with budget.lock:
+            now = self._clock()
+            fitted = sum(moment > now - quota.seconds for moment in budget.taken) - 1
+            lowered = max(quota.calls // 2, fitted * 19 // 20)
+            budget.lowered_to = min(self._calls(budget, operation, now), lowered)
+            budget.lowered_until = now + 2 * quota.seconds
+
+    def _calls(self, budget: _Budget, operation: str, now: float) -> int:
+        """How many calls a window may hold at present."""
+        return budget.lowered_to if now < budget.lowered_until else self.quota(operation).calls
+
+    def _span(self, operation: str) -> float:
+        return self.quota(operation).seconds * _MARGIN + _MARGIN_SECONDS
+
+    def _wait(self, budget: _Budget, operation: str, now: float) -> float:
+        """Seconds until there is a place; what is over is forgotten."""
+        span = self._span(operation)
+        while budget.taken and budget.taken[0] <= now - span:
+            budget.taken.popleft()
+        while budget.promised and budget.promised[0] < now - _EARLY_SECONDS:
+            budget.promised.popleft()
+        calls = self._calls(budget, operation, now)
+        return budget.taken[-calls] + span - now if len(budget.taken) >= calls else 0.0
+
+    def _sent_away(self, budget: _Budget, account: str, operation: str, now: float) -> Throttled:
+        """Promise the next place that is not promised yet: so a crowd comes back one by one, and each finds room."""
+        calls = self._calls(budget, operation, now)
+        ahead = [*budget.taken, *budget.promised]
+        place = ahead[-calls] + self._span(operation)
+        if budget.promised:
+            place = max(place, budget.promised[-1])
+        budget.promised.append(place)
+        text = (
+            f"{operation} in account {account}: our budget of {calls} calls in {self.quota(operation).seconds:g} s is "
+            f"used up; there is room in about {place - now:.0f} s"
+        )
+        paced = Throttled(text, code="Paced")
+        paced.retry_after = max(place - now - _EARLY_SECONDS, 0.0)
+        return paced
 
     def _budget(self, account: str, region: str, operation: str) -> _Budget:
         with self._lock:
