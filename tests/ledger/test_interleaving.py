@@ -1,0 +1,333 @@
+"""Two workers at once on PostgreSQL: whatever one does between two statements of the other, the ledger is afterwards as if one
+had come after the other, and neither waits for the other for ever.
+
+PostgreSQL lets others in between the statements of a transaction where SQLite does not, so these interleavings are made there,
+one by one: the first worker stops before each of its statements, and before its commit, until the second is done or waits for
+a lock. Then what is in every table must be what one of the two orders leaves there.
+
+A sample by default; ``LEDGER_PAIRS=all`` makes all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlalchemy as sql
+
+from shared.errors import LedgerError
+from shared.ledger import ASSOCIATE, GRANT, Drift, Intent, Ledger, Work
+from shared.ledger.tables import events, intents, metadata, sides
+from shared.messages import Reason
+from tests.ledger.conftest import wipe
+from tests.ledger.kit import HOUR, NOW, WAITING, Database, check_order, closing, grant_id, key, opening
+
+ID = grant_id()
+LATER = NOW + HOUR
+"""When the two workers work; everything before it happened at NOW."""
+TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A ledger in the middle of its life, and what two workers who have just looked at it hold in their hands."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    grant: Work
+    associate: Work
+    intent: Intent
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of the two, with a connection of its own."""
+
+    ledger: Ledger
+    scene: Scene
+
+
+def busy(ledger: Ledger, database: Database) -> None:
+    """Leases of many kinds on one grant: live, ending now, held; both sides claimed, one with trouble, one with an open write."""
+    ledger.admit(opening("REQ-1"), "message-1", NOW)
+    ledger.admit(opening("REQ-2", ends_at=LATER, on_end="teardown"), "message-2", NOW)
+    ledger.admit(opening("REQ-3", approved_at=LATER + ledger.timing.skew), "message-3", NOW)
+    ledger.saw(_read(ledger, GRANT), "present", False, None, NOW)
+    ledger.later(_read(ledger, GRANT), NOW, WAITING, NOW, attempt=True)
+    ledger.claim(ID, GRANT, "one", NOW, LATER + HOUR)
+    ledger.claim(ID, ASSOCIATE, "two", NOW, LATER + HOUR)
+
+
+def pending(ledger: Ledger, database: Database) -> None:
+    """The busy scene with a write of account A's side still open."""
+    busy(ledger, database)
+    assert ledger.intend(_read(ledger, ASSOCIATE), "associate", NOW) is not None
+
+
+def closed(ledger: Ledger, database: Database) -> None:
+    """A grant whose only lease is closed and whose association is gone; account A's side is dead and drift was found."""
+    ledger.admit(opening("REQ-1"), "message-1", NOW)
+    for side, state in ((GRANT, "present"), (ASSOCIATE, "ACTIVE")):
+        ledger.saw(_read(ledger, side), state, True, None, NOW)
+        work = _read(ledger, side)
+        ledger.settle(work, "granted", NOW, association_id=None, served=[], both_sides=True)
+    drift = Drift(key(), GRANT, "grant-missing", "the grant is gone")
+    assert ledger.drifted(drift, NOW, generation=1, quiet_since=NOW, repair=True)
+    ledger.admit(closing(["REQ-1"]), "message-2", NOW)
+    ledger.saw(_read(ledger, ASSOCIATE), "absent", None, None, NOW)
+    ledger.dead(_read(ledger, ASSOCIATE), TROUBLE, NOW)
+
+
+def _read(ledger: Ledger, side: str) -> Work:
+    work = ledger.read(ID, side, NOW)
+    assert work is not None
+    return work
+
+
+Step = Callable[[Worker], object]
+Pair = tuple[Callable[[Ledger, Database], None], str, str]
+
+STEPS: dict[str, Step] = {
+    "open another lease": lambda at: at.ledger.admit(opening("REQ-5"), "m", LATER),
+    "open the same lease again": lambda at: at.ledger.admit(opening("REQ-1"), "another", LATER),
+    "open another content": lambda at: at.ledger.admit(opening("REQ-5", prefixes=("10.9.0.0/16",)), "m", LATER),
+    "open its name elsewhere": lambda at: at.ledger.admit(opening("REQ-5", "vpc-2"), "m", LATER),
+    "close a lease": lambda at: at.ledger.admit(closing(["REQ-1"], "END-1"), "m", LATER),
+    "close leases from elsewhere": lambda at: at.ledger.admit(
+        closing(["REQ-1", "REQ-5"], "END-2", "vpc-2"), "m", LATER
+    ),
+    "revoke all": lambda at: at.ledger.admit(closing("all", "END-3"), "m", LATER),
+    "claim": lambda at: at.ledger.claim(ID, GRANT, "three", LATER, LATER + HOUR),
+    "claim what ran out": lambda at: at.ledger.claim(ID, GRANT, "three", LATER + HOUR, LATER + 2 * HOUR),
+    "release": lambda at: at.ledger.release(ID, GRANT, "one", 0),
+    "read": lambda at: at.ledger.read(ID, GRANT, LATER) is not None,
+    "let time pass": lambda at: at.ledger.due(LATER),
+    "intend to grant": lambda at: at.ledger.intend(at.scene.grant, "grant", LATER) is not None,
+    "intend to associate": lambda at: at.ledger.intend(at.scene.associate, "associate", LATER) is not None,
+    "carry out": lambda at: at.ledger.carried_out(at.scene.intent, [], LATER, refused=True),
+    "resolve as landed": lambda at: at.ledger.resolve([at.scene.intent], [], LATER),
+    "resolve as lost": lambda at: at.ledger.resolve([], [at.scene.intent], LATER),
+    "see": lambda at: at.ledger.saw(at.scene.associate, "ACTIVE", True, "assoc-1", LATER),
+    "settle the grant": lambda at: at.ledger.settle(
+        at.scene.grant, "granted", LATER, association_id=None, served=[], both_sides=True
+    ),
+    "settle the association": lambda at: at.ledger.settle(
+        at.scene.associate, "associated", LATER, association_id="assoc-1", served=[], both_sides=True
+    ),
+    "wait too long": lambda at: at.ledger.later(at.scene.grant, LATER + 1, WAITING, LATER, attempt=False),
+    "say that nobody wants it": lambda at: at.ledger.unwanted(at.scene.grant, LATER),
+    "refuse": lambda at: at.ledger.refuse(at.scene.grant, TROUBLE, LATER),
+    "die": lambda at: at.ledger.dead(at.scene.grant, TROUBLE, LATER),
+    "redrive": lambda at: at.ledger.redrive(ID, ASSOCIATE, "operator", LATER),
+    "find drift": lambda at: at.ledger.drifted(
+        Drift(key(), ASSOCIATE, "association-missing", "gone"),
+        LATER,
+        generation=at.scene.associate.generation,
+        quiet_since=LATER,
+        repair=True,
+    ),
+    "find drift gone": lambda at: at.ledger.drift_gone(ID, GRANT, LATER),
+    "adopt": lambda at: at.ledger.adopt(ID, GRANT, LATER),
+    "set the mode": lambda at: at.ledger.set_mode("full", "operator", LATER),
+    "refuse a message": lambda at: at.ledger.reject_message("m-9", "{rotten", TROUBLE, LATER),
+    "take letters": lambda at: [letter.seq for letter in at.ledger.take_letters(2, LATER, LATER + HOUR)],
+    "publish": lambda at: at.ledger.published(1, LATER),
+}
+
+# Where two-lock orders, or a gap between two statements, once made trouble or easily would.
+ALWAYS: list[Pair] = [
+    (pending, "claim", "release"),
+    (pending, "release", "claim"),
+    (pending, "open another lease", "open its name elsewhere"),
+    (pending, "say that nobody wants it", "open another lease"),
+    (pending, "wait too long", "revoke all"),
+    (pending, "close leases from elsewhere", "settle the grant"),
+    (pending, "settle the grant", "close leases from elsewhere"),
+    (busy, "intend to grant", "intend to associate"),
+    (busy, "take letters", "take letters"),
+]
+ALL = os.environ.get("LEDGER_PAIRS") == "all"
+_STOPS = 4
+
+
+def _chosen() -> list[Pair]:
+    pairs: list[Pair] = list(itertools.product((busy, pending, closed), STEPS, STEPS))
+    # The same sample every time: a test that fails today must not pass tomorrow.
+    return pairs if ALL else ALWAYS + random.Random(4).sample(pairs, 8)  # noqa: S311
+
+
+def _stops(statements: int) -> list[int]:
+    """Before which statements of the first worker the second comes."""
+    every = list(range(1, statements + 1))
+    return every if ALL or len(every) <= _STOPS else sorted(random.Random(statements).sample(every, _STOPS))  # noqa: S311
+
+
+@pytest.fixture(scope="module")
+def scenes(shared_database: Database) -> dict[str, Scene]:
+    """Every scene, played once; afterwards its rows are put back for each pair."""
+    made = {}
+    for play in (busy, pending, closed):
+        wipe(shared_database)
+        ledger = Ledger(shared_database.url)
+        play(ledger, shared_database)
+        open_writes = ledger.read(ID, ASSOCIATE, NOW)
+        assert open_writes is not None
+        intent = next(iter(open_writes.my_intents), Intent("none", "associate", 1, NOW))
+        rows = _rows(shared_database)
+        made[play.__name__] = Scene(rows, _read(ledger, GRANT), _read(ledger, ASSOCIATE), intent)
+        ledger.close()
+    return made
+
+
+def _rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+    with database.connected() as connection:
+        return {
+            table.name: [dict(row._mapping) for row in connection.execute(sql.select(table))]
+            for table in metadata.sorted_tables
+        }
+
+
+class Stage:
+    """One database on which two workers meet, again and again from the same scene."""
+
+    def __init__(self, database: Database, scene: Scene) -> None:
+        self._database = database
+        self._scene = scene
+        self.first = Worker(Ledger(database.url), scene)
+        self.second = Worker(Ledger(f"{database.url}&application_name=second"), scene)
+        self.statements = 0
+        """How many statements, the commits among them, the first worker has made on its way."""
+        self._stop: tuple[int, Callable[[], None]] | None = None
+        sql.event.listen(self.first.ledger.engine, "before_cursor_execute", self._before)
+        sql.event.listen(self.first.ledger.engine, "commit", self._before)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.first.ledger.close()
+        self.second.ledger.close()
+
+    def _before(self, *_: object) -> None:
+        self.statements += 1
+        if self._stop is not None and self.statements == self._stop[0]:
+            self._stop[1]()
+
+    def one_after_the_other(self, one: Step, other: Step) -> tuple[object, ...]:
+        """What the two leave behind without any overlap: the tables, and what each of them got."""
+        self._set()
+        first = one(self.first)
+        return self._left(first, other(self.second))
+
+    def the_other_first(self, one: Step, other: Step) -> tuple[object, ...]:
+        """The same in the other order."""
+        self._set()
+        second = other(self.second)
+        return self._left(one(self.first), second)
+
+    def meet(self, one: Step, other: Step, stop_at: int) -> tuple[object, ...]:
+        """The second worker comes when the first is about to make its n-th statement."""
+        self._set()
+        returned: list[object] = []
+        worker = threading.Thread(target=lambda: returned.append(_got(other, self.second)))
+
+        def halt() -> None:
+            worker.start()
+            self._until_done_or_waiting(worker)
+
+        self._stop = (stop_at, halt)
+        try:
+            first = _got(one, self.first)
+        finally:
+            self._stop = None
+        worker.join(_PATIENCE)
+        assert returned, "the second worker never came back"
+        return self._left(first, returned[0])
+
+    def _until_done_or_waiting(self, worker: threading.Thread) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        waiting = sql.text(
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = 'second' AND wait_event_type = 'Lock'"
+        )
+        while worker.is_alive() and time.monotonic() < deadline:
+            with self._database.connected() as connection:
+                if connection.execute(waiting).first() is not None:
+                    return
+            worker.join(0.001)
+
+    def _set(self) -> None:
+        """Put the scene's rows back."""
+        self.statements = 0
+        with self._database.connected() as connection:
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.exec_driver_sql(f"TRUNCATE {names}")
+            for table in metadata.sorted_tables:
+                if self._scene.rows[table.name]:
+                    connection.execute(table.insert(), self._scene.rows[table.name])
+
+    def _left(self, first: object, second: object) -> tuple[object, ...]:
+        """Everything that can be seen afterwards, but for the random names of new intents."""
+        tables = self._database.everything()
+        tables["intents"] = sorted((row[1:] for row in tables["intents"]), key=repr)
+        return tables, first, second
+
+
+def _got(step: Step, worker: Worker) -> object:
+    """What a worker got, be it trouble."""
+    try:
+        return step(worker)
+    except LedgerError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("play", "one", "other"),
+    [pytest.param(*chosen, id=f"{chosen[0].__name__}: {chosen[1]} / {chosen[2]}") for chosen in _chosen()],
+)
+def test_two_at_once_are_one_after_the_other(
+    play: Callable[..., None], one: str, other: str, scenes: dict[str, Scene], shared_database: Database
+) -> None:
+    """At whatever moment the second worker comes, both get through, and what they leave is what one of the two orders leaves."""
+    stage = Stage(shared_database, scenes[play.__name__])
+    try:
+        orders = [stage.the_other_first(STEPS[one], STEPS[other]), stage.one_after_the_other(STEPS[one], STEPS[other])]
+        check_order(stage.second.ledger, shared_database)
+        for stop_at in _stops(stage.statements):
+            left = stage.meet(STEPS[one], STEPS[other], stop_at)
+            assert not any(isinstance(each, LedgerError) for each in left), f"at statement {stop_at}: {left[1:]}"
+            assert left in orders, f"at statement {stop_at} one saw half of the other's work"
+    finally:
+        stage.close()
+
+
+def test_the_record_verifies_while_it_grows(shared_database: Database) -> None:
+    """An event that is added between two reads of verify is no fault."""
+    wipe(shared_database)
+    ledger, writer = Ledger(shared_database.url), Ledger(shared_database.url)
+    numbers = itertools.count()
+
+    def write(*_: object) -> None:
+        number = next(numbers)
+        if number < 5:
+            writer.admit(opening(f"REQ-{number}"), "m", NOW)
+
+    sql.event.listen(ledger.engine, "before_cursor_execute", write)
+    try:
+        assert ledger.first_fault([], None) is None
+    finally:
+        ledger.close()
+        writer.close()
+    assert shared_database.count(events) == next(numbers) - 1 or shared_database.count(events) == 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_clean(shared_database: Database) -> Iterator[None]:
+    """The tests after these find an empty ledger."""
+    yield
+    wipe(shared_database)
+    assert shared_database.count(sides) == shared_database.count(intents) == 0
