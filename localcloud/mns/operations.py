@@ -94,11 +94,6 @@ class Desk:
         return f"http://{self.host}{path}"
 
 
-def lag_ms(call: Call) -> int:
-    """How old the state is that planned trouble lets this call see."""
-    return int((call.now - call.seen) * 1_000)
-
-
 Operation = Callable[[Desk], Reply | Awaitable[Reply]]
 
 
@@ -269,7 +264,7 @@ def batch_peek_message(desk: Desk) -> Reply:
 
 
 def _peek(desk: Desk, count: int) -> list[Message]:
-    messages = desk.queue.peek(count, desk.now_ms, lag_ms=lag_ms(desk.call))
+    messages = desk.queue.peek(count, desk.now_ms)
     if not messages:
         raise no_message()
     return messages
@@ -659,8 +654,6 @@ class Entry:
     resource: str
     single: str = ""
     """The action of the single-message operation, for batches."""
-    reads: bool = False
-    """It reads attributes or names, of which no older state is kept: it cannot lag."""
 
 
 _MESSAGES: Final = "/queues/{queue}/messages"
@@ -669,8 +662,8 @@ _SUBSCRIPTION: Final = "/topics/{topic}/subscriptions/{subscription}"
 OPERATIONS: Final = {
     "CreateQueue": Entry(create_queue, "/queues/{queue}"),
     "SetQueueAttributes": Entry(set_queue_attributes, "/queues/{queue}"),
-    "GetQueueAttributes": Entry(get_queue_attributes, "/queues/{queue}", reads=True),
-    "ListQueue": Entry(list_queue, "/queues", reads=True),
+    "GetQueueAttributes": Entry(get_queue_attributes, "/queues/{queue}"),
+    "ListQueue": Entry(list_queue, "/queues"),
     "DeleteQueue": Entry(delete_queue, "/queues/{queue}"),
     "SendMessage": Entry(send_message, _MESSAGES),
     "BatchSendMessage": Entry(batch_send_message, _MESSAGES, "SendMessage"),
@@ -683,16 +676,16 @@ OPERATIONS: Final = {
     "ChangeMessageVisibility": Entry(change_message_visibility, _MESSAGES),
     "CreateTopic": Entry(create_topic, "/topics/{topic}"),
     "SetTopicAttributes": Entry(set_topic_attributes, "/topics/{topic}"),
-    "GetTopicAttributes": Entry(get_topic_attributes, "/topics/{topic}", reads=True),
-    "ListTopic": Entry(list_topic, "/topics", reads=True),
+    "GetTopicAttributes": Entry(get_topic_attributes, "/topics/{topic}"),
+    "ListTopic": Entry(list_topic, "/topics"),
     "DeleteTopic": Entry(delete_topic, "/topics/{topic}"),
     "PublishMessage": Entry(publish_message, "/topics/{topic}/messages"),
     "Subscribe": Entry(subscribe, _SUBSCRIPTION),
     "SetSubscriptionAttributes": Entry(set_subscription_attributes, _SUBSCRIPTION),
-    "GetSubscriptionAttributes": Entry(get_subscription_attributes, _SUBSCRIPTION, reads=True),
-    "ListSubscriptionByTopic": Entry(list_subscription_by_topic, "/topics/{topic}/subscriptions", reads=True),
+    "GetSubscriptionAttributes": Entry(get_subscription_attributes, _SUBSCRIPTION),
+    "ListSubscriptionByTopic": Entry(list_subscription_by_topic, "/topics/{topic}/subscriptions"),
     "Unsubscribe": Entry(unsubscribe, _SUBSCRIPTION),
-    "GetAccountAttributes": Entry(get_account_attributes, "/", reads=True),
+    "GetAccountAttributes": Entry(get_account_attributes, "/"),
     "SetAccountAttributes": Entry(set_account_attributes, "/"),
     "OpenService": Entry(open_service, "/commonbuy/openservice"),
 }

@@ -64,8 +64,6 @@ class Manner:
     """Any order, drawn from here."""
     slices: int = 1
     """A receive reads one of so many parts of the queue, even when others hold messages too."""
-    lag_ms: int = 0
-    """Messages that arrived less than this ago are not seen yet."""
 
 
 ORDERLY: Final = Manner()
@@ -177,7 +175,7 @@ class Queue:
         lapse_ms = now_ms + int(seconds * 1_000)
         policy = self.dead_letter
         receipts: list[Receipt] = []
-        for message in self._in_order() if manner is ORDERLY else self._in_manner(manner, now_ms):
+        for message in self._in_order() if manner is ORDERLY else self._in_manner(manner):
             if policy and bury and message.dequeue_count >= policy.max_receives and bury(message, policy):
                 self._forget(message)
                 continue
@@ -189,10 +187,10 @@ class Queue:
                 self._show(receipt.message)
         return receipts
 
-    def peek(self, count: int, now_ms: int, *, lag_ms: int = 0) -> list[Message]:
+    def peek(self, count: int, now_ms: int) -> list[Message]:
         """Look at active messages without changing anything about them."""
         self.settle(now_ms)
-        live = [entry for entry in self._ready if entry[3].ticket == entry[2] and _seen(entry[3], now_ms, lag_ms)]
+        live = [entry for entry in self._ready if entry[3].ticket == entry[2]]
         return [entry[3] for entry in heapq.nsmallest(count, live)]
 
     def delete(self, handle: str, now_ms: int) -> None:
@@ -314,10 +312,9 @@ class Queue:
             if message.ticket == ticket:
                 yield message
 
-    def _in_manner(self, manner: Manner, now_ms: int) -> Iterator[Message]:
+    def _in_manner(self, manner: Manner) -> Iterator[Message]:
         """Active messages in another manner; looks at all of them, which only trouble and switches pay for."""
-        lag_ms = manner.lag_ms
-        live = sorted(entry for entry in self._ready if entry[3].ticket == entry[2] and _seen(entry[3], now_ms, lag_ms))
+        live = sorted(entry for entry in self._ready if entry[3].ticket == entry[2])
         if manner.slices > 1 and live:
             parts = sorted({entry[1] % manner.slices for entry in live})
             self._turn += 1
@@ -384,11 +381,6 @@ class Queue:
         heapq.heapify(self._hidden)
         self._ready[:] = [entry for entry in self._ready if entry[3].ticket == entry[2]]
         heapq.heapify(self._ready)
-
-
-def _seen(message: Message, now_ms: int, lag_ms: int) -> bool:
-    """Whether a reader that lags knows this message already."""
-    return not lag_ms or message.enqueued_ms <= now_ms - lag_ms
 
 
 def _state(message: Message) -> str:

@@ -19,7 +19,7 @@ from localcloud.mns.errors import refuse
 from localcloud.mns.markup import clean, document, leaf, writable
 from localcloud.mns.messages import Draft, Property, Receipt, check_properties
 from localcloud.mns.names import check_host, owner_of
-from localcloud.mns.operations import OPERATIONS, Desk, Reply, lag_ms, permissions
+from localcloud.mns.operations import OPERATIONS, Desk, Reply, permissions
 from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
 from localcloud.mns.store import Outcome, Store, Trouble
 from localcloud.mns.topics import Delivery, Publication, QueueAddress
@@ -180,10 +180,7 @@ class MnsService:
         return refuse(code, refusal.message)
 
     def _run(self, desk: Desk) -> Reply | Awaitable[Reply]:
-        entry = OPERATIONS[desk.asked.operation]
-        if entry.reads and lag_ms(desk.call):
-            raise not_emulated(f"A lagging {desk.asked.operation}")
-        reply = entry.run(desk)
+        reply = OPERATIONS[desk.asked.operation].run(desk)
         if isinstance(reply, Reply):
             desk.call.status = reply.status
         return reply
@@ -230,15 +227,12 @@ class MnsService:
         """Wait in cloud time until there is something: a send, a lapsed visibility, the end of a delay."""
         clock = self.cloud.clock
         deadline = clock.now() + seconds
-        lag = call.now - call.seen
         while (left := deadline - clock.now()) > 0:
             queue = self.store.queue(account, name)
             change_ms = queue.next_change_ms()
             if change_ms is not None:
                 # A moment later than the change, so that rounding cannot wake us just before it.
                 left = min(left, max(0.0, change_ms / 1_000 + 0.001 - clock.now()))
-            if lag:
-                left = min(left, lag)
             bell = asyncio.Event()
             queue.wait(bell)
             try:
@@ -267,12 +261,11 @@ class MnsService:
         scattered = self.cloud.switches.queue_slices == "on"
         if not (scattered or faults.planned) or not queue.has_active(now_ms):
             return ORDERLY
-        lag = lag_ms(call)
         duplicate = faults.delivery("duplicate", call) is not None
         reorder = faults.delivery("reorder", call) is not None
-        if not (scattered or duplicate or reorder or lag):
+        if not (scattered or duplicate or reorder):
             return ORDERLY
-        return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1, lag)
+        return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1)
 
     # Publishing
 

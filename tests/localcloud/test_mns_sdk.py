@@ -1101,27 +1101,6 @@ def test_planned_duplicates_and_disorder(run_cloud: RunCloud) -> None:
     assert orders != [sent] * 3
 
 
-def test_reads_that_lag(run_cloud: RunCloud) -> None:
-    """A lagging receive or peek does not see what arrived lately; reads of attributes are refused by name instead."""
-    lag = {"kind": "lag", "service": "mns", "seconds": 60, "times": None}
-    plans = [{**lag, "operation": name} for name in ("ReceiveMessage", "PeekMessage", "GetQueueAttributes")]
-    hub = a_hub(run_cloud, queues={"work": {}}, faults=plans)
-    queue = hub.queue("work")
-    queue.send_message(Message("a"))
-    assert code_of(lambda: queue.receive_message(0)) == "MessageNotExist"
-    assert code_of(queue.peek_message) == "MessageNotExist"
-    assert code_of(queue.get_attributes) == "NotEmulated"
-
-    first = in_thread(lambda: hub.queue("work").receive_message(30))
-    until(lambda: waiters(hub) == 1)
-    hub.cloud.advance(31)
-    assert code_of(first) == "MessageNotExist"
-    second = in_thread(lambda: hub.queue("work").receive_message(30))
-    until(lambda: waiters(hub) == 1)
-    hub.cloud.advance(31)
-    assert second().message_body == "a"
-
-
 def test_slices_switch(run_cloud: RunCloud) -> None:
     """With slices a batch receive returns less than there is, and priority holds nowhere; nothing is lost."""
     hub = a_hub(run_cloud, queues={"work": {}}, switches={"queue_slices": "on"})
