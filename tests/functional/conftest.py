@@ -10,7 +10,7 @@ import pytest
 from tests.functional.deployment import Deployment, deployment
 from tests.functional.world import EXAMPLE, HUB, HUB_ROLE, SPOKE, SPOKE_ROLE, Hub, Spoke, Stage, example_actions
 
-_SPOKES = 60
+_SPOKES = 120
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,11 +29,14 @@ from mns.mns_exception import MNSServerException
 from mns.queue import Message
 
 from localcloud.client import AdminClient
+from shared.cloud.functions import Functions
+from shared.cloud.sessions import Keys
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,
     HUB,
     HUB_ECR,
+    RECONCILE_FUNCTION,
     REGION,
     ROOT,
     Key,
@@ -326,12 +329,9 @@ class Deployment:
         return [entry["operation"] for entry in self.journal(document) if entry["caller"].get("function") in FUNCTIONS]
 
     def reconcile(self) -> Json:
-        """Let the deployed function compare ledger and cloud now, by the command that operators use. Returns its report."""
-        keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
-        done = run("cli", "run", "reconcile", "--endpoint", self.url, "--json", **keys)
-        assert done.stdout, done.stderr
-        report: Json = json.loads(done.stdout)
-        assert done.returncode == (1 if report["trouble"] else 0)
+        """Let the deployed function compare ledger and cloud now, as the operator does. Returns its report."""
+        functions = Functions(self.url, REGION, Keys(OPERATOR.id, OPERATOR.secret, ""))
+        report: Json = functions.run(RECONCILE_FUNCTION, b"{}", None).result
         return report
 
     def calls(self, document: Json, operation: str) -> int:

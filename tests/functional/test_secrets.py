@@ -11,7 +11,7 @@ import pytest
 from tests.functional.conftest import Cast
 from tests.functional.deployment import Deployment, approval, revocation
 
-LOOKS_LIKE_ONE = re.compile(r"\b[0-9a-f]{44}\b|\bCAIS[\w+/=]{40,}")
+LOOKS_LIKE_ONE = re.compile(r"\b[0-9a-f]{44}\b|\bCAIS[\w+/=-]{40,}")
 """How the local cloud writes the secrets and tokens of role sessions; no id of ours looks like that."""
 
 

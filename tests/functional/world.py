@@ -94,7 +94,7 @@ class Stage:
     def new_spoke(self) -> Spoke:
         """An account like B, with instances of its own."""
         number = next(_ids)
-        uid = f"2{number:015d}"
+        uid = f"22{number:014d}"
         account: dict[str, Any] = json.loads(json.dumps(EXAMPLE["accounts"][SPOKE]).replace(SPOKE, uid))
         admin = Key(f"LTAI-example-spoke-{number}", f"example-secret-of-spoke-{number}")
         account["name"] = f"spoke-{number}"
@@ -113,7 +113,7 @@ class Stage:
     def new_hub(self, *, association: str = "ours") -> Hub:
         """An account like A, with a router of its own and the role that our function enters."""
         number = next(_ids)
-        uid, ecr_id = f"1{number:015d}", f"ecr-hub{number:07d}"
+        uid, ecr_id = f"11{number:014d}", f"ecr-hub{number:07d}"
         text = json.dumps(EXAMPLE["accounts"][HUB]["roles"][HUB_ROLE]).replace(HUB_ECR, ecr_id).replace(HUB, uid)
         for function in (ASSOCIATE_FUNCTION, RECONCILE_FUNCTION):  # those stay where they are
             text = text.replace(f"acs:ram::{uid}:role/{function}", f"acs:ram::{HUB}:role/{function}")
