@@ -22,7 +22,7 @@ class Journal:
         self._entries: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
         self._next = 1
         self._readers: list[asyncio.Future[None]] = []
-        self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        self._file: TextIO | None = path.open("a", buffering=1, encoding="utf-8") if path else None
 
     def note(self, call: Call, status: int, code: str, message: str, milliseconds: float) -> None:
         """Record how a call ended."""

@@ -109,7 +109,8 @@ class Quotas:
         quota = self._table.get(name)
         if quota is None:
             return
-        key = (name, call.caller.account, call.region)
+        # Express Connect Router has one central endpoint, so the region of an instance gives no budget of its own.
+        key = (name, call.caller.account, "" if call.service == "ecr" else call.region)
         now = self._clock.now()
         if quota.window == "fixed":
             window = int(now // quota.seconds)

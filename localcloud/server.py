@@ -45,10 +45,11 @@ class Server:
 
     async def stop(self) -> None:
         """Stop everything that was started, workers first; may be called when starting failed halfway."""
-        if self._listener is not None:
-            self._listener.close()
+        # While functions end, their last hooks may still call in.
         if hasattr(self.cloud, "fc"):
             await self.cloud.fc.stop()
+        if self._listener is not None:
+            self._listener.close()
         if hasattr(self.cloud, "mns"):
             await self.cloud.mns.stop()
         await self.cloud.stop_tasks()

@@ -125,6 +125,17 @@ def test_each_service_says_it_in_its_own_way(service: str, answer: tuple[int, st
     assert (caught.value.status, caught.value.code) == answer
 
 
+def test_regions_share_the_budget_of_a_central_product() -> None:
+    """ECR has one endpoint for all regions, VPC one in each."""
+    clock = Clock()
+    for service, operation, shared in (("ecr", "DescribeExpressConnectRouter", True), ("vpc", "DescribeVpcs", False)):
+        quotas = Quotas(clock, {f"{service}:{operation}": Quota(limit=1, seconds=10**9)})
+        first, second = call(operation, service=service), call(operation, service=service)
+        second.region = "cn-beijing"
+
+        assert (admitted(quotas, first), admitted(quotas, second)) == (True, not shared)
+
+
 def test_the_published_table() -> None:
     """The figures of the reference."""
     assert PUBLISHED["ecr:GrantInstanceToExpressConnectRouter"] == Quota(limit=120, seconds=60)
