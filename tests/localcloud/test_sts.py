@@ -284,6 +284,20 @@ def test_get_is_allowed_for_sts(run_cloud: RunCloud) -> None:
     assert (answer.status, answer.json["AccountId"]) == (200, roles.a)
 
 
+@pytest.mark.parametrize("separator", ["/?", "?"])
+def test_targets_in_absolute_form(run_cloud: RunCloud, separator: str) -> None:
+    """A client behind an HTTP proxy setting sends the whole address in the request line, with or without the slash."""
+    roles = Roles()
+    cloud = run_cloud(roles.world)
+    method, _, headers, body = signed_rpc(
+        cloud, roles.caller, "GetCallerIdentity", "2015-04-01", method="GET", query={"Unread": "1"}
+    )
+
+    answer = send(cloud, method, f"{cloud.url}{separator}Unread=1", headers, body)
+
+    assert (answer.status, answer.json["AccountId"]) == (200, roles.a)
+
+
 def test_the_expiration_is_in_cloud_time(run_cloud: RunCloud) -> None:
     """Expiration is what the cloud's clock says, so a client that is handed a turned clock sees a consistent world."""
     roles = Roles()
