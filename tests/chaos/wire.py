@@ -14,6 +14,7 @@ import argparse
 import heapq
 import itertools
 import json
+import logging
 import os
 import random
 import sys
@@ -28,12 +29,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
 from localcloud.switches import Switches
 from shared.errors import GrantError
-from tests.chaos.house import FUNCTIONS, House, HouseError, house, new_stage
+from tests.chaos.house import FUNCTIONS, House, HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, counts, verdict
 from tests.functional.deployment import config, run
 from tests.functional.world import (
@@ -43,6 +45,7 @@ from tests.functional.world import (
     REGION,
     Hub,
     Spoke,
+    Stage,
 )
 
 Json = dict[str, Any]
@@ -52,7 +55,7 @@ SKEW_SECONDS, SETTLE_SECONDS, WARN_SECONDS, STUCK_SECONDS = 2.0, 2.0, 3.0, 8.0
 LATE_SECONDS, LAG_SECONDS = 0.7, 0.7
 ENDS = {"association": 0.6, "attachment": 0.6, "dissociation": 0.8, "detachment": 0.8, "modification": 0.5, "lock": 0.1}
 KILL_TIMEOUT = 15
-TROUBLE_SECONDS, REST_SECONDS = 30.0, 120.0
+TICK_SECONDS, PATIENCE_SECONDS, TROUBLE_SECONDS, REST_SECONDS = 10.0, 20.0, 30.0, 120.0
 _ISSUERS = ("self-service", "ticket-desk")
 
 
@@ -205,15 +208,16 @@ def _story(  # noqa: PLR0912  # a table of stories
             told = [first, {**first, "reason": "Another reason under the same name"}]
             told += [closing(first)] if chance.random() < 0.5 else []
     at = chance.uniform(0.0, seconds / 3)
-    for document in told:
+    patient = chance.random() < 0.6  # whether what closes is sent only after what it closes was answered
+    for position, document in enumerate(told):
         at = min(seconds, at + chance.choice((0.0, 0.3, 1.5, 4.0)) * chance.random())
+        before = [one["request_id"] for one in told[:position]] if patient else []
         # Copies, some much later, and the queue's own delay, which lets a later message overtake.
         for copy in range(chance.choice((1, 1, 1, 2, 3))):
             moment = at if copy == 0 else chance.uniform(0.0, seconds)
             delay = chance.choice((0, 0, 0, 1, 2))
-            yield Action(
-                max(moment, at), "send", {"document": document, "delay": delay, "plain": chance.random() < 0.3}
-            )
+            what = {"document": document, "delay": delay, "plain": chance.random() < 0.3, "before": before}
+            yield Action(max(moment, at), "send", what)
 
 
 def _rubbish(chance: random.Random, number: int, seconds: float) -> Iterator[Action]:
@@ -224,7 +228,8 @@ def _rubbish(chance: random.Random, number: int, seconds: float) -> Iterator[Act
     if chance.random() < 0.15:
         document = {"action": "grant", "request_id": f"R-{number}-unlisted", "issuer": _ISSUERS[0], "$": -1}
         document |= {"approved_at": -30.0, "allowed_prefixes": ["10.9.0.0/16"]}
-        yield Action(chance.uniform(0.0, seconds), "send", {"document": document, "delay": 0, "plain": False})
+        what = {"document": document, "delay": 0, "plain": False, "before": []}
+        yield Action(chance.uniform(0.0, seconds), "send", what)
 
 
 def _trouble(chance: random.Random, plots: Sequence[Plot], seconds: float, *, kills: bool) -> Iterator[Action]:
@@ -410,13 +415,14 @@ class Play:
         self.outcome = Outcome(told)
         self._say = say
         self._folder = folder
-        self._stage = new_stage()
+        self._stage = Stage()
         self._casts: dict[int, Cast] = {}
         self._targets: list[Target] = []
         self._sent: dict[str, Sent] = {}
         self._junk: list[str] = []
         self._labels: dict[int, str] = {}
         self._started = 0.0
+        self._answered: set[str] = set()
         self._helpers = ThreadPoolExecutor(4)
         self._ticking = threading.Lock()
         for one in told.schedules:
@@ -476,6 +482,7 @@ class Play:
         self.outcome.told = counts(evidence)
         self.outcome.approvals = len(self._sent)
         self.outcome.calls = made.position()
+        (self._folder / "functions.log").write_text(made.story("", 100_000), "utf-8")
         for standing in made.ledger.standing() if self.outcome.faults else ():
             names = (standing.key.instance_id, standing.key.grant_id)
             if any(name in fault for fault in self.outcome.faults for name in names):
@@ -508,19 +515,35 @@ class Play:
         heap = [(action.at, next(order), one, action) for one in self.round.schedules for action in one.actions]
         heapq.heapify(heap)
         self._started = time.time()
-        started, last = time.monotonic(), time.monotonic()
+        started, looked, ticked = time.monotonic(), 0.0, time.monotonic()
         while heap:
+            now = time.monotonic() - started
             at, _, told, action = heap[0]
-            wait = started + at - time.monotonic()
-            if wait <= 0:
+            if at <= now:
                 heapq.heappop(heap)
-                self._do(made, told, action)
-            elif time.monotonic() - last > 1.0:
-                last = time.monotonic()
+                if self._too_early(action, now):
+                    heapq.heappush(heap, (now + 0.5, next(order), told, action))
+                else:
+                    self._do(made, told, action)
+            if now - looked > 1.0:
+                looked = now
                 made.receive()
-            else:
-                time.sleep(min(wait, 0.05))
-        self._wait(made, TROUBLE_SECONDS)  # trouble lies in wait for calls that are still to come
+                self._answered = {
+                    one.body.get("request", {}).get("request_id", "")
+                    for one in made.told
+                    if one.body["event"] in ("done", "rejected")
+                }
+            if time.monotonic() - ticked > TICK_SECONDS:
+                ticked = time.monotonic()
+                self._helpers.submit(self._tick, made)
+            time.sleep(max(0.0, min(at - now, 0.05)))
+        self._say("waiting for the last trouble to find its call")
+        self._wait(made, TROUBLE_SECONDS)
+
+    def _too_early(self, action: Action, now: float) -> bool:
+        """Whether something waits for the answer to what came before it; not for ever, since that may be in trouble."""
+        before = action.what.get("before", ())
+        return now < action.at + PATIENCE_SECONDS and not self._answered.issuperset(before)
 
     def _do(self, made: House, told: Schedule, action: Action) -> None:
         what = action.what
@@ -783,6 +806,11 @@ class Foreign:
                 raise HouseError(f"{self._instance}: is still associated")
             time.sleep(0.05)
 
+    def delete_router(self) -> None:
+        """Delete the router, with nothing associated any more."""
+        request = self._models.DeleteExpressConnectRouterRequest(ecr_id=self._hub.ecr_id)
+        self.a.delete_express_connect_router(request)
+
     def change(self, *prefixes: str) -> None:
         """Allow other prefixes on the association."""
         self.a.modify_express_connect_router_association_allowed_prefix(
@@ -857,6 +885,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep what the rounds leave behind in this folder")
     asked = parser.parse_args()
     without_proxies()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     console = Console(soft_wrap=True, highlight=False)
     rounds = rounds_of(asked.seed, asked.schedules, asked.per_round, asked.seconds)
     rounds = [one for one in rounds if asked.round is None or one.number == asked.round]

@@ -1,0 +1,487 @@
+"""Drift: whatever somebody else's hand did to the cloud is found within one tick, and handled as its policy says.
+
+Everything happens once, in one local cloud with the functions of ``s.yaml`` at work, and the tests look at what came of it.
+The drift is made by administrators of the accounts with the official SDK. No SDK call deletes a VPC or gives a router away
+here, so for these two the local cloud's own world is changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.kernel import Cloud
+from shared.ledger import now_ms
+from tests.chaos.house import House, template
+from tests.chaos.wire import Foreign
+from tests.functional.deployment import OPERATOR, environment, new_ledger, run
+from tests.functional.world import REGION, Hub, Spoke, Stage
+from tests.localcloud.harness import LocalCloud
+
+Json = dict[str, Any]
+
+SETTLE_SECONDS = 0.5
+PREFIXES = ["10.20.0.0/16"]
+LEASE_SECONDS = 4.0
+REPAIRED_BY_DEFAULT = {"grant-missing", "association-missing", "prefixes-differ"}
+PATIENCE = 40.0
+
+# What is done to whom; each name is an instance of its own.
+SCENES = {
+    "revoked": "vpc",
+    "dissociated": "vpc",
+    "detached": "vbr",
+    "rerouted": "vpc",
+    "granted anew": "vpc",
+    "never asked for": "vpc",
+    "never asked for, associated": "vbr",
+    "deleted": "vpc",
+    "given away": "vpc",
+    "router deleted": "vpc",
+    "kept": "vpc",
+    "adopted": "vpc",
+    "left alone": "vpc",
+}
+FOREIGN = ("kept", "adopted")  # there before any lease
+UNASKED = ("never asked for", "never asked for, associated")  # there without any
+EXPECTED = {
+    "revoked": {"grant-missing"},
+    "dissociated": {"association-missing"},
+    "detached": {"association-missing"},
+    "rerouted": {"prefixes-differ"},
+    "granted anew": {"foreign-grant"},
+    "never asked for": {"foreign-grant"},
+    "never asked for, associated": {"foreign-grant", "foreign-association"},
+    "deleted": {"instance-deleted"},
+    "given away": {"ecr-owner-changed"},
+    "router deleted": {"ecr-owner-changed"},
+}
+REPAIRED = [name for name, kinds in EXPECTED.items() if kinds & REPAIRED_BY_DEFAULT]
+REPORTED = [name for name in EXPECTED if name not in REPAIRED]
+
+
+@dataclass
+class Stay:
+    """The local cloud of these tests, its functions, and who plays in it."""
+
+    cloud: LocalCloud
+    house: House
+    hands: Mapping[str, Foreign]
+    instances: Mapping[str, str]
+    documents: dict[str, Json] = field(default_factory=dict)
+    reports: dict[str, Json] = field(default_factory=dict)
+    foreign: dict[str, Json] = field(default_factory=dict)
+    """What was on the cloud of each foreign instance before us."""
+    worlds: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """What each instance looked like at some moments."""
+    positions: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def approve(self, name: str, hub: Hub, spoke: Spoke) -> None:
+        """Send an approval about the instance of a scene."""
+        kind = SCENES[name].upper()
+        self.documents[name] = {
+            "schema": "ecr-grants/approval/2",
+            "issuer": "self-service",
+            "request_id": f"R-{next(self._numbers):03d}",
+            "action": "grant",
+            "ecr": {"id": hub.ecr_id, "owner_uid": hub.uid},
+            "instance": {"type": kind, "id": self.instances[name], "region": REGION, "owner_uid": spoke.uid},
+            "allowed_prefixes": PREFIXES if kind == "VPC" else [],
+            "requested_by": "requester@example.com",
+            "approved_by": ["approver@example.com"],
+            "approved_at": iso(-3600),
+            "reason": "A test of drift",
+        }
+        self.house.send(json.dumps(self.documents[name]))
+
+    def close(self, name: str) -> str:
+        """Close the lease of a scene; the id of the request."""
+        lease = self.documents[name]
+        kept = {key: value for key, value in lease.items() if key not in ("allowed_prefixes", "ends_at", "on_end")}
+        request_id = f"R-{next(self._numbers):03d}"
+        document = {
+            "request_id": request_id,
+            "action": "revoke",
+            "closes": [lease["request_id"]],
+            "approved_at": iso(-60),
+        }
+        self.house.send(json.dumps({**kept, **document}))
+        return request_id
+
+    def run_reconcile(self, *arguments: str) -> Json:
+        """``ecr-grants run reconcile`` as an operator types it; its report."""
+        done = run(
+            *("cli", "run", "reconcile", "--endpoint", self.house.url, "--json", *arguments),
+            ALIBABA_CLOUD_ACCESS_KEY_ID=OPERATOR.id,
+            ALIBABA_CLOUD_ACCESS_KEY_SECRET=OPERATOR.secret,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        report: Json = json.loads(done.stdout)
+        return report
+
+    def quiet(self) -> None:
+        """Return when everything is at rest, and our last write is older than a look may be."""
+        until(lambda: not self.house.unsettled(self.is_out_of_reach), "everything is at rest", self.house.receive)
+        with self.house.ledger.engine.connect() as connection:
+            last = connection.exec_driver_sql("SELECT max(made_at) FROM intents").scalar_one()
+        until(lambda: now_ms() - last > SETTLE_SECONDS * 1000 + 50, "looks can be trusted")
+
+    def is_out_of_reach(self, grant_id: str, _side: str) -> bool:
+        """Whether a grant cannot come to rest, because its router or its instance is gone."""
+        gone = [self.instances[name] for name in ("deleted", "given away", "router deleted")]
+        standing = {one.key.grant_id: one.key.instance_id for one in self.house.ledger.standing()}
+        return standing[grant_id] in gone
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def wait_for(self, name: str, *events: str) -> None:
+        """Return when each of these completions about a scene has come."""
+
+        def came() -> bool:
+            return set(events) <= {one["event"] for one in self.told(name)}
+
+        until(came, f"{', '.join(events)} of {name} ({self.instances[name]})", lambda: self.house.receive(1))
+
+    def wait_for_answers(self, *requests: str) -> None:
+        """Return when each of these requests is done."""
+
+        def answered() -> bool:
+            done = [one.body["request"] for one in self.house.told if one.body["event"] in ("done", "rejected", "dead")]
+            return set(requests) <= {one["request_id"] for one in done}
+
+        until(answered, f"answers to {', '.join(requests)}", lambda: self.house.receive(1))
+
+    def told(self, name: str, event: str = "") -> list[Json]:
+        """What was told about the instance of a scene, each fact once, in order."""
+        facts = {one.body["id"]: one.body for one in self.house.told}
+        mine = [one for one in facts.values() if one.get("grant", {}).get("instance_id") == self.instances[name]]
+        return [one for one in mine if event in ("", one["event"])]
+
+    def classes(self, name: str, event: str) -> list[str]:
+        """The classes of drift that were found, or repaired, about a scene."""
+        return [one["reason"]["code"] for one in self.told(name, event)]
+
+    def look(self, moment: str) -> None:
+        """Keep what every instance looks like now."""
+        world = self.house.admin.world()
+        links = [*world["associations"], *world["child_instances"]]
+        self.worlds[moment] = {
+            name: {
+                "grant": [one["grant_id"] for one in world["grants"] if one["instance_id"] == instance],
+                "association": [
+                    (one["association_id"], one["status"], one["allowed_prefixes"])
+                    for one in links
+                    if one["instance_id"] == instance
+                ],
+            }
+            for name, instance in self.instances.items()
+        }
+        self.positions[moment] = self.house.position()
+
+    def writes(self, name: str, after: str, before: str = "") -> list[str]:
+        """The operations by which the functions wrote about an instance between two moments."""
+        last = self.positions[before] if before else 10**9
+        return [
+            entry["operation"]
+            for entry in self.house.writes()
+            if self.positions[after] < entry["number"] <= last
+            and entry["caller"].get("name") in ("ecr-grants-spoke", "ecr-grants-hub")
+            and self._is_about(entry, self.instances[name])
+        ]
+
+    def _is_about(self, entry: Json, instance: str) -> bool:
+        named = set(map(str, entry["params"].values()))
+        return instance in named or self.house.links.get(entry["params"].get("AssociationId", "")) == instance
+
+    def grant_id(self, name: str) -> str:
+        """The name of a scene's grant."""
+        found = {one.key.instance_id: one.key.grant_id for one in self.house.ledger.standing()}
+        return found[self.instances[name]]
+
+
+def iso(seconds: float) -> str:
+    """The present, or so many seconds from it, as messages write it."""
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def until(check: Callable[[], Any], what: str, meanwhile: Callable[[], Any] = lambda: time.sleep(0.05)) -> None:
+    """Return when something is so. Fails with ``what`` was waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while not check():
+        assert time.monotonic() < deadline, f"after {PATIENCE:g} s still not: {what}"
+        meanwhile()
+
+
+@pytest.fixture(scope="module")
+def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
+    """The whole story: everything is granted, drifts, is found, handled, looked at again; leases end; then policy changes."""
+    folder = tmp_path_factory.mktemp("drift")
+    stage = Stage()
+    hub, sold, dropped = stage.new_hub(), stage.new_hub(), stage.new_hub()
+    hubs = {"given away": sold, "router deleted": dropped}
+    spokes = [stage.new_spoke() for _ in range(5)]
+    owners = {name: spokes[position % len(spokes)] for position, name in enumerate(SCENES)}
+    instances = {name: next(owners[name].vpcs if kind == "vpc" else owners[name].vbrs) for name, kind in SCENES.items()}
+    _, accounts = stage.write(folder)
+    env = environment(new_ledger(folder), accounts) | {"SETTLE_SECONDS": str(SETTLE_SECONDS)}
+    cloud = LocalCloud(stage.file).start()
+    house: House | None = None
+    try:
+        workers = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_PROCESS_")}
+        cloud.inside(lambda inside: inside.worker_environment.update(workers))
+        house = House(cloud.url, env["LEDGER_URL"], folder, env)
+        house.redeploy(template(folder, settings={}))
+        hands = {name: Foreign(house, hubs.get(name, hub), owners[name], instances[name]) for name in SCENES}
+        made = Stay(cloud, house, hands, instances)
+        _everything_comes_up(made, {name: (hubs.get(name, hub), owners[name]) for name in SCENES})
+        _somebody_adopts(made)
+        _somebody_meddles(made, give_to=spokes[0].uid)
+        _ticks_find_it(made)
+        _leases_end(made)
+        _policy_changes(made, folder)
+        yield made
+    finally:
+        if house is not None:
+            house.close()
+        cloud.stop()
+
+
+def _everything_comes_up(made: Stay, places: Mapping[str, tuple[Hub, Spoke]]) -> None:
+    """Some things are there before us; then every lease is opened, and some rest on what was there."""
+    for name in FOREIGN:
+        made.hands[name].grant()
+    made.hands["adopted"].associate(*PREFIXES)
+    made.look("before us")
+    for name, (hub, spoke) in places.items():
+        if name not in UNASKED:
+            made.approve(name, hub, spoke)
+    made.wait_for_answers(*(one["request_id"] for one in made.documents.values()))
+    made.wait_for_answers(made.close("granted anew"))
+    made.look("all up")
+
+
+def _somebody_adopts(made: Stay) -> None:
+    """What was there before us becomes ours, by the operator's command."""
+    done = run(*("cli", "adopt", made.grant_id("adopted"), "--yes", "--json", "--ledger-url", made.house.ledger_url))
+    assert done.returncode == 0, done.stderr
+    made.facts["adopt"] = json.loads(done.stdout)
+    made.look("adopted")
+
+
+def _somebody_meddles(made: Stay, give_to: str) -> None:
+    """Everything that other hands can do, while nothing of ours is under way."""
+    made.house.tick()  # what was adopted is looked at
+    made.quiet()
+    made.hands["revoked"].revoke()
+    made.hands["dissociated"].dissociate()
+    made.hands["detached"].dissociate()
+    made.hands["rerouted"].change("192.168.0.0/16")
+    for name in ("granted anew", *UNASKED):
+        made.hands[name].grant()
+    made.hands["never asked for, associated"].associate()
+    for name in ("deleted", "router deleted"):
+        made.hands[name].dissociate()
+    made.hands["deleted"].revoke()
+    made.cloud.inside(lambda inside: inside.network.vpcs.pop(made.instances["deleted"]))
+    made.hands["router deleted"].delete_router()
+    router = made.documents["given away"]["ecr"]["id"]
+
+    def give_away(inside: Cloud) -> None:
+        inside.network.ecrs[router].owner = give_to
+
+    made.cloud.inside(give_away)
+    made.look("meddled")
+
+
+def _ticks_find_it(made: Stay) -> None:
+    made.reports["first"] = made.run_reconcile()
+    for name in REPAIRED:
+        made.wait_for(name, "drift-found", "drift-repaired")
+    for name in REPORTED:
+        made.wait_for(name, "drift-found")
+    made.quiet()
+    made.look("repaired")
+    made.reports["second"] = made.house.tick()
+    made.reports["third"] = made.house.tick()
+    made.quiet()
+    made.look("ticked again")
+
+
+def _leases_end(made: Stay) -> None:
+    """Two grants are left to leases that end by themselves: one that was adopted, one that was not."""
+    ends = iso(LEASE_SECONDS)
+    for name in FOREIGN:
+        lease = {"request_id": f"R-until-{name}", "ends_at": ends, "on_end": "teardown"}
+        made.house.send(json.dumps({**made.documents[name], **lease}))
+    made.wait_for_answers(*(f"R-until-{name}" for name in FOREIGN))
+    made.wait_for_answers(*(made.close(name) for name in FOREIGN))
+    until(lambda: datetime.now(UTC) > datetime.fromisoformat(ends), "the leases end")
+    made.house.tick()
+    for name in FOREIGN:
+        made.wait_for(name, "ended", "dissociated")
+    made.wait_for("adopted", "revoked")
+    made.quiet()
+    made.look("ended")
+
+
+def _policy_changes(made: Stay, folder: Path) -> None:
+    """Only what somebody revoked is mended from now on; reconcile is deployed once more, as a function inside a service."""
+    path = template(folder, settings={"DRIFT_REPAIR": ""})
+    text = path.read_text("utf-8")
+    start = text.index("  reconcile:")
+    inside = text[start:].replace("  reconcile:", "  reconcile-inside:", 1)
+    inside = inside.replace("functionName: ecr-grants-reconcile", "functionName: ecr-grants$reconcile", 1)
+    path.write_text(text + "\n" + inside, "utf-8")
+    made.house.redeploy(path, DRIFT_REPAIR="grant-missing")
+    made.hands["rerouted"].change("172.16.0.0/12")
+    made.hands["revoked"].revoke()
+    made.look("meddled again")
+    made.reports["in a service"] = made.run_reconcile("--service", "ecr-grants", "--function", "reconcile")
+    until(
+        lambda: made.classes("rerouted", "drift-found") == ["prefixes-differ"] * 2,
+        "it is found",
+        lambda: made.house.receive(1),
+    )
+    until(
+        lambda: made.classes("revoked", "drift-repaired") == ["grant-missing"] * 2,
+        "it is mended",
+        lambda: made.house.receive(1),
+    )
+    made.quiet()
+    made.reports["last"] = made.house.tick()
+    made.quiet()
+    made.house.receive(1)
+    made.look("policy changed")
+
+
+# -- found -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_drift_is_found_by_the_first_tick_and_told_once(stay: Stay, name: str) -> None:
+    """One completion for each class, that names class and cause, however many ticks came after."""
+    found = stay.classes(name, "drift-found")
+    if name in ("rerouted", "revoked"):
+        found = found[:1]  # they drift once more when the policy has changed
+    assert sorted(found) == sorted(EXPECTED[name])
+    for one in stay.told(name, "drift-found"):
+        assert stay.instances[name] in one["reason"]["text"] or one["grant"]["ecr_id"] in one["reason"]["text"]
+
+
+def test_the_report_counts_what_was_found(stay: Stay) -> None:
+    """The first tick counts every class; the ones after it find nothing new, and nobody is read in vain."""
+    expected: dict[str, int] = {}
+    for kinds in EXPECTED.values():
+        for kind in kinds:
+            expected[kind] = expected.get(kind, 0) + 1
+    assert stay.reports["first"]["drift"] == expected
+    assert stay.reports["first"]["trouble"] == []
+    assert stay.reports["second"]["drift"] == stay.reports["third"]["drift"] == {}
+
+
+def test_nothing_is_found_where_nothing_drifted(stay: Stay) -> None:
+    """A grant that nobody touched is never spoken of, and never written to again."""
+    assert stay.classes("left alone", "drift-found") == []
+    assert stay.worlds["policy changed"]["left alone"] == stay.worlds["all up"]["left alone"]
+    assert stay.writes("left alone", "all up") == []
+
+
+# -- handled -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_what_policy_repairs_is_as_it_was(stay: Stay, name: str) -> None:
+    """Granted, ACTIVE, with the approved prefixes; and that it was repaired is told once."""
+    now = stay.worlds["ticked again"][name]
+    [grant], [(_, status, prefixes)] = now["grant"], now["association"]
+    assert (bool(grant), status) == (True, "ACTIVE")
+    assert prefixes == (PREFIXES if SCENES[name] == "vpc" else [])
+    assert stay.classes(name, "drift-repaired")[:1] == sorted(EXPECTED[name])
+    assert stay.worlds["ticked again"][name] == stay.worlds["repaired"][name]
+
+
+def test_a_repair_is_one_write(stay: Stay) -> None:
+    """What is missing is put up again and what differs is changed in place; nothing is taken away for it."""
+    made = {name: stay.writes(name, "meddled", "ticked again") for name in REPAIRED}
+    assert made == {
+        "revoked": ["GrantInstanceToExpressConnectRouter"],
+        "dissociated": ["CreateExpressConnectRouterAssociation"],
+        "detached": ["AttachExpressConnectRouterChildInstance"],
+        "rerouted": ["ModifyExpressConnectRouterAssociationAllowedPrefix"],
+    }
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_what_policy_only_reports_is_left_as_it_is(stay: Stay, name: str) -> None:
+    """Nothing is written, and nothing is said to be repaired."""
+    assert stay.writes(name, "meddled") == []
+    assert stay.classes(name, "drift-repaired") == []
+    assert stay.worlds["policy changed"][name] == stay.worlds["meddled"][name]
+
+
+def test_a_class_is_handled_by_the_policy_of_now(stay: Stay) -> None:
+    """The same drift that was mended before is only reported once policy says so, and the other way round it is mended."""
+    assert stay.classes("rerouted", "drift-found") == ["prefixes-differ"] * 2
+    assert stay.classes("rerouted", "drift-repaired") == ["prefixes-differ"]
+    assert stay.writes("rerouted", "meddled again") == []
+    [(_, _, prefixes)] = stay.worlds["policy changed"]["rerouted"]["association"]
+    assert prefixes == ["172.16.0.0/12"]
+    assert stay.writes("revoked", "meddled again") == ["GrantInstanceToExpressConnectRouter"]
+    assert stay.reports["last"]["drift"] == {}
+
+
+def test_reconcile_runs_inside_a_service_too(stay: Stay) -> None:
+    """The same command reaches a function of the older generation by its service, and gives the same report."""
+    assert stay.reports["in a service"]["drift"] == {"grant-missing": 1, "prefixes-differ": 1}
+    assert set(stay.reports["in a service"]) == set(stay.reports["first"])
+
+
+# -- what was there before us ------------------------------------------------------------------------------------------
+
+
+def test_a_lease_may_rest_on_what_was_there(stay: Stay) -> None:
+    """A foreign grant serves a lease as it is; only what is missing is put up."""
+    assert stay.worlds["all up"]["kept"]["grant"] == stay.worlds["before us"]["kept"]["grant"]
+    assert stay.worlds["all up"]["adopted"] == stay.worlds["before us"]["adopted"]
+    assert stay.writes("adopted", "before us", "all up") == []
+    assert stay.writes("kept", "before us", "all up") == ["CreateExpressConnectRouterAssociation"]
+
+
+def test_adopting_touches_nothing_on_the_cloud(stay: Stay) -> None:
+    """The command says what it adopted; no call of any kind is made for it, and none that writes follows from it."""
+    assert stay.facts["adopt"] == {"grant_id": stay.grant_id("adopted"), "adopted": ["grant", "associate"]}
+    between = range(stay.positions["all up"] + 1, stay.positions["adopted"] + 1)
+    calls = [one for one in stay.house.admin.journal() if one["number"] in between and one["service"] != "mns"]
+    assert [one["operation"] for one in calls if one["service"] in ("ecr", "sts")] == []
+    assert stay.writes("adopted", "adopted", "ticked again") == []
+    assert stay.worlds["ticked again"]["adopted"] == stay.worlds["before us"]["adopted"]
+    assert [one["event"] for one in stay.told("adopted", "adopted")] == ["adopted", "adopted"]
+
+
+def test_the_end_of_its_lease_takes_down_what_was_adopted(stay: Stay) -> None:
+    """Account A lets go first, then account B revokes, as if we had put it up."""
+    assert stay.worlds["ended"]["adopted"] == {"grant": [], "association": []}
+    assert stay.writes("adopted", "ticked again", "ended") == [
+        "DeleteExpressConnectRouterAssociation",
+        "RevokeInstanceFromExpressConnectRouter",
+    ]
+
+
+def test_the_end_of_its_lease_leaves_a_foreign_grant_alone(stay: Stay) -> None:
+    """What we put up beside it goes; the grant that nobody adopted stays, and is not even tried."""
+    assert stay.worlds["ended"]["kept"] == {"grant": stay.worlds["before us"]["kept"]["grant"], "association": []}
+    assert stay.writes("kept", "ticked again", "ended") == ["DeleteExpressConnectRouterAssociation"]
