@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from cli.common import AsJson, LedgerUrl, opened
 from shared.errors import BadInput, SettingsError
@@ -115,12 +113,11 @@ def list_dead(
         typer.echo(json.dumps([one.facts() for one in found]))
     elif not found:
         typer.echo("nothing is dead")
-    else:
-        table = Table("name", "where", "since", "requests", "code", "why")
-        for one in found:
-            facts = one.facts()
-            table.add_row(one.name, one.where, str(facts["since"]), str(one.waiting), one.code, one.text)
-        Console().print(table)
+    for one in found if not as_json else ():
+        facts = one.facts()
+        requests = "1 request waits" if one.waiting == 1 else f"{one.waiting} requests wait"
+        typer.echo(f"{one.name}  {one.code}  {one.where}  since {facts['since']}, {requests}")
+        typer.echo(f"    {one.text}")
 
 
 @app.command("show")
@@ -184,7 +181,7 @@ def _redrive(
     ledger: Ledger, endpoint: str | None, names: set[str], reason: str | None, *, dry_run: bool
 ) -> Iterator[Dead]:
     messaging = None if endpoint is None else _messaging(endpoint)
-    work_queues = list(_queues())
+    work_queues, names_left = list(_queues()), set(names)
     for row in ledger.dead_rows():
         one = _of_row(row)
         if (names and one.name not in names) or reason not in (None, one.code):
@@ -195,8 +192,9 @@ def _redrive(
             if messaging is not None:  # otherwise the timer finds it
                 wake = json.dumps({"schema": WAKE, "grant_id": row.key.grant_id})
                 messaging.send(work_queues[0 if row.side == GRANT else 1], wake)
+        names_left.discard(one.name)
         yield one
-    if messaging is None or reason not in (None, "DeadLetter"):
+    if messaging is None or reason not in (None, "DeadLetter") or (names and not names_left):
         return
     for work_queue, dead_queue in _queues().items():
         yield from _redrive_messages(messaging, work_queue, dead_queue, names, dry_run=dry_run)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import getpass
 import json
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +20,7 @@ from cli.common import AsJson, LedgerUrl, opened, troubles
 from shared import catalogue
 from shared.errors import SettingsError
 from shared.ledger import Head, Ledger, Mode, check_schema, now_ms, upgrade_schema
+from shared.log import configure
 from shared.messages import message_schemas
 
 app = typer.Typer(
@@ -35,6 +38,7 @@ app.add_typer(dead.app, name="dead")
 @app.callback()
 def main() -> None:
     """Commands speak to the ledger and the deployed functions; none of them changes anything on the cloud itself."""
+    configure(sys.stderr, logging.WARNING)  # standard output is the command's own
 
 
 def _say(sentence: str, *, as_json: bool, **facts: Any) -> None:

@@ -5,11 +5,14 @@ The message is an event name, the facts are fields. Credentials and whole payloa
 
 from __future__ import annotations
 
+import logging
+from typing import TextIO
+
 import structlog
 
 
-def configure() -> None:
-    """Set the format. Safe to call more than once."""
+def configure(file: TextIO | None = None, level: int = logging.NOTSET) -> None:
+    """Set the format, where lines go when not to standard output, and from which level on. Safe to call more than once."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -18,7 +21,8 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file),
         cache_logger_on_first_use=False,
     )
 
