@@ -67,7 +67,7 @@ def until(check: Callable[[], T | None], what: str, seconds: float = PATIENCE) -
             return found
         if time.monotonic() > deadline:
             pytest.fail(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -426,7 +426,7 @@ def deployment(
             assert process.poll() is None, "the local cloud did not start:\n" + output.read_text()
             return ready.exists()
 
-        until(is_ready, "the local cloud is ready", 60)
+        until(is_ready, "the local cloud is ready", 3 * PATIENCE)
         made = Deployment(ready.read_text(), stage, ledger, accounts, folder, process)
         try:
             yield made
