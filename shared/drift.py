@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.cloud.network import AssociationSeen
-from shared.ledger import ASSOCIATE, GRANT, Drift, Standing
+from shared.ledger import ASSOCIATE, GRANT, Drift, SideRow, Standing
 from shared.messages import GrantKey
 
 
@@ -21,19 +21,23 @@ class CloudSeen:
     associations: Mapping[GrantKey, AssociationSeen]
     existing: frozenset[tuple[str, str]]  # (account B, instance)
 
+    def tells_about(self, key: GrantKey) -> bool:
+        """Whether enough could be read to say anything about a grant, also that all is well."""
+        ecr, spoke = (key.ecr_owner_uid, key.ecr_id), (key.instance_owner_uid, key.instance_region)
+        return ecr in self.ecrs_gone or (ecr in self.ecrs_read and spoke in self.spokes_read)
+
 
 def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift]:
     """How the cloud differs from one grant that had settled. ``ours``: whether the association is ours to make."""
     key = standing.key
-    ecr, spoke = (key.ecr_owner_uid, key.ecr_id), (key.instance_owner_uid, key.instance_region)
     where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
     up = standing.grant.observed_wanted is not None and standing.grant.observed_wanted.up
-    if ecr in seen.ecrs_gone:
+    if not seen.tells_about(key):
+        return
+    if (key.ecr_owner_uid, key.ecr_id) in seen.ecrs_gone:
         if up:
             text = f"account {key.ecr_owner_uid} no longer owns {key.ecr_id}"
             yield Drift(key, GRANT, "ecr-owner-changed", text)
-        return
-    if ecr not in seen.ecrs_read or spoke not in seen.spokes_read:
         return
     if up and (key.instance_owner_uid, key.instance_id) not in seen.existing:
         text = f"{where} is gone from region {key.instance_region}"
@@ -41,13 +45,13 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
         return
     if up and key not in seen.granted:
         yield Drift(key, GRANT, "grant-missing", f"the grant of {where} to {key.ecr_id} is gone")
-    if not up and key in seen.granted and not _known_foreign(standing.grant.ours, standing.grant.state):
+    if not up and key in seen.granted and not _known_foreign(standing.grant):
         text = f"{where} is granted to {key.ecr_id}, and no lease of ours wants it"
         yield Drift(key, GRANT, "foreign-grant", text)
     there = seen.associations.get(key)
     if up and ours and there is None:
         yield Drift(key, ASSOCIATE, "association-missing", f"{where} is no longer associated with {key.ecr_id}")
-    if not up and there is not None and not _known_foreign(standing.associate.ours, standing.associate.state):
+    if not up and there is not None and not _known_foreign(standing.associate):
         text = f"{where} is associated with {key.ecr_id}, and no lease of ours wants it"
         yield Drift(key, ASSOCIATE, "foreign-association", text)
     wanted = standing.grant.observed_wanted
@@ -58,9 +62,12 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
         yield Drift(key, ASSOCIATE, "prefixes-differ", text)
 
 
-def _known_foreign(ours: bool | None, state: str) -> bool:
-    """What was there before us and was seen already when its leases ended: it has been left alone knowingly."""
-    return ours is False and state not in ("absent", "unknown")
+def _known_foreign(row: SideRow) -> bool:
+    """What was there before us and was seen already when its leases ended, so that it has been left alone knowingly.
+
+    What was reported as drift is not that: it stays reported for as long as it is there.
+    """
+    return row.ours is False and row.state not in ("absent", "unknown") and row.drift is None
 
 
 def strangers(known: frozenset[GrantKey], seen: CloudSeen) -> Iterator[Drift]:

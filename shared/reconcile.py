@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 _WAKES = 2_000
 _ACCOUNTS_AT_ONCE = 8
+FOREIGN = frozenset({"foreign-grant", "foreign-association"})
 
 
 @dataclass
@@ -151,7 +152,7 @@ class Reconcile:
         seen = self._look(known, report)
         quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
         for standing in known:
-            if not self._at_rest(standing):
+            if not self._at_rest(standing) or not seen.tells_about(standing.key):
                 continue
             report.grants += 1
             found = list(drifts(standing, seen, ours=self._ours(standing.key)))
@@ -189,6 +190,9 @@ class Reconcile:
         if news:
             report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
             log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=repair)
+            if repair and drift.kind in FOREIGN and drift.key.instance_owner_uid in self._inventory.accounts:
+                # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
+                self._ledger.adopt(drift.key.grant_id, drift.side, self._clock())
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -41,15 +41,8 @@ def _private_key(value: object) -> object:
         raise ValueError("must be the Base64 of a 32-byte Ed25519 private key") from None
 
 
-DriftKind = Literal[
-    "grant-missing",
-    "foreign-grant",
-    "association-missing",
-    "foreign-association",
-    "prefixes-differ",
-    "instance-deleted",
-    "ecr-owner-changed",
-]
+# The kinds of drift that can be mended. A deleted instance and an ECR that changed hands can only be reported.
+DriftKind = Literal["grant-missing", "association-missing", "prefixes-differ", "foreign-grant", "foreign-association"]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 
@@ -83,7 +76,7 @@ class Settings(BaseSettings):
     change_window: Annotated[Window, BeforeValidator(_window)] | None = Field(
         default=None, validation_alias="CHANGE_WINDOW"
     )
-    # Which kinds of drift are mended without asking; the rest are only reported.
+    # Which kinds of drift are mended without asking; the rest are only reported. To mend what is foreign is to take it down.
     drift_repair: Annotated[frozenset[DriftKind], NoDecode, BeforeValidator(_words)] = Field(
         default=frozenset({"grant-missing", "association-missing", "prefixes-differ"}), validation_alias="DRIFT_REPAIR"
     )
