@@ -29,7 +29,8 @@ def _window(value: object) -> object:
 
 
 def _words(value: object) -> object:
-    return frozenset(filter(None, value.split(","))) if isinstance(value, str) else value
+    """``a,b`` or ``none``."""
+    return frozenset(value.split(",")) - {"", "none"} if isinstance(value, str) else value
 
 
 def _private_key(value: object) -> object:
