@@ -13,13 +13,14 @@ from aiohttp import web
 
 from localcloud.admin import Admin
 from localcloud.kernel import AFTER_REPLY
+from localcloud.quick import Plain, QuickWriter, in_full
 from localcloud.refusal import Cut
 from localcloud.rpc import RpcService
 
 if TYPE_CHECKING:
     from localcloud.kernel import Cloud
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[Plain | web.StreamResponse]]
 
 _MNS_PATHS = ("/queues", "/topics", "/commonbuy", "/?accountmeta=")
 _FC_PATHS = ("/2021-04-06/", "/2023-03-30/")
@@ -32,6 +33,7 @@ class Gateway:
         self._cloud = cloud
         self._rpc = RpcService(cloud)
         self._admin = Admin(cloud)
+        self._writer = QuickWriter()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; the last resort for everything that services let through."""
@@ -39,7 +41,7 @@ class Gateway:
         if self._cloud.faults.planned:
             AFTER_REPLY.set(hooks)
         try:
-            response = await self._service(request)(request)
+            answer = await self._service(request)(request)
         except Cut:
             return _cut(request)
         except web.HTTPException as error:
@@ -48,11 +50,13 @@ class Gateway:
             traceback.print_exception(error, file=sys.stderr)
             return web.Response(status=500, text=f"defect in the local cloud: {error!r}")
         if hooks:
+            response = in_full(answer)
             await response.prepare(request)
             await response.write_eof()
             for hook in hooks:
                 hook()
-        return response
+            return response
+        return self._writer.write(request, answer)
 
     def _service(self, request: web.BaseRequest) -> Handler:
         target = request.raw_path
