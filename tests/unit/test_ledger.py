@@ -1,0 +1,90 @@
+"""The ledger's schema: made by one command, checked at every start. (Its contract is in tests/ledger.)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from shared.errors import LedgerError
+from shared.ledger import ASSOCIATE, GRANT, Ledger, check_schema, upgrade_schema
+from shared.ledger.tables import metadata
+from shared.messages import Reason
+from tests.unit.conftest import MakeApproval
+
+PASSWORD = "a-password-nobody-may-see"
+NOW = 1_800_000_000_000  # later than the example was approved
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Ledger]:
+    """A database in which nothing was made yet."""
+    made = Ledger(f"sqlite:///{tmp_path / 'empty.db'}")
+    yield made
+    made.close()
+
+
+def test_a_fresh_database_is_refused_until_it_is_upgraded(empty: Ledger) -> None:
+    """The error is the command to run; upgrading twice is the same as once."""
+    with pytest.raises(LedgerError, match="no tables yet: run `ecr-grants ledger upgrade`"):
+        check_schema(empty)
+    revision = upgrade_schema(empty)
+    assert upgrade_schema(empty) == check_schema(empty) == revision
+
+
+def test_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
+    """Tables, columns and indexes: no model without its migration."""
+    found = sql.inspect(ledger.engine)
+    for table in metadata.sorted_tables:
+        assert {one["name"] for one in found.get_columns(table.name)} == {one.name for one in table.columns}
+        assert {one["name"] for one in found.get_indexes(table.name)} == {one.name for one in table.indexes}
+    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_a_newer_schema_is_refused(ledger: Ledger) -> None:
+    """Old code must not write into a database it does not know."""
+    with ledger.engine.begin() as connection:
+        connection.execute(sql.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match=r"revision 9999, which is newer than this code \(.*\): deploy newer code"):
+        check_schema(ledger)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", f"user:{PASSWORD}@host", f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/ledger?connect_timeout=1"],
+)
+def test_an_address_that_leads_nowhere_is_refused_without_its_password(url: str) -> None:
+    """Whether it is no address at all, or one where nothing listens."""
+    with pytest.raises(LedgerError) as caught:
+        check_schema(Ledger(url))
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_request_from_admission_to_its_answer(ledger: Ledger, approve: MakeApproval) -> None:
+    """The whole path of one request in the words of the ledger: admitted, granted, associated, done; each once."""
+    approval = approve()
+    [grant_id] = ledger.admit(approval, "M-1", NOW).touched
+    for side, operation, kind in ((GRANT, "grant", "granted"), (ASSOCIATE, "associate", "associated")):
+        assert ledger.claim(grant_id, side, "worker", NOW, NOW + 1000)
+        work = ledger.read(grant_id, side, NOW)
+        assert work is not None
+        intent = ledger.intend(work, operation, NOW)
+        assert intent is not None
+        ledger.carried_out(intent, [], NOW, refused=False)
+        ledger.resolve([intent], [], NOW)
+        work = ledger.read(grant_id, side, NOW)
+        assert work is not None
+        assert ledger.settle(work, kind, NOW, association_id=None, served=[], both_sides=True)
+        assert ledger.release(grant_id, side, "worker", work.mine.knocks)
+    assert [letter.tag for letter in ledger.waiting_letters(10)] == ["admitted", "granted", "associated", "done"]
+    ledger.reject_message("M-2", "{", Reason(code="BadInput", text="no"), NOW)
+    ledger.reject_message("M-2", "{", Reason(code="BadInput", text="no"), NOW)
+    letters = ledger.waiting_letters(10)
+    assert [letter.tag for letter in letters[4:]] == ["rejected"]
+    for letter in letters:
+        ledger.published(letter.seq, NOW)
+    assert ledger.waiting_letters(10) == []
+    assert ledger.unsettled(NOW, 10) == []
+    assert ledger.first_fault([], None) is None

@@ -1,0 +1,146 @@
+"""Settings: the environment is read once, as a type, and everything that is wrong with it is told at once."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.errors import SettingsError
+from shared.settings import Settings, read_settings
+
+PASSWORD = "a-password-nobody-may-see"
+LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
+KEY = base64.b64encode(b"k" * 32).decode()
+FIELDS = [str(field.validation_alias) for field in Settings.model_fields.values()]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Only what must be there."""
+    for name in FIELDS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FC_REGION", "cn-hangzhou")
+    monkeypatch.setenv("LEDGER_URL", LEDGER)
+    return monkeypatch
+
+
+def test_region_and_ledger_are_enough() -> None:
+    """Everything else has a default, and a fresh deployment changes nothing on the cloud."""
+    settings = read_settings()
+    assert (settings.region, settings.ledger_url, settings.mode) == ("cn-hangzhou", LEDGER, "observe")
+    assert settings.accounts_file == Path("accounts.yaml")
+    assert settings.mns_endpoint.format(region="r", uid="1") == "https://1.mns.r.aliyuncs.com"
+    assert (settings.timing.skew, settings.timing.warn, settings.timing.window) == (300_000, 86_400_000, None)
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("FC_REGION", "LEDGER_URL")])
+def test_an_empty_variable_means_its_default(environment: pytest.MonkeyPatch, name: str) -> None:
+    """The template hands every variable on, also those that nobody set."""
+    default = read_settings()
+    environment.setenv(name, "")
+    assert read_settings() == default
+
+
+@pytest.mark.parametrize("name", ["FC_REGION", "LEDGER_URL"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_what_must_be_there_is_missed_by_name(environment: pytest.MonkeyPatch, name: str, empty: bool) -> None:
+    """Whether it is empty or not there at all."""
+    if empty:
+        environment.setenv(name, "")
+    else:
+        environment.delenv(name)
+    with pytest.raises(SettingsError, match=f"{name} is missing"):
+        read_settings()
+
+
+BAD = {
+    "FC_REGION": "Hangzhou",
+    "MNS_ENDPOINT": "ftp://somewhere",
+    "STS_ENDPOINT": "https://",
+    "VPC_ENDPOINT": "http://host/with/a/path",
+    "ECR_ENDPOINT": "/",
+    "COMPLETIONS_TOPIC": "-starts-with-a-sign",
+    "APPROVALS_QUEUE": "under_score",
+    "ASSOCIATIONS_QUEUE": "x" * 121,
+    "MODE": "sometimes",
+    "SETTLE_SECONDS": "0",
+    "CLOCK_SKEW_SECONDS": "-1",
+    "WARN_SECONDS": "soon",
+    "STUCK_SECONDS": "0",
+    "CHANGE_WINDOW": "at night",
+    "DRIFT_REPAIR": "everything",
+    "HEAD_KEY": "not a key",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_variable_is_named(environment: pytest.MonkeyPatch, name: str) -> None:
+    """With what was found in it, unless it may be a secret."""
+    environment.setenv(name, BAD[name])
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert str(caught.value).startswith(f"the environment is not usable: {name}")
+    assert (BAD[name] in str(caught.value)) is (name != "HEAD_KEY")
+
+
+def test_every_fault_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    """Nobody deploys sixteen times to mend sixteen variables."""
+    environment.delenv("LEDGER_URL")
+    for name, value in BAD.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    told = str(caught.value).removeprefix("the environment is not usable: ").split("; ")
+    assert [name for name in [*BAD, "LEDGER_URL"] if not any(line.startswith(name) for line in told)] == []
+
+
+def test_no_secret_is_shown(environment: pytest.MonkeyPatch) -> None:
+    """Neither in an error, nor where settings are printed."""
+    environment.setenv("HEAD_KEY", KEY)
+    assert PASSWORD not in repr(read_settings())
+    assert KEY not in repr(read_settings())
+    environment.setenv("MODE", "sometimes")
+    environment.setenv("HEAD_KEY", KEY[:-4])
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert PASSWORD not in str(caught.value)
+    assert KEY[:-4] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sts.example.com", "https://sts.example.com"),
+        ("sts.example.com:8443", "https://sts.example.com:8443"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://{region}.example.com/", "https://{region}.example.com"),
+    ],
+)
+def test_an_address_may_be_a_host_or_a_url(environment: pytest.MonkeyPatch, given: str, meant: str) -> None:
+    """A bare host means TLS; a stand-in says http itself."""
+    environment.setenv("STS_ENDPOINT", given)
+    assert read_settings().sts_endpoint == meant
+
+
+def test_what_is_set_is_used(environment: pytest.MonkeyPatch) -> None:
+    """Times in seconds, lists with commas, a window, a key."""
+    for name, value in {
+        "MODE": "full",
+        "SETTLE_SECONDS": "2.5",
+        "CLOCK_SKEW_SECONDS": "0",
+        "WARN_SECONDS": "60",
+        "CHANGE_WINDOW": "Sat 22:00-04:00",
+        "DRIFT_REPAIR": "grant-missing,foreign-grant",
+        "HEAD_KEY": KEY,
+    }.items():
+        environment.setenv(name, value)
+    settings = read_settings()
+    assert (settings.mode, settings.settle_seconds) == ("full", 2.5)
+    assert (settings.timing.skew, settings.timing.warn) == (0, 60_000)
+    assert settings.timing.window is not None
+    assert settings.timing.window.days == frozenset({5})
+    assert settings.drift_repair == {"grant-missing", "foreign-grant"}
+    assert isinstance(settings.head_key, Ed25519PrivateKey)
