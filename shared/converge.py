@@ -14,7 +14,15 @@ from typing import Protocol
 import structlog
 
 from shared.cloud.network import AssociationSeen, SpokeSeen, Trail
-from shared.errors import GrantError, InstanceNotFound, NeedsSomebody, PermanentError, Throttled
+from shared.errors import (
+    GrantError,
+    InstanceNotFound,
+    LedgerError,
+    NeedsSomebody,
+    NotAllowed,
+    PermanentError,
+    Throttled,
+)
 from shared.inventory import Inventory
 from shared.ledger import ASSOCIATE, CREATING, GRANT, Intent, Ledger, Mode, Work
 from shared.messages import GrantKey, Reason
@@ -267,7 +275,12 @@ class Converge:
 
     def _is_theirs(self, work: Work) -> bool:
         """Whether this is account A's side where account A's own automation acts on our completions."""
-        return self._hand.side == ASSOCIATE and not self._inventory.association_is_ours(work.key)
+        if self._hand.side != ASSOCIATE:
+            return False
+        try:
+            return not self._inventory.association_is_ours(work.key)
+        except NotAllowed:
+            return False  # no longer listed: the loop says so
 
     def _work(self, work: Work) -> Visit:
         try:
@@ -283,6 +296,10 @@ class Converge:
             return self._die(work, error)
         except GrantError as error:
             return self._try_later(work, error)
+        except LedgerError:
+            # Perhaps only for a moment. If it still is away, there is nobody to tell but who called.
+            reason = Reason(code="LedgerAway", text="the ledger was away")
+            return self._later(work, _POLL_MS, reason, attempt=False)
         except Exception as error:  # a bug in one grant's work must not stop its neighbours
             log.exception("grant.failed", grant=work.grant_id)
             return self._try_later(work, GrantError(f"unexpected {type(error).__name__}", code="Unexpected"))
@@ -323,13 +340,14 @@ class Converge:
             work = self._reread(start)
             if work.settled:
                 return Visit("settled")
+            begun_at = self._clock()
             look = self._hand.look(work, trail, look)
-            work, ours, doubtful = self._note(work, look)
-            step = Step.WAIT if doubtful else look.step(work, ours)
+            work, doubtful = self._note(work, look, begun_at)
+            step = Step.WAIT if doubtful else look.step(work, bool(work.mine.ours))
             log.debug("grant.step", step=step.value, state=look.state)
             match step:
                 case Step.SETTLE:
-                    if self._settle(work, look, ours, trail):
+                    if self._settle(work, look, trail):
                         return Visit("settled")
                 case Step.HOLD:
                     if not work.wanted.up:
@@ -366,34 +384,29 @@ class Converge:
         assert fresh is not None  # noqa: S101  # grants are never deleted
         return fresh
 
-    def _note(self, work: Work, look: Look) -> tuple[Work, bool, bool]:
-        """Keep what was seen and say what it proves: (the work now, whether it is ours, whether the look is doubtful)."""
-        now = self._clock()
+    def _note(self, work: Work, look: Look, begun_at: int) -> tuple[Work, bool]:
+        """Keep what was seen and what it proves. Returns the work as it is now, and whether the look is doubtful.
+
+        The time that counts is when the look began: what it shows may be older, and is never younger.
+        """
         trusted = believable(
-            shows_something=look.there,
-            last_created_at=work.last_created_at,
-            last_removed_at=work.last_removed_at,
-            at=now,
+            contradicted_at=(write.made_at for write in work.writes if not _agree(write, look)),
+            at=begun_at,
             settle=self._settle_ms,
         )
         landed, lost = [], []
         for intent in work.my_intents:
-            if self._shows(intent, work, look):
+            if _shows(intent, look):
                 landed += [intent] if trusted else []
-            elif now - intent.made_at >= self._settle_ms:
+            elif begun_at - intent.made_at >= self._settle_ms:
                 lost.append(intent)
-        if landed or lost:
-            self._ledger.resolve(landed, lost, now)
-        made_now = any(intent.operation in CREATING for intent in landed)
-        ours = look.there and (made_now or work.created_but_lost or bool(work.mine.ours))
         if trusted:
-            self._ledger.saw(work, look.state, ours if look.there else None, look.association_id, now)
-        return self._reread(work), ours, not trusted
-
-    def _shows(self, intent: Intent, work: Work, look: Look) -> bool:
-        if intent.operation == "set_prefixes":
-            return look.prefixes == work.wanted.prefixes
-        return look.there is (intent.operation in CREATING)
+            made_now = any(intent.operation in CREATING for intent in landed)
+            ours = made_now if look.there else None
+            self._ledger.saw(work, look.state, ours, look.association_id, self._clock(), landed=landed, lost=lost)
+        elif lost:
+            self._ledger.resolve([], lost, self._clock())
+        return self._reread(work), not trusted
 
     def _act(self, step: Step, work: Work, trail: Trail) -> GrantError | None:
         """One write, between a committed intent and the next look. Returns the error, to be believed after that look."""
@@ -417,10 +430,12 @@ class Converge:
             log.warning(f"{intent.operation}.failed", code=error.code, reason=str(error))
         return error
 
-    def _settle(self, work: Work, look: Look, ours: bool, trail: Trail) -> bool:
+    def _settle(self, work: Work, look: Look, trail: Trail) -> bool:
         up = work.wanted.up
         # A side that never came to rest upwards may have had something up all the same: the other side waits to hear of it.
-        had_something = work.mine.observed_wanted is not None or work.last_created_at is not None
+        had_something = work.mine.observed_wanted is not None or any(
+            write.operation in CREATING for write in work.writes
+        )
         awaited = self._hand.side == ASSOCIATE and not work.other_settled
         changed = up or had_something or awaited
         kind = self._hand.event(up=up) if changed and up == look.there else None
@@ -433,8 +448,20 @@ class Converge:
             both_sides=self._inventory.association_is_ours(work.key),
         )
         if settled:
-            log.info("side.settled", event_kind=kind, generation=work.generation, ours=ours)
+            log.info("side.settled", event_kind=kind, generation=work.generation, ours=work.mine.ours)
         return settled
 
     def _pause(self, work: Work) -> int:
         return min(self._settle_ms, _POLL_MS) if work.my_intents else _POLL_MS
+
+
+def _shows(intent: Intent, look: Look) -> bool:
+    """Whether a look shows what an intent asked for."""
+    if intent.operation == "set_prefixes":
+        return look.there and look.prefixes == intent.prefixes
+    return look.there is (intent.operation in CREATING)
+
+
+def _agree(write: Intent, look: Look) -> bool:
+    """Whether a look can come from after a write. An association that is gone has no prefixes to speak against any."""
+    return _shows(write, look) or (write.operation == "set_prefixes" and not look.there)

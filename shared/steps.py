@@ -5,6 +5,7 @@ The loop around them (``converge``) acts on the step and looks again, so a step 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,13 +88,10 @@ def hub_step(facts: HubFacts) -> Step:
     return Step.REMOVE if facts.status in ("ACTIVE", "INACTIVE") else Step.WAIT
 
 
-def believable(
-    *, shows_something: bool, last_created_at: int | None, last_removed_at: int | None, at: int, settle: int
-) -> bool:
-    """Whether a look can be trusted. A look may be older than it seems, by at most ``settle`` milliseconds.
+def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
+    """Whether a look, begun at this time, can be trusted. It may show a state that is older by up to ``settle``.
 
-    So "it is there" proves nothing so soon after we had it removed, nor "it is gone" so soon after we had it made: the
-    answer may come from before our write, or the write may still be on its way.
+    So it proves nothing so soon after a write of ours that asked for something else than it shows (``contradicted_at``): the
+    answer may come from before that write, or the write may still be on its way.
     """
-    opposite = last_removed_at if shows_something else last_created_at
-    return opposite is None or at - opposite >= settle
+    return all(at - made_at >= settle for made_at in contradicted_at)

@@ -16,8 +16,16 @@ from typing import Any, Literal
 
 import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy.engine import Connection, Row, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    TimeoutError,  # noqa: A004  # a connection of the pool did not come free
+)
 
 from shared.errors import LedgerError
 from shared.lease import Lease, Timing, Wanted, live, passing, wanted
@@ -30,7 +38,6 @@ GRANT = "grant"
 ASSOCIATE = "associate"
 SIDES = (GRANT, ASSOCIATE)
 CREATING = frozenset({"grant", "associate", "attach"})
-REMOVING = frozenset({"revoke", "dissociate", "detach"})
 
 # The statements of every step, built once: building one costs more than running it.
 _GRANT = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant"))
@@ -58,12 +65,16 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Intent:
-    """A write to the cloud that was decided; until it is resolved it may land. Its id is the client token."""
+    """A write to the cloud that was decided; until it is resolved it may land. Its id is the client token.
+
+    ``made_at``: the latest moment at which the call can have been made. ``prefixes``: what an association was asked for.
+    """
 
     intent_id: str
     operation: str
     generation: int
     made_at: int
+    prefixes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,12 +106,9 @@ class Work:
     wanted: Wanted
     mine: SideRow
     other: SideRow
-    my_intents: tuple[Intent, ...]
+    writes: tuple[Intent, ...]  # all of this side, but those that were refused
+    my_intents: tuple[Intent, ...]  # those that may still land
     other_pending: bool
-    other_lost_something: bool
-    last_created_at: int | None
-    last_removed_at: int | None
-    created_but_lost: bool
 
     @property
     def settled(self) -> bool:
@@ -115,7 +123,7 @@ class Work:
     @property
     def other_gone(self) -> bool:
         """Whether the other side certainly has nothing up: nothing was seen there, and nothing may still land."""
-        return self.other.state in ("absent", "unknown") and not self.other_pending and not self.other_lost_something
+        return self.other.state in ("absent", "unknown") and not self.other_pending
 
     @property
     def about(self) -> About:
@@ -185,14 +193,13 @@ class Ledger:
 
     def __init__(self, url: str, timing: Timing | None = None) -> None:
         """Raises LedgerError when the address is not one; does not connect yet."""
+        self.timing = timing or Timing()
         try:
-            address = make_url(url)
-        except ArgumentError:
+            self.engine = sql.create_engine(url, pool_pre_ping=True)
+        except (ArgumentError, ImportError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
             ) from None
-        self.timing = timing or Timing()
-        self.engine = sql.create_engine(address, pool_pre_ping=True)
         if self.engine.dialect.name == "sqlite":
             sql.event.listen(self.engine, "connect", _prepare_sqlite)
             sql.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -217,9 +224,11 @@ class Ledger:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError) as error:
-            found = str(error.orig).strip().splitlines()
-            raise LedgerError(f"the ledger is away: {found[0] if found else type(error.orig).__name__}") from error
+        except (IntegrityError, DataError, NotSupportedError):
+            raise  # a defect of ours, not of the database
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            found = str(getattr(error, "orig", error)).strip().splitlines()
+            raise LedgerError(f"the ledger is away: {found[0] if found else type(error).__name__}") from error
 
     # -- admission -------------------------------------------------------------------------------------------------
 
@@ -427,7 +436,6 @@ class Ledger:
         rows = {one.side: _side_row(one) for one in connection.execute(_SIDES, of_grant)}
         made = connection.execute(_INTENTS, of_grant).all()
         mine = [intent for intent in made if intent.side == side]
-        theirs = [intent for intent in made if intent.side != side]
         return Work(
             grant_id=grant_id,
             key=_key(row),
@@ -435,12 +443,9 @@ class Ledger:
             wanted=wanted(self._leases(connection, grant_id), row.watermark),
             mine=rows[side],
             other=rows[ASSOCIATE if side == GRANT else GRANT],
+            writes=tuple(_intent(intent) for intent in mine),
             my_intents=tuple(_intent(intent) for intent in mine if intent.result is None),
-            other_pending=any(intent.result is None for intent in theirs),
-            other_lost_something=_lost(theirs),
-            last_created_at=_last(mine, CREATING),
-            last_removed_at=_last(mine, REMOVING),
-            created_but_lost=_lost(mine),
+            other_pending=any(intent.side != side and intent.result is None for intent in made),
         )
 
     def _about(self, connection: Connection, row: Row[Any]) -> About:
@@ -546,7 +551,11 @@ class Ledger:
     # -- writing what was decided, seen and reached ------------------------------------------------------------------
 
     def intend(self, work: Work, operation: str, now: int) -> Intent | None:
-        """Commit to one write before it is made. None when the leases or the other side changed meanwhile."""
+        """Commit to one write before it is made. None when the leases or the other side changed meanwhile.
+
+        Until its call is known to be over it may have been made as late as the worker's claim lasts: a worker can be
+        stopped for long between this and its call, and die after it.
+        """
         with self._transaction() as connection:
             self._locked(connection, work.grant_id)
             fresh = self._work(connection, work.grant_id, work.mine.side)
@@ -554,8 +563,11 @@ class Ledger:
                 return None
             if fresh.other_pending or fresh.my_intents:
                 return None
-            intent = Intent(uuid.uuid4().hex, operation, work.generation, now)
-            connection.execute(intents.insert().values(**asdict(intent), grant_id=work.grant_id, side=work.mine.side))
+            until = connection.execute(sql.select(sides.c.claimed_until).where(*_is(work))).scalar_one()
+            made_at = max(now, until or now)
+            intent = Intent(uuid.uuid4().hex, operation, work.generation, made_at, work.wanted.prefixes)
+            values = asdict(intent) | {"prefixes": json.dumps(intent.prefixes)}
+            connection.execute(intents.insert().values(**values, grant_id=work.grant_id, side=work.mine.side))
             return intent
 
     def carried_out(self, intent: Intent, served: Sequence[Served], now: int, *, refused: bool) -> None:
@@ -569,21 +581,39 @@ class Ledger:
     def resolve(self, landed: Iterable[Intent], lost: Iterable[Intent], now: int) -> None:
         """Close the question what became of these intents."""
         with self._transaction() as connection:
-            for result, which in (("landed", landed), ("lost", lost)):
-                for intent in which:
-                    connection.execute(
-                        intents.update()
-                        .where(intents.c.intent_id == intent.intent_id, intents.c.result.is_(None))
-                        .values(result=result, resolved_at=now)
-                    )
+            self._resolve(connection, landed, lost, now)
 
-    def saw(self, work: Work, state: str, ours: bool | None, association_id: str | None, now: int) -> None:
-        """Keep what was read on the cloud."""
+    def _resolve(self, connection: Connection, landed: Iterable[Intent], lost: Iterable[Intent], now: int) -> None:
+        for result, which in (("landed", landed), ("lost", lost)):
+            for intent in which:
+                connection.execute(
+                    intents.update()
+                    .where(intents.c.intent_id == intent.intent_id, intents.c.result.is_(None))
+                    .values(result=result, resolved_at=now)
+                )
+
+    def saw(
+        self,
+        work: Work,
+        state: str,
+        ours: bool | None,
+        association_id: str | None,
+        now: int,
+        *,
+        landed: Iterable[Intent] = (),
+        lost: Iterable[Intent] = (),
+    ) -> None:
+        """Keep what was read on the cloud, together with what that says about our writes: one fact, one transaction.
+
+        ``ours`` None: nothing is there. False: we did not make it; it stays ours when it was, or has just been adopted.
+        """
+        kept = sql.func.coalesce(sides.c.ours, sql.false()) if ours is False else ours
         with self._transaction() as connection:
+            self._resolve(connection, landed, lost, now)
             connection.execute(
                 sides.update()
                 .where(*_is(work))
-                .values(state=state, ours=ours, association_id=association_id, seen_at=now)
+                .values(state=state, ours=kept, association_id=association_id, seen_at=now)
             )
 
     def settle(
@@ -847,12 +877,7 @@ class Ledger:
             found = {"class": kind, "text": text, "at": now}
             values: dict[str, Any] = {"drift": json.dumps(found)}
             if kind in ("foreign-grant", "foreign-association"):
-                made = connection.execute(
-                    sql.select(intents).where(intents.c.grant_id == row.grant_id, intents.c.side == side)
-                ).all()
-                ours_after_all = _lost(made)  # a write that was given up as lost, and landed late
-                repair = repair or ours_after_all
-                values |= {"state": state or "present", "ours": ours_after_all}
+                values |= {"state": state or "present", "ours": False}
             if repair:
                 values |= {"observed_wanted": None, "attempts": 0, "next_at": None, "dead_at": None}
             connection.execute(sides.update().where(*mine).values(**values))
@@ -1003,17 +1028,6 @@ def _lease_columns(approval: GrantApproval | RevokeApproval) -> dict[str, Any]:
     }
 
 
-def _last(made: Iterable[Row[Any]], operations: frozenset[str]) -> int | None:
-    return max((intent.made_at for intent in made if intent.operation in operations), default=None)
-
-
-def _lost(made: Sequence[Row[Any]]) -> bool:
-    """Whether something of ours that was given up as lost may have landed after all, with nothing removed since."""
-    removed = _last(made, REMOVING)
-    lost = [intent for intent in made if intent.operation in CREATING and intent.result == "lost"]
-    return any(removed is None or intent.made_at > removed for intent in lost)
-
-
 def _key(row: Row[Any]) -> GrantKey:
     return GrantKey(
         ecr_id=row.ecr_id,
@@ -1045,7 +1059,8 @@ def _side_row(row: Row[Any]) -> SideRow:
 
 
 def _intent(row: Row[Any]) -> Intent:
-    return Intent(row.intent_id, row.operation, row.generation, row.made_at)
+    prefixes = tuple(json.loads(row.prefixes))
+    return Intent(row.intent_id, row.operation, row.generation, row.made_at, prefixes)
 
 
 def _lease(row: Row[Any]) -> Lease:

@@ -104,7 +104,8 @@ intents = Table(
     Column("side", String(16), nullable=False),
     Column("operation", String(32), nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("made_at", BigInteger, nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # at the latest
+    Column("prefixes", Text, nullable=False),  # what an association was asked for
     Column("served", Text),  # the call that carried it out
     Column("result", String(16)),  # landed, refused, lost; empty while it may still land
     Column("resolved_at", BigInteger),

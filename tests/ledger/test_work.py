@@ -114,31 +114,53 @@ def test_a_refused_write_is_no_longer_open(admitted: Ledger) -> None:
     admitted.carried_out(intent, [SERVED], NOW + 5, refused=True)
 
     work = read(admitted)
-    assert (work.my_intents, work.last_created_at, work.created_but_lost) == ((), None, False)
+    assert (work.my_intents, work.writes) == ((), ())
     assert admitted.intend(work, "grant", NOW + 6) is not None
 
 
 def test_a_write_counts_from_when_it_was_carried_out(admitted: Ledger) -> None:
-    """The time that looks are compared with is the call's, not the decision's."""
+    """The time that looks are compared with is the call's; while the call may still be made, the latest that it can be: until
+    the worker's claim is over."""
+    assert admitted.claim(ID, GRANT, "one", NOW, NOW + HOUR)
     intent = admitted.intend(read(admitted), "grant", NOW)
     assert intent is not None
-    admitted.carried_out(intent, [SERVED], NOW + 700, refused=False)
+    assert [write.made_at for write in read(admitted).writes] == [NOW + HOUR]
 
-    assert read(admitted).last_created_at == NOW + 700
+    admitted.carried_out(intent, [SERVED], NOW + 700, refused=False)
+    assert [write.made_at for write in read(admitted).writes] == [NOW + 700]
 
 
 def test_a_lost_write_is_remembered(admitted: Ledger) -> None:
-    """What was given up as lost may land after all: until a removal, whatever appears is ours, and the other side is told."""
+    """What was given up as lost is nobody's reason to wait any more, and is still known to have been asked for."""
     intent = admitted.intend(read(admitted), "grant", NOW)
     assert intent is not None
-    admitted.resolve([], [intent], NOW + 1)
-    assert read(admitted).created_but_lost
-    assert read(admitted, ASSOCIATE).other_lost_something
+    admitted.saw(read(admitted), "absent", None, None, NOW + 1, lost=[intent])
 
-    removal = admitted.intend(read(admitted), "revoke", NOW + 2)
-    assert removal is not None
-    admitted.resolve([removal], [], NOW + 3)
-    assert not read(admitted).created_but_lost
+    work = read(admitted)
+    assert (work.my_intents, [write.intent_id for write in work.writes]) == ((), [intent.intent_id])
+    assert not read(admitted, ASSOCIATE).other_pending
+
+
+def test_what_was_seen_and_what_it_proves_are_one_fact(admitted: Ledger, database: Database) -> None:
+    """The look that shows a write landed is kept together with that."""
+    intent = admitted.intend(read(admitted), "grant", NOW)
+    assert intent is not None
+    admitted.saw(read(admitted), "present", True, None, NOW + 1, landed=[intent])
+
+    work = read(admitted)
+    assert (work.mine.state, work.mine.ours, work.my_intents) == ("present", True, ())
+    assert [row.result for row in database.rows(sql.select(intents))] == ["landed"]
+
+
+def test_what_is_ours_stays_ours(admitted: Ledger) -> None:
+    """A look that found nothing new about its origin does not disown what we made or adopted; once gone, it is nobody's."""
+    admitted.saw(read(admitted), "present", True, None, NOW)
+    admitted.saw(read(admitted), "present", False, None, NOW + 1)
+    assert read(admitted).mine.ours is True
+
+    admitted.saw(read(admitted), "absent", None, None, NOW + 2)
+    admitted.saw(read(admitted), "present", False, None, NOW + 3)
+    assert read(admitted).mine.ours is False
 
 
 def test_an_intent_is_resolved_once(admitted: Ledger, database: Database) -> None:
@@ -401,6 +423,7 @@ def test_only_what_is_foreign_is_adopted(standing: Ledger, database: Database) -
     leases, so both sides look again."""
     assert not standing.adopt(ID, GRANT, NOW)
     assert not standing.adopt("g-nobody", GRANT, NOW)
+    standing.saw(read(standing), "absent", None, None, NOW)
     standing.saw(read(standing), "present", False, None, NOW)
 
     assert standing.adopt(ID, GRANT, NOW)

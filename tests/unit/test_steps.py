@@ -91,23 +91,10 @@ def test_nothing_foreign_is_ever_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shows_something", "created", "removed", "trusted"),
-    [
-        (True, None, None, True),
-        (False, None, None, True),
-        (False, 95, None, False),
-        (False, 90, None, True),
-        (True, 95, None, True),
-        (True, None, 95, False),
-        (True, None, 90, True),
-        (False, None, 95, True),
-    ],
+    ("contradicted_at", "trusted"), [([], True), ([90], True), ([91], False), ([80, 90], True), ([80, 99], False)]
 )
-def test_a_look_so_soon_after_the_opposite_write_proves_nothing(
-    shows_something: bool, created: int | None, removed: int | None, trusted: bool
+def test_a_look_so_soon_after_a_write_that_it_contradicts_proves_nothing(
+    contradicted_at: list[int], trusted: bool
 ) -> None:
     """A look may be older than it seems, and a write may still be on its way."""
-    assert (
-        believable(shows_something=shows_something, last_created_at=created, last_removed_at=removed, at=100, settle=10)
-        is trusted
-    )
+    assert believable(contradicted_at=contradicted_at, at=100, settle=10) is trusted

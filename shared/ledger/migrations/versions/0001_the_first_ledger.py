@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("operation", sa.String(length=32), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("made_at", sa.BigInteger(), nullable=False),
+        sa.Column("prefixes", sa.Text(), nullable=False),
         sa.Column("served", sa.Text(), nullable=True),
         sa.Column("result", sa.String(length=16), nullable=True),
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
