@@ -135,6 +135,10 @@ class Frame:
             for position, letter in enumerate(letters):
                 try:
                     message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
+                except PermanentError as error:
+                    # The topic will not take this one, and it must not stop those behind it. It stays taken for a while.
+                    log.warning("completion.refused", seq=letter.seq, code=error.code, reason=str(error))
+                    continue
                 except GrantError as error:
                     log.warning("completion.kept", seq=letter.seq, code=error.code, reason=str(error))
                     self.ledger.give_back([left.seq for left in letters[position:]])
