@@ -221,22 +221,38 @@ def rpc_v1(method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonce
     return Signed(access_key_id, params.get("SecurityToken") or None)
 
 
+def _sorted_out(headers: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The first value of each header by lower-case name, and all x-mns-* headers in the order they are signed in."""
+    found: dict[str, str] = {}
+    special: list[tuple[str, str]] = []
+    for name, value in headers:
+        lower = name.lower()
+        found.setdefault(lower, value)
+        if lower.startswith("x-mns-"):
+            special.append((lower, value))
+    special.sort()
+    return found, special
+
+
+def _mns_lines(method: str, target: str, found: Mapping[str, str], special: Sequence[tuple[str, str]]) -> str:
+    date = found.get("date") or found.get("x-mns-date", "")
+    lines = [method, found.get("content-md5", ""), found.get("content-type", ""), date]
+    return "\n".join([*lines, *[f"{name}:{value}" for name, value in special], target])
+
+
 def mns_string_to_sign(method: str, target: str, headers: Iterable[tuple[str, str]]) -> str:
     """What MNS signs: header values as sent, the request target with its query exactly as in the request line.
 
     x-mns-date, when it is sent instead of Date, takes Date's place as well as being one of the x-mns-* lines.
     """
-    plain: dict[str, str] = {}
-    special: list[tuple[str, str]] = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower.startswith("x-mns-"):
-            special.append((lower, value))
-        elif lower in {"content-md5", "content-type", "date"}:
-            plain.setdefault(lower, value)
-    date = plain.get("date") or dict(special).get("x-mns-date", "")
-    lines = [method, plain.get("content-md5", ""), plain.get("content-type", ""), date]
-    return "\n".join([*lines, *[f"{name}:{value}" for name, value in sorted(special)], target])
+    return _mns_lines(method, target, *_sorted_out(headers))
+
+
+@functools.lru_cache(maxsize=256)
+def _http_date(text: str) -> float:
+    """Epoch seconds of an HTTP date; many requests are signed within one second."""
+    moment = parsedate_to_datetime(text)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 _MNS = re.compile(r"MNS +([^\s:]+):(\S+)")
@@ -254,9 +270,7 @@ def mns_v2(
 
     ``target`` is the request target as sent, reduced to path and query when the client sent the absolute form.
     """
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found.setdefault(name.lower(), value)
+    found, special = _sorted_out(headers)
     authorization = found.get("authorization", "")
     if not authorization:
         raise _missing("Authorization")
@@ -270,15 +284,13 @@ def mns_v2(
     if not date:
         raise _missing("Date")
     try:
-        moment = parsedate_to_datetime(date)
+        moment = _http_date(date)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise _refused("malformed_date", "InvalidDateHeader", "The Date header is not an HTTP date.") from error
     secret = secret_of(access_key_id)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    if abs(moment.timestamp() - time.time()) > SKEW_SECONDS:
+    if abs(moment - time.time()) > SKEW_SECONDS:
         raise _refused("stale_date", "TimeExpired", "The time difference between client and server is too large.", 408)
-    string_to_sign = mns_string_to_sign(method, target, headers)
+    string_to_sign = _mns_lines(method, target, found, special)
     expected = base64.b64encode(_signature(secret, "sha1", string_to_sign.encode("utf-8", "surrogateescape")).digest())
     if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
         raise _mismatch(string_to_sign)
