@@ -173,15 +173,14 @@ def _stops(statements: int) -> list[int]:
 def scenes(shared_database: Database) -> dict[str, Scene]:
     """Every scene, played once; afterwards its rows are put back for each pair."""
     made = {}
-    for play in (busy, pending, closed):
+    open_write: Intent | None = None
+    for play in (pending, busy, closed):  # the open write of the first is an unknown one in the others
         wipe(shared_database)
         ledger = Ledger(shared_database.url)
         play(ledger, shared_database)
-        open_writes = ledger.read(ID, ASSOCIATE, NOW)
-        assert open_writes is not None
-        intent = next(iter(open_writes.my_intents), Intent("none", "associate", 1, NOW))
+        open_write = open_write or _read(ledger, ASSOCIATE).my_intents[0]
         rows = _rows(shared_database)
-        made[play.__name__] = Scene(rows, _read(ledger, GRANT), _read(ledger, ASSOCIATE), intent)
+        made[play.__name__] = Scene(rows, _read(ledger, GRANT), _read(ledger, ASSOCIATE), open_write)
         ledger.close()
     return made
 

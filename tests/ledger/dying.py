@@ -1,0 +1,162 @@
+"""Workers that die: each makes one step of the ledger's work and ends, as if its plug were pulled, before its n-th statement.
+
+``python -m tests.ledger.dying URL`` lets every step die before some of its statements (``LEDGER_DEATHS=all``: before each) and
+before its commit, and checks that no death leaves half a fact; then the step is made once more, to its end. Prints how many
+deaths each step died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import sqlalchemy as sql
+
+from shared.ledger import ASSOCIATE, GRANT, Drift, Ledger, Work
+from shared.messages import Reason
+from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, key, opening
+
+_KILLED = 9
+_MOST_STATEMENTS = 100
+TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
+
+
+def _read(ledger: Ledger, side: str = GRANT) -> Work:
+    work = ledger.read(grant_id(), side, NOW)
+    assert work is not None
+    return work
+
+
+def _settle(ledger: Ledger, side: str, kind: str) -> None:
+    assert ledger.settle(_read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
+
+
+def _intend(ledger: Ledger) -> None:
+    assert ledger.intend(_read(ledger), "grant", NOW) is not None
+
+
+# One life of a grant. Whatever a step needs was made by those before it.
+LIFE: dict[str, Callable[[Ledger], object]] = {
+    "admit": lambda ledger: ledger.admit(opening(), "m-1", NOW),
+    "admit with an end": lambda ledger: ledger.admit(opening("REQ-2", ends_at=NOW + HOUR, on_end="teardown"), "m", NOW),
+    "claim": lambda ledger: ledger.claim(grant_id(), GRANT, "one", NOW, NOW + HOUR),
+    "intend": _intend,
+    "resolve": lambda ledger: ledger.resolve(_read(ledger).my_intents, [], NOW),
+    "settle one side": lambda ledger: _settle(ledger, GRANT, "granted"),
+    "settle the other and answer": lambda ledger: _settle(ledger, ASSOCIATE, "associated"),
+    "take letters": lambda ledger: ledger.take_letters(3, NOW, NOW + HOUR),
+    "let a lease end": lambda ledger: ledger.due(NOW + HOUR),
+    "see": lambda ledger: ledger.saw(_read(ledger), "present", False, None, NOW),
+    "adopt": lambda ledger: ledger.adopt(grant_id(), GRANT, NOW),
+    "close from elsewhere": lambda ledger: ledger.admit(closing(["REQ-1"], vpc="vpc-2"), "m-2", NOW),
+    "die": lambda ledger: ledger.dead(_read(ledger), TROUBLE, NOW),
+    "redrive": lambda ledger: ledger.redrive(grant_id(), GRANT, "operator", NOW),
+    "find a stranger": lambda ledger: ledger.drifted(
+        Drift(key("vpc-9"), GRANT, "foreign-grant", "nobody asked"), NOW, generation=0, quiet_since=NOW, repair=False
+    ),
+    "set the mode": lambda ledger: ledger.set_mode("full", "operator", NOW),
+}
+
+
+def main(url: str) -> None:
+    """Let everybody die everywhere."""
+    every = os.environ.get("LEDGER_DEATHS") == "all"
+    deaths = {}
+    for number, (name, step) in enumerate(LIFE.items()):
+        deaths[name] = _die_at_commits(url, step) + _die_at_statements(url, step, 1 if every else 3, 1 + number % 3)
+    database, ledger = _database(url), Ledger(url)
+    check_order(ledger, database)
+    ledger.close()
+    database.close()
+    print(json.dumps(deaths))  # read by the test that started us
+
+
+def _die_at_commits(url: str, step: Callable[[Ledger], object]) -> int:
+    """Deaths right before the first commit: nothing of the step's first transaction may be there."""
+    before = _counts(url)
+    assert _dies(url, step, "commit", 1)
+    assert _counts(url) == before
+    return 1
+
+
+def _die_at_statements(url: str, step: Callable[[Ledger], object], apart: int, first: int) -> int:
+    """Deaths until one lived through the step. A step of several transactions keeps those that were committed."""
+    for deaths, statement in enumerate(range(first if apart > 1 else 1, _MOST_STATEMENTS, apart)):
+        if not _dies(url, step, "before_cursor_execute", statement):
+            return deaths
+        _check_whole(_counts(url))
+    raise AssertionError(f"a step of more than {_MOST_STATEMENTS} statements")
+
+
+def _dies(url: str, step: Callable[[Ledger], object], event: str, count: int) -> bool:
+    """Let a worker make the step and die when the n-th such event comes. False: it lived."""
+    child = os.fork()
+    if child == 0:
+        _work(url, step, event, count)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, _KILLED), f"the worker failed by itself: {code}"
+    return code == _KILLED
+
+
+def _check_whole(found: dict[str, int]) -> None:
+    """No half of a fact: every event has its letter, every grant its two sides, and the chain ends at the last event."""
+    assert found["events"] == found["outbox"] == found["chain"], found
+    assert found["sides"] == 2 * found["grants"], found
+    assert found["numbers"] == found["numbered"], found
+    assert found["admissions"] == found["approvals"], found
+    assert found["answers"] == found["answered"], found
+
+
+_COUNTS = {
+    "events": "SELECT count(*) FROM events",
+    "outbox": "SELECT count(*) FROM outbox",
+    "chain": "SELECT seq FROM chain",
+    "grants": "SELECT count(*) FROM grants",
+    "sides": "SELECT count(*) FROM sides",
+    "numbers": "SELECT coalesce(sum(last_number), 0) FROM grants",
+    "numbered": "SELECT count(*) FROM events WHERE grant_id IS NOT NULL",
+    "approvals": "SELECT count(*) FROM approvals",
+    "admissions": "SELECT count(*) FROM events WHERE kind IN ('admitted', 'held')",
+    "answered": "SELECT count(*) FROM approvals WHERE outcome IS NOT NULL AND outcome != 'dead'",
+    "answers": "SELECT count(*) FROM events WHERE kind IN ('done', 'rejected')",
+}
+
+
+def _counts(url: str) -> dict[str, int]:
+    database = _database(url)
+    try:
+        with database.connected() as connection:
+            return {name: int(connection.execute(sql.text(query)).scalar_one()) for name, query in _COUNTS.items()}
+    finally:
+        database.close()  # a connection must not be shared with the next child
+
+
+def _database(url: str) -> Database:
+    return Database(url.partition(":")[0].partition("+")[0], url)
+
+
+def _work(url: str, step: Callable[[Ledger], object], event: str, last: int) -> None:
+    """In the child: make the step, and die when the n-th such event comes. Never returns."""
+    code = 1
+    try:
+        ledger = Ledger(url)
+        made = 0
+
+        def count(*_: object) -> None:
+            nonlocal made
+            made += 1
+            if made == last:
+                os._exit(_KILLED)
+
+        sql.event.listen(ledger.engine, event, count)
+        step(ledger)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

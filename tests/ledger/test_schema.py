@@ -1,0 +1,233 @@
+"""The schema and the counter's commands for the ledger: from nothing, again, from the future; and no secret in what they say."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from shared.errors import LedgerError
+from shared.ledger import Ledger, check_schema, upgrade_schema
+from shared.ledger.tables import events, metadata, outbox
+from tests.ledger.crowd import Crowd
+from tests.ledger.kit import NOW, Database, opening
+from tests.ledger.postgres import PASSWORD, Postgres
+
+ROOT = Path(__file__).parents[2]
+REVISION = "0001"
+
+
+def ecr_grants(*arguments: str, url: str | None = None) -> Result:
+    """A command of the counter, as a person types it."""
+    return CliRunner().invoke(app, arguments, env={} if url is None else {"LEDGER_URL": url})
+
+
+@pytest.fixture
+def made(empty: Database) -> Iterator[Ledger]:
+    """A ledger object on a database without tables."""
+    ledger = Ledger(empty.url)
+    yield ledger
+    ledger.close()
+
+
+def tables(database: Database) -> list[str]:
+    """The tables that are there."""
+    with database.connected() as connection:
+        return sorted(sql.inspect(connection).get_table_names())
+
+
+def test_tables_are_made_from_nothing(made: Ledger, empty: Database) -> None:
+    """One call makes every table, exactly as the code speaks of them, and the check agrees."""
+    assert upgrade_schema(made) == REVISION
+
+    assert check_schema(made) == REVISION
+    assert tables(empty) == sorted([*metadata.tables, "alembic_version"])
+    with empty.connected() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_an_upgrade_may_be_repeated(made: Ledger) -> None:
+    """What is up to date stays as it is, with everything in it."""
+    upgrade_schema(made)
+    made.admit(opening(), "message-1", NOW)
+
+    assert upgrade_schema(made) == REVISION
+    assert made.head(NOW).seq == 1
+
+
+def test_nothing_works_before_the_tables_are_there(made: Ledger) -> None:
+    """The check says what to do."""
+    with pytest.raises(LedgerError, match="no tables yet: run `ecr-grants ledger upgrade`"):
+        check_schema(made)
+
+
+def test_a_schema_from_the_future_is_refused(made: Ledger, empty: Database) -> None:
+    """Neither the check nor an upgrade touches what newer code made; both say to deploy newer code."""
+    upgrade_schema(made)
+    with empty.connected() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    for refuses in (check_schema, upgrade_schema):
+        with pytest.raises(LedgerError, match=r"9999.*newer than this code"):
+            refuses(made)
+
+
+def test_an_upgrade_that_is_cut_off_leaves_nothing(made: Ledger, empty: Database) -> None:
+    """Tables come all together or not at all, and the next upgrade makes them."""
+
+    class Failure(Exception):
+        pass
+
+    statements = 0
+
+    def fail(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+        if statements == 12:
+            raise Failure
+
+    cut = Ledger(empty.url)
+    sql.event.listen(cut.engine, "before_cursor_execute", fail)
+    with pytest.raises(Failure):
+        upgrade_schema(cut)
+    cut.close()
+
+    assert tables(empty) == []
+    assert upgrade_schema(made) == REVISION
+
+
+def upgrade(ledger: Ledger, number: int) -> str:
+    """Bring the schema up to date, as everybody does at this moment."""
+    return upgrade_schema(ledger)
+
+
+def test_everybody_may_upgrade_at_once(crowd: Crowd, empty: Database) -> None:
+    """A pipeline that runs twice does not stumble over itself: one makes the tables, the others find them."""
+    assert crowd.at_once(empty.url, upgrade) == [REVISION] * crowd.size
+
+
+# -- the counter -------------------------------------------------------------------------------------------------------
+
+
+def test_upgrade_and_check_as_people_run_them(empty: Database) -> None:
+    """``python -m cli ledger …`` in a process of its own: refused before, made, found as wanted."""
+    said = []
+    for words in (["check"], ["upgrade"], ["check", "--json"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli", "ledger", *words],
+            cwd=ROOT,
+            env={**os.environ, "LEDGER_URL": empty.url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert PASSWORD not in ran.stdout + ran.stderr
+        said.append((ran.returncode, ran.stdout.strip() or ran.stderr.strip()))
+
+    assert said == [
+        (1, "ecr-grants: the ledger has no tables yet: run `ecr-grants ledger upgrade`"),
+        (0, f"the ledger is at revision {REVISION}"),
+        (0, json.dumps({"revision": REVISION})),
+    ]
+
+
+def test_a_schema_from_the_future_is_told_in_one_line(made: Ledger, empty: Database) -> None:
+    """By every command, with exit code 1."""
+    upgrade_schema(made)
+    with empty.connected() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    for words in (["ledger", "check"], ["ledger", "upgrade"], ["ledger", "verify"], ["grants"], ["mode"]):
+        ran = ecr_grants(*words, url=empty.url)
+        assert (ran.exit_code, len(ran.output.strip().splitlines())) == (1, 1), (words, ran.output, ran.exception)
+        assert "newer than this code" in ran.output
+
+
+KEY = Ed25519PrivateKey.generate()
+PUBLIC = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+
+
+@pytest.fixture
+def heads(ledger: Ledger, tmp_path: Path) -> Path:
+    """Ten events, and the heads of some of them as reconcile logs them, between other lines."""
+    path = tmp_path / "heads.jsonl"
+    lines = ['{"event": "reconcile.done", "grants": 0}']
+    for number in range(10):
+        ledger.admit(opening(f"REQ-{number}"), f"message-{number}", NOW)
+        if number in (3, 9):
+            lines.append(json.dumps({"event": "ledger.head"} | json.loads(ledger.head(NOW).sign(KEY).line())))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_verify_says_that_a_record_is_intact(database: Database, heads: Path) -> None:
+    """With how much was read and how many heads agreed."""
+    ran = ecr_grants("ledger", "verify", "--heads", str(heads), "--key", PUBLIC, url=database.url)
+    assert (ran.exit_code, ran.output.strip()) == (0, "intact: 10 events, 2 signed heads agree")
+
+    as_json = ecr_grants("ledger", "verify", "--heads", str(heads), "--key", PUBLIC, "--json", url=database.url)
+    assert json.loads(as_json.output) == {"intact": True, "events": 10, "heads": 2}
+
+
+def test_verify_names_what_is_wrong(database: Database, heads: Path) -> None:
+    """Exit code 1 and the sentence of the ledger."""
+    with database.connected() as connection:
+        connection.execute(outbox.delete())
+        connection.execute(events.delete().where(events.c.seq == 6))
+
+    ran = ecr_grants("ledger", "verify", "--heads", str(heads), "--key", PUBLIC, url=database.url)
+    assert (ran.exit_code, ran.output.strip()) == (1, "NOT INTACT: event 6 is missing (found 7 in its place)")
+    as_json = ecr_grants("ledger", "verify", "--json", url=database.url)
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.output) == {"intact": False, "fault": "event 6 is missing (found 7 in its place)"}
+
+
+def test_verify_wants_a_key_for_heads(database: Database, heads: Path) -> None:
+    """A head proves nothing without its signature; and a wrong key's verdict names the head."""
+    without = ecr_grants("ledger", "verify", "--heads", str(heads), url=database.url)
+    assert (without.exit_code, "--heads needs --key" in without.output) == (1, True)
+
+    other = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    wrong = ecr_grants("ledger", "verify", "--heads", str(heads), "--key", other, url=database.url)
+    assert (wrong.exit_code, wrong.output.strip()) == (1, "NOT INTACT: the head of event 4 is not signed by this key")
+
+
+@pytest.mark.parametrize("content", ["no JSON", '{"seq": 3}', '{"seq": "x", "hash": "", "at": 1, "signature": ""}'])
+def test_a_heads_file_that_is_none_is_refused(database: Database, tmp_path: Path, content: str) -> None:
+    """Naming the line, so that nobody believes in heads that were never read."""
+    path = tmp_path / "heads.jsonl"
+    path.write_text('{"event": "reconcile.done"}\n' + content + "\n")
+
+    ran = ecr_grants("ledger", "verify", "--heads", str(path), "--key", PUBLIC, url=database.url)
+    assert (ran.exit_code, "line 2 is not a head" in ran.output) == (1, True)
+
+
+@pytest.mark.parametrize("words", ["ledger upgrade", "ledger check", "ledger verify", "mode", "grants", "dead list"])
+@pytest.mark.parametrize("trouble", ["wrong password", "nobody there", "no address", "no driver"])
+def test_no_command_says_the_password(postgres: Postgres, words: str, trouble: str) -> None:
+    """Whatever is wrong with the address: exit code 1, one line, and not the password, nor an address that holds it."""
+    url = {
+        "wrong password": postgres.address("postgres", password="hush-hush"),
+        "nobody there": "postgresql+psycopg://ecr:hush-hush@127.0.0.1:1/ledger",
+        "no address": "ecr:hush-hush@127.0.0.1",
+        "no driver": "postgresql://ecr:hush-hush@127.0.0.1:1/ledger",
+    }[trouble]
+
+    for arguments, given in (([], url), (["--ledger-url", url], None)):
+        ran = ecr_grants(*words.split(), *arguments, url=given)
+        assert "hush" not in ran.output
+        assert (ran.exit_code, len(ran.output.strip().splitlines())) == (1, 1), (ran.output, ran.exception)
+        assert isinstance(ran.exception, SystemExit)
