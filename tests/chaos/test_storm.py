@@ -1,0 +1,33 @@
+"""A small storm: every approval has exactly one end, nothing is left anywhere, and the cloud is as approved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from localcloud.faults import Kind
+from tests.chaos.storm import storm, troubles, weather
+
+
+def test_the_trouble_is_of_every_kind_the_local_cloud_can_make() -> None:
+    """A kind that is added to the local cloud has to be added to the storm."""
+    assert {plan["kind"] for plan in troubles(0.1, 1, 1)} == set(get_args(Kind))
+
+
+def test_a_seed_gives_the_same_storm() -> None:
+    """What failed once can be looked at again."""
+    first, again, other = weather(200, 10, 1), weather(200, 10, 1), weather(200, 10, 2)
+    assert len(first.sent) == 200
+    assert [one.bad for one in first.sent] == [one.bad for one in again.sent]
+    assert [one.bad for one in first.sent] != [one.bad for one in other.sent]
+
+
+@pytest.mark.timeout(240)
+def test_a_small_storm_adds_up(tmp_path: Path) -> None:
+    """100 approvals over 50 accounts with a tenth of trouble; killed workers are the crash points' and the large one's."""
+    with storm(100, 50, 7, tmp_path, lambda _: None) as found:
+        found.play(0.1, 7, 0, 60)
+        assert found.faults() == []
+        assert sum(found.struck.values()) > 0
