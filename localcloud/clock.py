@@ -5,6 +5,7 @@ not: clients sign with their own real clocks.
 """
 
 import asyncio
+import functools
 import heapq
 import itertools
 import time
@@ -106,7 +107,13 @@ class Clock:
 
 def iso(seconds: float) -> str:
     """Epoch seconds as the services write times: UTC, whole seconds, trailing Z."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19] + "Z"
+    return _whole_second(int(seconds))
+
+
+@functools.lru_cache(maxsize=256)
+def _whole_second(second: int) -> str:
+    """Many answers name the same second."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19] + "Z"
 
 
 def iso_precise(seconds: float) -> str:

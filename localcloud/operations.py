@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from localcloud.call import Call, Caller
 from localcloud.params import Params
@@ -23,8 +24,7 @@ Reply = dict[str, Any]
 Change = Callable[[], Reply]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What has to be done for one request whose parameters are well formed."""
 
     permissions: Sequence[tuple[str, str]]
@@ -32,7 +32,7 @@ class Work:
     """For reads: the answer."""
     check: Callable[[Call], Change] | None = None
     """For changes: raise Refusal, or return the change."""
-    conditions: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = MappingProxyType({})
     account: str = ""
     """The account that owns what is asked about, when that is not the caller's."""
     region: str = ""

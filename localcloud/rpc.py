@@ -4,7 +4,6 @@ Two signatures are spoken: ACS3, where action and version are headers, and the o
 parameter. One port serves all three products; the API version tells them apart.
 """
 
-import contextlib
 import functools
 import random
 from collections.abc import Mapping
@@ -96,7 +95,7 @@ class RpcService:
                     access_key_id=asked.access_key_id or _claimed_key(request.headers.get("Authorization", "")),
                 )
                 raise
-            call, execute = self._prepare(product, operation, caller, values, asked, request.remote or "127.0.0.1")
+            call, execute = self._prepare(product, operation, caller, values, asked)
             reply = await self._cloud.perform(call, execute)
         except EcrRefusal as refusal:
             if self._cloud.switches.ecr_errors == "success_false":
@@ -171,7 +170,7 @@ class RpcService:
         return product, operation, caller, own
 
     def _prepare(
-        self, product: Product, operation: Operation, caller: Caller, values: dict[str, str], asked: _Asked, remote: str
+        self, product: Product, operation: Operation, caller: Caller, values: dict[str, str], asked: _Asked
     ) -> tuple[Call, Any]:
         """The call, and what it does once the kernel lets it."""
         call = Call(
@@ -182,7 +181,6 @@ class RpcService:
             region=self._cloud.world.region,
             request_id=asked.request_id,
             params=values,
-            source_ip=remote,
         )
         params = product.params(values)
         try:
@@ -274,12 +272,10 @@ def _pairs(raw: str) -> dict[str, str]:
         raise Refusal(400, "InvalidParameter", "There are too many parameters.")
     if "%" not in raw and "+" not in raw:
         # Nothing to decode, as in most bodies, is worth a shorter way.
-        with contextlib.suppress(ValueError):
-            pairs = [pair.split("=", 1) for pair in raw.split("&")]
-            values = dict(pairs)
-            if len(values) == len(pairs):
-                return values
-            values = {}
+        pairs = [pair.split("=", 1) for pair in raw.split("&")]
+        if all(len(pair) == 2 for pair in pairs) and len(values := dict(pairs)) == len(pairs):
+            return values
+        values = {}
     for pair in raw.split("&"):
         key, separator, value = pair.partition("=")
         if not separator:

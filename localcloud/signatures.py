@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from localcloud.refusal import Unauthenticated
@@ -97,15 +97,23 @@ def _fresh_iso(text: str) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _keyed(secret: str, algorithm: str) -> "hmac.HMAC":
-    """An HMAC that has seen only its key; copies of it are cheaper than setting the key up for each request."""
-    return hmac.new(secret.encode(), digestmod=algorithm)
+def _pads(secret: str, algorithm: str) -> tuple[Any, Any]:
+    """The two hashes of an HMAC that have seen only the key: copying them is cheaper than setting a key up each time."""
+    key = secret.encode()
+    if len(key) > 64:
+        key = hashlib.new(algorithm, key).digest()
+    key = key.ljust(64, b"\0")
+    inner, outer = (hashlib.new(algorithm, bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
+    return inner, outer
 
 
-def _signature(secret: str, algorithm: str, text: bytes) -> "hmac.HMAC":
-    signing = _keyed(secret, algorithm).copy()
-    signing.update(text)
-    return signing
+def _hmac(secret: str, algorithm: str, text: bytes) -> Any:
+    """HMAC (RFC 2104) of a text, as a hash to take the digest of."""
+    inner, outer = _pads(secret, algorithm)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(text)
+    outer.update(inner.digest())
+    return outer
 
 
 _NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~-]*")
@@ -123,9 +131,9 @@ def _really_quoted(text: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _signed_names(signed_list: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The names in SignedHeaders, sorted and as a set: clients sign the same few sets over and over."""
+    """The names in SignedHeaders sorted, and those missing in it: clients sign the same few sets over and over."""
     names = signed_list.split(";")
-    return tuple(sorted(names)), frozenset(names)
+    return tuple(sorted(names)), _ACS3_MUST_SIGN - frozenset(names)
 
 
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
@@ -139,10 +147,27 @@ def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(sorted(several)) for name, several in values.items()}
 
 
-_ACS3 = re.compile(r"ACS3-HMAC-SHA256 +Credential=([^,\s]+), *SignedHeaders=([a-z0-9;_-]+), *Signature=([0-9a-f]{64})")
 _ACS3_MUST_SIGN = frozenset(
     {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
+
+
+def _acs3_parts(authorization: str) -> tuple[str, str, str]:
+    """Access key, signed headers and signature of an ACS3 Authorization header."""
+    scheme, _, rest = authorization.partition(" ")
+    parts = rest.split(",")
+    if scheme == "ACS3-HMAC-SHA256" and len(parts) == 3:
+        values = [
+            part.strip().removeprefix(name)
+            for name, part in zip(("Credential=", "SignedHeaders=", "Signature="), parts, strict=True)
+        ]
+        if all(values) and rest.count("=") == 3:
+            return values[0], values[1], values[2]
+    raise _refused(
+        "malformed_authorization",
+        "InvalidParameter.Authorization",
+        "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
+    )
 
 
 def acs3(
@@ -164,19 +189,12 @@ def acs3(
     authorization = sent.get("authorization")
     if not authorization:
         raise _missing("Authorization")
-    matched = _ACS3.fullmatch(authorization)
-    if matched is None:
-        raise _refused(
-            "malformed_authorization",
-            "InvalidParameter.Authorization",
-            "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
-        )
-    access_key_id, signed_list, signature = matched.groups()
+    access_key_id, signed_list, signature = _acs3_parts(authorization)
+    names, unsigned = _signed_names(signed_list)
     for name in _ACS3_MUST_SIGN:
-        if not sent.get(name):
+        if name not in sent:
             raise _missing(name)
-    names, signed = _signed_names(signed_list)
-    for name in _ACS3_MUST_SIGN - signed:
+    for name in unsigned:
         raise _refused("unsigned_header", "SignatureDoesNotMatch", f"The header {name} is not signed.")
     secret = secret_of(access_key_id)
     _fresh_iso(sent["x-acs-date"])
@@ -185,8 +203,8 @@ def acs3(
     canonical_headers = "".join([f"{name}:{sent.get(name, '')}\n" for name in names])
     canonical = f"{method}\n{path or '/'}\n{canonical_query}\n{canonical_headers}\n{signed_list}\n{digest}"
     string_to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    expected = _signature(secret, "sha256", string_to_sign.encode()).hexdigest()
-    if not hmac.compare_digest(expected, signature):
+    expected = _hmac(secret, "sha256", string_to_sign.encode()).hexdigest()
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
         raise _mismatch(canonical)
     if digest != (hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256):
         raise _refused(
@@ -214,7 +232,7 @@ def rpc_v1(method: str, params: Mapping[str, str], *, secret_of: SecretOf, nonce
     pairs = sorted((key, value) for key, value in params.items() if key != "Signature")
     canonical = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in pairs)
     string_to_sign = f"{method}&%2F&{_quoted(canonical)}"
-    expected = base64.b64encode(_signature(f"{secret}&", "sha1", string_to_sign.encode()).digest()).decode()
+    expected = base64.b64encode(_hmac(f"{secret}&", "sha1", string_to_sign.encode()).digest()).decode()
     if not hmac.compare_digest(expected.encode(), params["Signature"].encode()):
         raise _mismatch(string_to_sign)
     nonces.spend(access_key_id, params["SignatureNonce"])
@@ -291,7 +309,7 @@ def mns_v2(
     if abs(moment - time.time()) > SKEW_SECONDS:
         raise _refused("stale_date", "TimeExpired", "The time difference between client and server is too large.", 408)
     string_to_sign = _mns_lines(method, target, found, special)
-    expected = base64.b64encode(_signature(secret, "sha1", string_to_sign.encode("utf-8", "surrogateescape")).digest())
+    expected = base64.b64encode(_hmac(secret, "sha1", string_to_sign.encode("utf-8", "surrogateescape")).digest())
     if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
         raise _mismatch(string_to_sign)
     md5 = found.get("content-md5", "")

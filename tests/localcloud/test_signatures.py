@@ -150,7 +150,7 @@ def mns_headers(method: str, target: str, **change: str) -> list[tuple[str, str]
         ({"Authorization": "MNS LTAIexampleid:AAAA"}, "signature_mismatch"),
         ({"Date": ""}, "missing_date"),
         ({"Date": "tomorrow"}, "malformed_date"),
-        ({"Date": formatdate(time.time() - SKEW_SECONDS - 60, usegmt=True)}, "stale_date"),
+        ({"Date": formatdate(0, usegmt=True)}, "stale_date"),
         ({"x-mns-version": "2015-06-07"}, "signature_mismatch"),
         ({"Content-MD5": "AAAA"}, "signature_mismatch"),
     ],
@@ -244,21 +244,24 @@ def grant_request(
 
 
 @pytest.mark.parametrize(
-    ("date", "code"),
+    ("offset", "code"),
     [
-        (now(-SKEW_SECONDS - 60), "InvalidTimeStamp.Expired"),
-        (now(SKEW_SECONDS + 60), "InvalidTimeStamp.Expired"),
-        ("2026-11-24 06:00:00", "InvalidTimeStamp.Format"),
-        (now(-SKEW_SECONDS + 60), None),
+        (-SKEW_SECONDS - 60, "InvalidTimeStamp.Expired"),
+        (SKEW_SECONDS + 60, "InvalidTimeStamp.Expired"),
+        (-SKEW_SECONDS + 60, None),
+        (SKEW_SECONDS - 60, None),
+        (None, "InvalidTimeStamp.Format"),
     ],
 )
-def test_a_date_may_be_a_quarter_of_an_hour_off(run_cloud: RunCloud, date: str, code: str | None) -> None:
+def test_a_date_may_be_a_quarter_of_an_hour_off(run_cloud: RunCloud, offset: float | None, code: str | None) -> None:
     """Dates more than fifteen minutes off, early or late, are refused; the turned clock has nothing to do with it."""
     at = stage()
     cloud = run_cloud(at.world)
     cloud.advance(30 * 86_400)
 
-    answer = send(cloud, *grant_request(cloud, at, {"x-acs-date": date}))
+    answer = send(
+        cloud, *grant_request(cloud, at, {"x-acs-date": "2026-11-24 06:00:00" if offset is None else now(offset)})
+    )
 
     assert answer.json.get("Code") == (code or "200")
 
@@ -308,7 +311,7 @@ def older(cloud: LocalCloud, key: Key, **change: str | None) -> Any:
     [
         ({"Extra": "1"}, (400, "SignatureDoesNotMatch")),
         ({"Signature": "AAAA"}, (400, "SignatureDoesNotMatch")),
-        ({"Timestamp": now(-SKEW_SECONDS - 60)}, (400, "InvalidTimeStamp.Expired")),
+        ({"Timestamp": "2020-01-01T00:00:00Z"}, (400, "InvalidTimeStamp.Expired")),
         ({"SignatureMethod": "HMAC-SHA256"}, (400, "InvalidParameter.SignatureMethod")),
         ({"SignatureNonce": None}, (400, "MissingSignatureNonce")),
         ({"Format": "XML"}, (501, "NotEmulated")),
