@@ -95,7 +95,11 @@ def errors(
 def ledger_upgrade(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
     """Create the tables, or bring them to what this version wants. Safe to repeat."""
     with troubles():
-        revision = upgrade_schema(Ledger(ledger_url))
+        ledger = Ledger(ledger_url)
+        try:
+            revision = upgrade_schema(ledger)
+        finally:
+            ledger.close()
         _say(f"the ledger is at revision {revision}", as_json=as_json, revision=revision)
 
 

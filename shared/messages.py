@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,10 @@ APPROVAL = "ecr-grants/approval/2"
 APPROVAL_BEFORE = "ecr-grants/approval/1"
 COMPLETION = "ecr-grants/completion/1"
 WAKE = "ecr-grants/wake/1"
+
+# A reason must fit into a completion, and a completion into a message, however much was wrong.
+_FAULTS = 20
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -424,9 +429,34 @@ def parse(body: object) -> Body:
         parsed: Body = model.validate_json(json.dumps(document))
         return parsed
     except ValidationError as error:
-        raise BadInput(faults(error)) from None
+        [first, *_] = error.errors(include_url=False)
+        if first["type"] == "json_invalid":
+            raise BadInput(_unusable(document, str(first["msg"]))) from None
+        raise BadInput(faults(error, tags=("grant", "revoke") if schema == APPROVAL else ())) from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the message is not usable JSON ({type(error).__name__})") from None
+
+
+def _unusable(document: object, why: str) -> str:
+    """Why a document that Python reads is no JSON: where half a character stands, else what the parser says."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{_name(str(key))}".lstrip("."), each) for key, each in inner]
+        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+            return f"{path or 'the message'}: holds half a character, a lone surrogate (found {_shown(value)})"
+    return f"the message is not usable JSON ({why})"
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object, unless a field is there twice: readers differ in which of the two they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise BadInput(f"{_name(name)}: is there twice")
+    return found
 
 
 def _decoded(text: str) -> object:
@@ -434,7 +464,7 @@ def _decoded(text: str) -> object:
         if candidate is None:
             continue
         try:
-            document = json.loads(candidate)
+            document = json.loads(candidate, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             continue
         if isinstance(document, dict | list) or candidate is text:
@@ -449,19 +479,23 @@ def _from_base64(text: str) -> str | None:
         return None
 
 
-def faults(error: ValidationError) -> str:
-    """Every fault as ``field: what is wrong (found what)``, fields as a person writes them."""
-    return "; ".join(_fault(fault) for fault in error.errors(include_url=False))
+def faults(error: ValidationError, tags: tuple[str, ...] = ()) -> str:
+    """The faults as ``field: what is wrong (found what)``, fields as a person writes them; of very many, the first.
+
+    ``tags`` are pydantic's own names of union branches; they are left out of a field's path: people write no unions.
+    """
+    found = error.errors(include_url=False)
+    more = [f"and {len(found) - _FAULTS} more"] if len(found) > _FAULTS else []
+    return "; ".join([*(_fault(fault, tags) for fault in found[:_FAULTS]), *more])
 
 
-def _fault(fault: Any) -> str:
-    """One fault. Pydantic's own names of union branches are left out of the field's path: people write no unions."""
-    kind, parts = fault["type"], [str(part) for part in fault["loc"]]
+def _fault(fault: Any, tags: tuple[str, ...]) -> str:
+    kind, parts = fault["type"], [_name(str(part)) for part in fault["loc"]]
     if kind == "union_tag_not_found":
         return "action: is missing"
     if kind == "union_tag_invalid":
         return f"action: must be 'grant' or 'revoke' (found {_shown(fault['ctx']['tag'])})"
-    if len(parts) > 1 and parts[0] in ("grant", "revoke"):
+    if len(parts) > 1 and parts[0] in tags:
         parts = parts[1:]
     field = ".".join(part for part in parts if "[" not in part) or "the message"
     if kind == "missing":
@@ -472,8 +506,13 @@ def _fault(fault: Any) -> str:
     return f"{field}: {text} (found {_shown(fault['input'])})"
 
 
+def _name(text: str) -> str:
+    """A field's name in an error text, short and printable."""
+    return text if text.isprintable() and len(text) <= _SHOWN else _shown(text)
+
+
 def _shown(value: object) -> str:
     """A value in an error text, short and printable."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=True)
-    text = text if len(text) <= 80 else text[:77] + "..."
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     return repr(text) if isinstance(value, str) else text

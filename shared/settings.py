@@ -19,7 +19,7 @@ def _address(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "https", value
-    if scheme not in ("http", "https") or not rest or "/" in rest.rstrip("/"):
+    if scheme not in ("http", "https") or not rest.rstrip("/") or "/" in rest.rstrip("/"):
         raise ValueError("must be an address such as https://host or http://host:port, without a path")
     return f"{scheme}://{rest.rstrip('/')}"
 

@@ -7,10 +7,11 @@ code: SQLite takes its write lock when a transaction starts, PostgreSQL locks th
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -195,11 +196,14 @@ class Ledger:
         """Raises LedgerError when the address is not one; does not connect yet."""
         self.timing = timing or Timing()
         try:
-            self.engine = sql.create_engine(url, pool_pre_ping=True)
+            limits = {"connect_timeout": 10} if sql.make_url(url).get_backend_name() == "postgresql" else {}
+            self.engine = sql.create_engine(url, pool_pre_ping=True, connect_args=limits)
         except (ArgumentError, ImportError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
             ) from None
+        if self.engine.dialect.name == "postgresql":
+            sql.event.listen(self.engine, "connect", _prepare_postgresql)
         if self.engine.dialect.name == "sqlite":
             sql.event.listen(self.engine, "connect", _prepare_sqlite)
             sql.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -1006,8 +1010,20 @@ def _done_text(action: str, wanted_now: Wanted, *, wrote: bool, both_sides: bool
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Write-ahead log and a patient lock: several worker processes share the file."""
     connection.isolation_level = None  # our own BEGIN IMMEDIATE instead of the driver's late BEGIN
-    for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=NORMAL"):
+    for pragma in ("busy_timeout=30000", "foreign_keys=ON", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
+    # Refused at once while another connection switches a new file; then the file is switched, which is all we want.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    """Limits on the server's side: a worker that is frozen inside a transaction must not stop everybody else."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '30s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
+        cursor.execute("SET statement_timeout = '60s'")
+    connection.commit()
 
 
 def _outcome_event(approval_id: str, outcome: str) -> str:
