@@ -58,7 +58,7 @@ def test_a_seed_is_a_schedule() -> None:
 
 def test_two_hundred_schedules_try_everything() -> None:
     """Every kind of trouble is planned, every action is approved, and each switch is set to each of its values."""
-    rounds = rounds_of(1, 200, 40, 10.0)
+    rounds = rounds_of(1, 200, 25, 12.0)
     actions = [action for one in rounds for told in one.schedules for action in told.actions]
     named = {action.what.get("label", {"kill": "kill_now"}.get(action.kind, action.kind)) for action in actions}
     assert set(KINDS) <= named

@@ -55,7 +55,9 @@ SKEW_SECONDS, SETTLE_SECONDS, WARN_SECONDS, STUCK_SECONDS = 2.0, 2.0, 3.0, 8.0
 LATE_SECONDS, LAG_SECONDS = 0.7, 0.7
 ENDS = {"association": 0.6, "attachment": 0.6, "dissociation": 0.8, "detachment": 0.8, "modification": 0.5, "lock": 0.1}
 KILL_TIMEOUT = 15
-TICK_SECONDS, PATIENCE_SECONDS, TROUBLE_SECONDS, REST_SECONDS = 10.0, 20.0, 30.0, 120.0
+TICK_SECONDS, PATIENCE_SECONDS, TROUBLE_SECONDS = 10.0, 20.0, 30.0
+# Nothing may stand still for longer than a dead worker's claim and the longest pauses after failures together.
+REST_SECONDS, LONGEST_SECONDS = 75.0, 600.0
 _ISSUERS = ("self-service", "ticket-desk")
 
 
@@ -244,7 +246,12 @@ def _trouble(chance: random.Random, plots: Sequence[Plot], seconds: float, *, ki
     """What goes wrong meanwhile. Each schedule's trouble is about its own instances, as far as a call names one."""
     kinds = [kind for kind in KINDS if kills or not kind.startswith("kill")]
     weights = [KINDS[kind] for kind in kinds]
+    killed = False
     for kind in chance.choices(kinds, weights, k=chance.choice((1, 2, 3, 3, 4, 5))):
+        if kind.startswith("kill"):  # a death stops everybody on that function for a while: one is enough for each
+            if killed:
+                continue
+            killed = True
         action, what = _one_trouble(chance, kind, plots)
         # Trouble for a call lies in wait for it; what strikes by itself may come at any time.
         yield Action(chance.uniform(0.0, seconds * (0.3 if action == "fault" else 1.0)), action, what)
@@ -635,12 +642,15 @@ class Play:
 
     def _tick(self, made: House) -> None:
         """One pass of the deployed reconcile. Trouble may strike it like everybody else."""
-        with self._ticking:
+        if not self._ticking.acquire(blocking=False):
+            return  # one is under way
+        try:
             self.outcome.ticks += 1
-            try:
-                made.tick()
-            except GrantError as error:
-                self._say(f"a tick did not end well: {error}")
+            made.tick()
+        except GrantError as error:
+            self._say(f"a tick did not end well: {error}")
+        finally:
+            self._ticking.release()
 
     def _theirs(self, made: House) -> Callable[[str, str], bool]:
         hubs = {self._casts[one.number].hub.uid for one in self.round.schedules if one.theirs}
@@ -653,31 +663,41 @@ class Play:
 
     def _rest(self, made: House) -> None:
         """Bring everything to rest; what does not come to rest is a fault, and everything else is judged all the same."""
-        waiting = self._wait(made, REST_SECONDS)
-        self.outcome.faults += [f"not at rest after {REST_SECONDS:g} s: {line}" for line in waiting[:20]]
+        begun = time.monotonic()
+        waiting = self._wait(made, REST_SECONDS, patience=REST_SECONDS)
+        seconds = time.monotonic() - begun
+        self.outcome.faults += [f"not at rest after {seconds:.0f} s: {line}" for line in waiting[:20]]
 
-    def _wait(self, made: House, seconds: float) -> list[str]:
-        """Ticks, and redriving what died of a missing permission, until all is at rest and told; what is not, in the end."""
+    def _wait(self, made: House, seconds: float, *, patience: float = 0.0) -> list[str]:
+        """Ticks, and redriving what died of a missing permission, until all is at rest and told; what is not, in the end.
+
+        ``patience``: after ``seconds`` it goes on for as long as something moved in the last so many seconds.
+        """
         theirs = self._theirs(made)
-        deadline = time.monotonic() + seconds
+        begun = moved = time.monotonic()
+        last: tuple[int, int, int] | None = None
         while True:
             self._tick(made)
             if made.ledger.dead_rows():
                 redriven = run("cli", "dead", "redrive", "--all", "--ledger-url", made.ledger_url)
                 if redriven.returncode != 0:
                     raise HouseError(f"ecr-grants dead redrive: {redriven.stdout}{redriven.stderr}")
-            soon = time.monotonic() + 4.0
+            soon = time.monotonic() + 5.0
             while time.monotonic() < soon:
                 made.receive(1)
                 waiting = made.unsettled(theirs)
-                missing = made.recorded() - len({one.body["id"] for one in made.told})
+                recorded, told = made.recorded(), len({one.body["id"] for one in made.told})
                 on_the_way = made.on_the_way()
-                if not waiting and missing <= 0 and not on_the_way:
+                if not waiting and told >= recorded and not on_the_way:
                     return []
+            now = time.monotonic()
+            if (len(waiting), recorded, told) != last:
+                last, moved = (len(waiting), recorded, told), now
+            missing = recorded - told
             self._say(
                 f"{len(waiting)} not at rest yet, {missing} completions missing, {on_the_way} messages on the way"
             )
-            if time.monotonic() > deadline:
+            if now > begun + seconds and (now > moved + patience or now > begun + LONGEST_SECONDS):
                 return waiting or [f"{missing} completions missing, {on_the_way} messages on the way"]
 
     def _evidence(self, made: House) -> Evidence:
@@ -884,9 +904,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Life cycles over the wire, under trouble.")
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--per-round", type=int, default=40, help="schedules that share a deployment")
+    parser.add_argument("--per-round", type=int, default=25, help="schedules that share a deployment")
     parser.add_argument("--seconds", type=float, default=12.0, help="how long messages come in a round")
-    parser.add_argument("--together", type=int, default=1, help="rounds at a time")
+    parser.add_argument("--together", type=int, default=2, help="rounds at a time")
     parser.add_argument("--round", type=int, help="only this round of the run")
     parser.add_argument("--keep", type=Path, help="keep what the rounds leave behind in this folder")
     asked = parser.parse_args()
