@@ -290,8 +290,8 @@ def measure(
 def main() -> int:
     """Measure all kinds; 0 when every ratio is as promised."""
     parser = argparse.ArgumentParser(description="The local cloud beside a bare aiohttp handler.")
-    parser.add_argument("--requests", type=int, default=2000, help="per kind and round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=800, help="per kind and round")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--connections", type=int, default=8)
     asked = parser.parse_args()
     cloud = Contender("cloud", asked.requests * asked.rounds)

@@ -1,4 +1,4 @@
-"""Writes small, complete answers straight to the connection.
+"""Reads and writes what is small and complete without the detours of the HTTP library.
 
 An HTTP library prepares every answer for everything an answer can be: streams, compression, ranges, cookies. Those of
 the local cloud are a few headers and a few bytes, thousands of times a second, and preparing them costs more than
@@ -17,6 +17,7 @@ from aiohttp import HttpVersion11, web
 LARGEST = 64 * 1024
 """Larger bodies are written by the library, which waits for slow readers."""
 
+_CLOSING = "Connection: close\r\n"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -55,6 +56,14 @@ def in_full(answer: Plain | web.StreamResponse) -> web.StreamResponse:
     return answer
 
 
+async def whole_body(request: web.BaseRequest) -> bytes:
+    """The body of a request, without ado when it came together with the head, as most bodies do."""
+    content = request.content
+    if not content.is_eof():
+        return await request.read()
+    return content.read_nowait(-1)
+
+
 class QuickWriter:
     """Writes answers of one server."""
 
@@ -77,19 +86,16 @@ class QuickWriter:
         ):
             return in_full(answer)
         headers = answer.headers
-        keep_alive = request.keep_alive
-        lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if "Content-Length" not in headers:
-            lines.append(f"Content-Length: {len(body)}")
-        lines.append(f"Date: {self._now()}")
-        if not keep_alive:
-            lines.append("Connection: close")
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
-            # A header value with a line break in it: the library knows how to refuse that.
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if fields.count("\n") != len(headers) or fields.count("\r") != len(headers) or "Content-Length" in headers:
+            # Such as a header value with a line break in it: the library knows how to refuse that.
             return in_full(answer)
-        transport.write(f"{head}\r\n\r\n".encode() + body)
+        keep_alive = request.keep_alive
+        head = (
+            f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}\r\n{fields}Content-Length: {len(body)}\r\n"
+            f"Date: {self._now()}\r\n{'' if keep_alive else _CLOSING}\r\n"
+        )
+        transport.write(head.encode() + body)
         return _KEPT if keep_alive else _CLOSED
 
     def _now(self) -> str:

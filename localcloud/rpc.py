@@ -19,7 +19,7 @@ from localcloud.call import Call, Caller
 from localcloud.ecr import PRODUCT as ECR
 from localcloud.ecr import EcrRefusal
 from localcloud.operations import Operation, Product, Reply, Work
-from localcloud.quick import Plain
+from localcloud.quick import Plain, whole_body
 from localcloud.refusal import Refusal, Unauthenticated, not_emulated
 from localcloud.sts import PRODUCT as STS
 from localcloud.vpc import PRODUCT as VPC
@@ -82,7 +82,7 @@ class RpcService:
     async def handle(self, request: web.BaseRequest) -> Plain:
         """Wire in, wire out."""
         asked = _Asked(new_request_id(), request.headers.get("Host", ""))
-        body = await request.read()
+        body = await whole_body(request)
         try:
             try:
                 product, operation, caller, values = self._open(request, body, asked)
