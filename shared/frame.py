@@ -20,12 +20,13 @@ from shared.cloud.messaging import Messaging
 from shared.cloud.network import Cloud
 from shared.cloud.sessions import home_keys
 from shared.converge import Converge, Hand, Visit
-from shared.errors import BadInput, GrantError, PermanentError
+from shared.errors import BadInput, GrantError, PermanentError, Throttled
 from shared.inventory import Inventory, read_inventory
-from shared.ledger import GRANT, Ledger, check_schema, now_ms
+from shared.ledger import GRANT, Ledger, Work, check_schema, now_ms
 from shared.log import bind, configure
 from shared.messages import WAKE, Completion, Item, Reason, Request, Wake, items, parse
 from shared.settings import Settings, read_settings
+from shared.steps import Step
 
 log = structlog.get_logger()
 
@@ -36,6 +37,7 @@ _DEFAULT_TIMEOUT_SECONDS = 60.0
 _LETTERS = 5
 _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
 _GRANTS_AT_ONCE = 8
+_CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
 
 
 class Frame:
@@ -79,8 +81,9 @@ class Frame:
         self.publish()
 
         def visit(grant_id: str) -> tuple[str, Visit]:
-            in_time = time.monotonic() < deadline
-            return grant_id, converge.visit(grant_id) if in_time else Visit("later", now_ms() + 1000)
+            if time.monotonic() >= deadline:
+                return grant_id, Visit("later", now_ms() + 1000)
+            return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
 
         for grant_id, found_out in _at_once(visit, touched):
             counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
@@ -103,6 +106,31 @@ class Frame:
             settle_ms=int(self.settings.settle_seconds * 1000),
             claim_ms=_claim_ms(limit_seconds),
         )
+
+    def _paced(self, hand: Hand, grant_id: str) -> Visit | None:
+        """Leave a grant for later when its next write would have to wait long for the quota: nobody else waits for it then.
+
+        Nothing is spent on it, not even a look. The ledger has the time of its place; None when there is nothing in the way.
+        """
+        if not self.cloud.crowded:
+            return None
+        now = now_ms()
+        work = self.ledger.read(grant_id, hand.side, now)
+        step = None if work is None else _ahead(work, now)
+        if work is None or step is None:
+            return None
+        try:
+            if hand.side != GRANT and not self.inventory.association_is_ours(work.key):
+                return None
+            self.cloud.expect(work.key, hand.operation(step, work.key))
+        except Throttled as paced:
+            seconds = paced.retry_after or 0.0
+            self.ledger.later(work, now + int(seconds * 1000), Reason.of(paced), now, attempt=False)
+            log.info("grant.later", grant=grant_id, side=hand.side, seconds=round(seconds, 3), code=paced.code)
+            return Visit("later", now + int(seconds * 1000))
+        except PermanentError:
+            return None  # no longer in the inventory: converge says so
+        return None
 
     def _admit(self, item: Item) -> tuple[str, ...] | None:
         """The grants an item is about, after its approval is in the ledger; None when it was refused."""
@@ -154,6 +182,18 @@ class Frame:
             self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
         except GrantError as error:
             log.warning("wake.lost", grant=grant_id, code=error.code, reason=str(error))
+
+
+def _ahead(work: Work, now: int) -> Step | None:
+    """The write that is most likely next on this side of a grant, by the ledger alone; None where there is none, or not now."""
+    row = work.mine
+    if work.settled or row.dead or work.my_intents or (row.next_at is not None and row.next_at > now + _CLOSE_MS):
+        return None
+    if row.state in ("unknown", "absent"):
+        granted = row.side == GRANT or (work.other_settled and work.other.state == "present")
+        return Step.CREATE if work.wanted.up and granted else None
+    free = row.side != GRANT or work.other_gone
+    return Step.REMOVE if not work.wanted.up and row.ours and free else None
 
 
 def _limit(context: object) -> float:

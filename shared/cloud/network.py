@@ -111,6 +111,11 @@ class Cloud:
         self._keys = keys
         self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a budget was used up lately, so that ``expect`` is worth asking."""
+        return self._pace.crowded
+
     def expect(self, key: GrantKey, word: str) -> None:
         """Raise Throttled when the write that a step's word stands for would have to wait for long, before any call is made.
 

@@ -26,9 +26,10 @@ class Quota:
 
 @dataclass
 class _Budget:
-    """One budget: when calls were let go, and for when places were promised to those who were sent away."""
+    """One budget: when calls were let go, who is about to call, and which places were promised to those sent away."""
 
     taken: deque[float] = field(default_factory=deque)
+    coming: deque[float] = field(default_factory=deque)
     promised: deque[float] = field(default_factory=deque)
     lowered_to: int = 0
     lowered_until: float = 0.0
@@ -59,6 +60,7 @@ class Pace:
         self._patience = patience
         self._clock = clock
         self._sleep = sleep
+        self._crowded_until = float("-inf")
         self._lock = threading.Lock()
         self._budgets: dict[tuple[str, str, str], _Budget] = {}
 
@@ -73,10 +75,14 @@ class Pace:
         budget = self._budget(account, region, operation)
         while True:
             with budget.lock:
-                now = self._clock()
+                now = self._now(budget, operation)
                 wait = self._wait(budget, operation, now)
                 if wait <= 0:
                     budget.taken.append(now)
+                    if len(budget.taken) >= self._calls(budget, operation, now):
+                        self._crowded_until = max(self._crowded_until, now + self._span(operation))
+                    if budget.coming:
+                        budget.coming.popleft()
                     if budget.promised and budget.promised[0] <= now + _EARLY_SECONDS:
                         budget.promised.popleft()
                     return
@@ -84,13 +90,19 @@ class Pace:
                     raise self._sent_away(budget, account, operation, now)
             self._sleep(max(wait, 0.001))
 
+    @property
+    def crowded(self) -> bool:
+        """Whether any budget was used up lately, so that it is worth asking before anything is spent."""
+        return self._clock() < self._crowded_until
+
     def expect(self, account: str, region: str, operation: str) -> None:
-        """Say at once, before anything is spent on it, that a call would be sent away: raises what ``take`` would raise."""
+        """Announce a call. Raises what ``take`` would raise if it would be sent away, before anything is spent on it."""
         budget = self._budget(account, region, operation)
         with budget.lock:
-            now = self._clock()
-            if self._wait(budget, operation, now) > self._patience:
+            now = self._now(budget, operation)
+            if self._wait(budget, operation, now, len(budget.coming)) > self._patience:
                 raise self._sent_away(budget, account, operation, now)
+            budget.coming.append(now)
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """The platform refused for its quota: somebody else spends it too. For two windows, take less than what fitted."""
@@ -109,24 +121,35 @@ class Pace:
     def _span(self, operation: str) -> float:
         return self.quota(operation).seconds * _MARGIN + _MARGIN_SECONDS
 
-    def _wait(self, budget: _Budget, operation: str, now: float) -> float:
-        """Seconds until there is a place; what is over is forgotten."""
-        span = self._span(operation)
-        while budget.taken and budget.taken[0] <= now - span:
-            budget.taken.popleft()
-        while budget.promised and budget.promised[0] < now - _EARLY_SECONDS:
-            budget.promised.popleft()
-        calls = self._calls(budget, operation, now)
-        return budget.taken[-calls] + span - now if len(budget.taken) >= calls else 0.0
+    def _now(self, budget: _Budget, operation: str) -> float:
+        """The time; what is over by then is forgotten."""
+        now = self._clock()
+        for times, over in (
+            (budget.taken, now - self._span(operation)),
+            (budget.coming, now - self._patience - _EARLY_SECONDS),
+            (budget.promised, now - _EARLY_SECONDS),
+        ):
+            while times and times[0] <= over:
+                times.popleft()
+        return now
+
+    def _wait(self, budget: _Budget, operation: str, now: float, ahead: int = 0) -> float:
+        """Seconds until there is a place behind so many who go ahead."""
+        left = self._calls(budget, operation, now) - ahead - len(budget.taken)
+        if left > 0:
+            return 0.0
+        # Those who go ahead take the places of the oldest calls; when there are more of them, a whole window has to pass.
+        return (budget.taken[-left] if -left < len(budget.taken) else now) + self._span(operation) - now
 
     def _sent_away(self, budget: _Budget, account: str, operation: str, now: float) -> Throttled:
         """Promise the next place that is not promised yet: so a crowd comes back one by one, and each finds room."""
         calls = self._calls(budget, operation, now)
         ahead = [*budget.taken, *budget.promised]
-        place = ahead[-calls] + self._span(operation)
+        place = (ahead[-calls] if len(ahead) >= calls else now) + self._span(operation)
         if budget.promised:
             place = max(place, budget.promised[-1])
         budget.promised.append(place)
+        self._crowded_until = max(self._crowded_until, place)
         text = (
             f"{operation} in account {account}: our budget of {calls} calls in {self.quota(operation).seconds:g} s is "
             f"used up; there is room in about {place - now:.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Iterator
@@ -205,9 +206,9 @@ def test_several_refusals_at_once_are_one_reason(pace: Pace, time: Time) -> None
 def test_who_would_be_sent_away_is_told_before_anything_is_spent(time: Time) -> None:
     """Asking costs no place; the answer is the same as that of the call itself, and each is told another time."""
     pace = Pace(window_seconds=60, patience=2, clock=time, sleep=time.sleep)
-    for _ in range(500):
-        pace.expect("2", REGION, GRANT)
+    quiet = pace.crowded
     for _ in range(120):
+        pace.expect("2", REGION, GRANT)
         pace.take("2", REGION, GRANT)
         time.now += 0.25
     told = []
@@ -217,7 +218,28 @@ def test_who_would_be_sent_away_is_told_before_anything_is_spent(time: Time) -> 
         assert caught.value.retry_after is not None
         told.append(caught.value.retry_after)
     assert told == [pytest.approx(30.25 + each * 0.25) for each in range(3)]
+    assert (quiet, pace.crowded) == (False, True)
     assert time.slept == []
+
+
+def test_of_those_who_announce_themselves_only_as_many_are_let_through_as_there_is_room_for(time: Time) -> None:
+    """Ten come for two places that are about to be free: two may spend calls on looking, the others come back later."""
+    pace = Pace(window_seconds=60, patience=2, clock=time, sleep=time.sleep)
+    for _ in range(2):
+        pace.take("2", REGION, GRANT)
+    time.now += 30
+    for _ in range(118):
+        pace.take("2", REGION, GRANT)
+    time.now += 30
+    let_through = 0
+    for _ in range(10):
+        with contextlib.suppress(Throttled):
+            pace.expect("2", REGION, GRANT)
+            let_through += 1
+    assert let_through == 2
+    time.now += 5  # whoever announced a call and made none is forgotten
+    for _ in range(2):
+        pace.expect("2", REGION, GRANT)
 
 
 def test_throttling_of_one_budget_lowers_no_other(pace: Pace, time: Time) -> None:
