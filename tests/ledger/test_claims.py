@@ -145,7 +145,7 @@ def test_no_news_is_lost_between_claim_and_release(
 ) -> None:
     """Everybody brings news and looks if nobody else does. Never do two look at once, and when all have gone home, nothing
     that was brought has been left unseen, without a timer's help."""
-    found = crowd.at_once(database.url, work_until_released, 6, str(tmp_path))
+    found = crowd.at_once(database.url, work_until_released, 4, str(tmp_path))
 
     assert sum(intrusions for _, intrusions in found) == 0
     assert sum(visits for visits, _ in found) >= 2
