@@ -23,7 +23,7 @@ from tests.functional.deployment import (
     run,
     until,
 )
-from tests.functional.world import EXAMPLE, ROOT, SPOKE
+from tests.functional.world import EXAMPLE, HUB_ECR, ROOT, SPOKE
 from tests.localcloud.processes import alive, descendants
 
 APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
@@ -98,13 +98,18 @@ def send(deployed: Deployment, path: Path, *more: str) -> subprocess.CompletedPr
 
 
 def test_sending_the_example_twice_says_already_granted(deployed: Deployment) -> None:
-    """The first time it is granted and associated, the second time nothing happens; both are a success."""
+    """The first time it is granted and associated, the second time nothing happens; both accounts' users see the result."""
     path = ROOT / "examples" / "approval-vpc.json"
     first, second = send(deployed, path), send(deployed, path)
     assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "done: granted and associated")
     assert second.returncode == 0
     assert second.stdout.splitlines()[-1].startswith("done: already granted")
     assert deployed.calls(APPROVAL, "GrantInstanceToExpressConnectRouter") == 1
+    looked = run("examples.look", "--address", deployed.url)
+    assert looked.returncode == 0, looked.stderr
+    vpc = APPROVAL["instance"]["id"]
+    assert any(f"{vpc} is associated with {HUB_ECR}: ACTIVE" in line for line in looked.stdout.splitlines())
+    assert any(vpc in line and SPOKE in line and "granted" in line for line in looked.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
