@@ -48,6 +48,7 @@ _COMMON = frozenset(
 
 MOST_PARAMETERS = 2000
 _FORM = "application/x-www-form-urlencoded"
+TOKENS_BEFORE_SWEEP = 50_000
 TOKEN_SECONDS = 24 * 3600.0
 """How long a ClientToken is remembered, in cloud time; the vendor publishes no figure."""
 
@@ -78,6 +79,7 @@ class RpcService:
     def __init__(self, cloud: "Cloud") -> None:
         self._cloud = cloud
         self._tokens: dict[tuple[str, str, str], _Done] = {}
+        self._most_tokens = TOKENS_BEFORE_SWEEP
 
     async def handle(self, request: web.BaseRequest) -> Plain:
         """Wire in, wire out."""
@@ -227,8 +229,9 @@ class RpcService:
         reply = change()
         if token:
             self._tokens[key] = _Done(values, reply, call.now + TOKEN_SECONDS)
-            if len(self._tokens) > 50_000:
+            if len(self._tokens) > self._most_tokens:
                 self._tokens = {key: done for key, done in self._tokens.items() if done.until > call.now}
+                self._most_tokens = 2 * max(len(self._tokens), TOKENS_BEFORE_SWEEP)
         return reply
 
 

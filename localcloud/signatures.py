@@ -147,6 +147,7 @@ def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(sorted(several)) for name, several in values.items()}
 
 
+_ACS3 = re.compile("ACS3-HMAC-SHA256 +Credential=([^,]+), *SignedHeaders=([^,]+), *Signature=([^,]+)")
 _ACS3_MUST_SIGN = frozenset(
     {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
@@ -154,15 +155,9 @@ _ACS3_MUST_SIGN = frozenset(
 
 def _acs3_parts(authorization: str) -> tuple[str, str, str]:
     """Access key, signed headers and signature of an ACS3 Authorization header."""
-    scheme, _, rest = authorization.partition(" ")
-    parts = rest.split(",")
-    if scheme == "ACS3-HMAC-SHA256" and len(parts) == 3:
-        values = [
-            part.strip().removeprefix(name)
-            for name, part in zip(("Credential=", "SignedHeaders=", "Signature="), parts, strict=True)
-        ]
-        if all(values) and rest.count("=") == 3:
-            return values[0], values[1], values[2]
+    matched = _ACS3.fullmatch(authorization)
+    if matched is not None:
+        return matched[1], matched[2], matched[3]
     raise _refused(
         "malformed_authorization",
         "InvalidParameter.Authorization",

@@ -3,12 +3,11 @@
 Network resources that change (grants, associations) live in ``network``; queues and functions in their services.
 """
 
-import base64
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from localcloud.call import Caller
 from localcloud.clock import Clock, iso
@@ -17,8 +16,7 @@ from localcloud.refusal import Unauthenticated
 from localcloud.worldfile import AccountSpec, RoleSpec, WorldFile
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a role session is handed."""
 
     access_key_id: str
@@ -60,8 +58,9 @@ class _Key:
     caller: Caller
 
 
-TOKEN_BYTES = 384
+TOKEN_BYTES = 360
 """Makes tokens of a realistic length, which clients must not bound (section 3.1)."""
+SESSIONS_BEFORE_SWEEP = 10_000
 
 _MISMATCH = (400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey.")
 _REASONS = {
@@ -93,6 +92,8 @@ class World:
         self.sessions: dict[str, Session] = {}
         self._keys: dict[str, _Key] = {}
         self._tokens: dict[str, str] = {}
+        self._most_sessions = SESSIONS_BEFORE_SWEEP
+        self._token_stem = f"CAIS{secrets.token_urlsafe(TOKEN_BYTES)}"
         self._policies: dict[tuple[str, str, str], tuple[Policy, ...]] = {}
         for uid, account in file.accounts.items():
             self._settle_account(uid, account)
@@ -184,15 +185,14 @@ class World:
         """
         found = self.roles[account, role]
         now = self.clock.now()
-        chance = secrets.token_bytes(12 + 22 + TOKEN_BYTES)
-        key_id = f"STS.{chance[:12].hex()}"
-        token = f"CAIS{base64.urlsafe_b64encode(chance[34:]).decode()}"
-        credentials = Credentials(key_id, chance[12:34].hex(), token, now + seconds)
+        chance = secrets.token_hex(12 + 22 + 24)
+        key_id = f"STS.{chance[:24]}"
+        credentials = Credentials(key_id, chance[24:68], f"{self._token_stem}{chance[68:]}", now + seconds)
         arn = f"acs:ram::{account}:assumed-role/{role}/{session_name}"
         caller = Caller(account, "role", role, session_name, arn, key_id, origin or key_id, function)
         self.sessions[key_id] = Session(credentials, caller, found.role_id, policy, now, now + seconds)
         self._tokens[credentials.security_token] = key_id
-        if len(self.sessions) > 10_000:
+        if len(self.sessions) > self._most_sessions:
             self._forget_expired(now)
         return credentials
 
@@ -206,6 +206,8 @@ class World:
         """Drop sessions that expired a day ago, so that a long run does not grow without end."""
         for key_id in [key_id for key_id, session in self.sessions.items() if session.expires < now - 86_400]:
             del self._tokens[self.sessions.pop(key_id).credentials.security_token]
+        # Looking again only when as many have come on top keeps the cost of each session constant.
+        self._most_sessions = 2 * max(len(self.sessions), SESSIONS_BEFORE_SWEEP)
 
     def snapshot(self) -> dict[str, Any]:
         """Sessions without their secrets, and what accounts exist."""

@@ -8,6 +8,7 @@ from alibabacloud_credentials.provider import RamRoleArnCredentialsProvider, Sta
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_vpc20160428.models import DescribeVpcAttributeRequest, DescribeVpcsRequest
 
+from localcloud.kernel import Cloud
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import (
     HANGZHOU,
@@ -196,9 +197,7 @@ def test_roles_chain_and_the_chain_is_remembered(run_cloud: RunCloud) -> None:
     roles = Roles()
     third = new_account()
     accounts: Any = roles.world["accounts"]
-    accounts[third] = {
-        "roles": {"end": {"trust": trust(f"acs:ram::{roles.b}:role/spoke"), "policies": {}}}
-    }
+    accounts[third] = {"roles": {"end": {"trust": trust(f"acs:ram::{roles.b}:role/spoke"), "policies": {}}}}
     accounts[roles.b]["roles"]["spoke"]["policies"]["chain"] = allow("sts:AssumeRole", f"acs:ram::{third}:role/end")
     cloud = run_cloud(roles.world)
 
@@ -318,3 +317,23 @@ def test_source_identity_is_refused_by_name(run_cloud: RunCloud) -> None:
     status_code = refused(lambda: cloud.sts(roles.caller).assume_role(roles.request(source_identity="somebody")))
 
     assert status_code == (501, "NotEmulated")
+
+
+def test_expired_sessions_are_forgotten_in_the_end(run_cloud: RunCloud) -> None:
+    """A cloud that runs for long does not keep every session it ever minted, and no live one is lost."""
+    roles = Roles()
+    cloud = run_cloud(roles.world)
+
+    def mint(count: int) -> int:
+        def inside(running: Cloud) -> int:
+            for number in range(count):
+                running.world.mint_role_session(roles.b, "spoke", f"REQ-{number}", 3600)
+            return len(running.world.sessions)
+
+        return cloud.inside(inside)
+
+    assert mint(10_000) == 10_000
+    cloud.advance(2 * 86_400)
+    kept = cloud.assume(roles.caller, roles.role_arn, external_id=EXTERNAL_ID)
+    assert mint(10) == 11
+    assert cloud.sts(kept).get_caller_identity().body.account_id == roles.b
