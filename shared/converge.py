@@ -260,7 +260,7 @@ class Converge:
         if first.mine.dead:
             return Visit("dead")
         if first.mine.next_at is not None and not first.mine.held and now < first.mine.next_at - _EARLY_MS:
-            return Visit("later", first.mine.next_at)
+            return Visit("later")  # whoever set the time has sent the wake for it; another one would only multiply
         until = now + self._claim_ms
         if not self._ledger.claim(grant_id, self._hand.side, self._worker, now, until):
             return Visit("busy", until)
@@ -315,6 +315,9 @@ class Converge:
         return Visit("dead")
 
     def _try_later(self, work: Work, error: GrantError) -> Visit:
+        if error.code == "Paced" and isinstance(error, Throttled) and error.retry_after is not None:
+            # Our own budget: no call was made, and a place in it is promised for that time.
+            return self._later(work, int(error.retry_after * 1000), Reason.of(error), attempt=False)
         if work.mine.attempts + 1 >= _ATTEMPTS:
             return self._die(work, error)
         wait = min(_POLL_MS * 2**work.mine.attempts, _LONGEST_WAIT_MS)

@@ -68,7 +68,7 @@ class Frame:
 
     def run(self, hand: Hand, event: bytes, context: object) -> dict[str, int]:
         """Handle one event of any shape and any number of messages. Returns how many items ended how."""
-        deadline = time.monotonic() + max(1.0, _limit(context) - _RESERVE_SECONDS)
+        deadline = time.monotonic() + _limit(context) - min(_RESERVE_SECONDS, _limit(context) / 2)
         converge = self.converge(hand, self.arrive(context), _limit(context))
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
