@@ -118,6 +118,8 @@ class RpcService:
         form = _form(request, body)
         headers = request.headers
         # SDKs send the action header with the older signature too, so only the signature itself tells the two apart.
+        if form and query and query.keys() & form.keys():
+            raise Refusal(400, "InvalidParameter", "A parameter is given in the query and in the body.")
         everything = {**query, **form} if form else query
         signed_by_header = "Authorization" in headers or "Signature" not in everything
         action, version = (
@@ -152,8 +154,6 @@ class RpcService:
                     nonces=self._cloud.nonces,
                 )
             else:
-                if query.keys() & form.keys():
-                    raise Refusal(400, "InvalidParameter", "A parameter is given in the query and in the body.")
                 asked.access_key_id = everything.get("AccessKeyId", "")
                 if everything.get("Format", "XML").upper() != "JSON":
                     raise not_emulated(f"Format={everything.get('Format', 'XML (the default)')}")
@@ -187,8 +187,8 @@ class RpcService:
         params = product.params(values)
         try:
             work = operation(self._cloud, caller, params)
-            dry_run = params.flag("DryRun")
-            token = params.text("ClientToken", r"[\x20-\x7e]*")
+            dry_run = product is not STS and params.flag("DryRun")
+            token = params.text("ClientToken", r"[\x20-\x7e]*") if product is ECR else ""
         except Refusal as error:
             refusal = error if product is not ECR else EcrRefusal(error.status, error.code, error.message)
 
@@ -209,7 +209,7 @@ class RpcService:
             assert work.look is not None  # noqa: S101 - every operation looks or checks
             reply = work.look(call)
             if dry_run:
-                raise_passed(product, self._cloud.switches.dry_run_passed)
+                _raise_passed(product, self._cloud.switches.dry_run_passed)
             return reply
         if token and not dry_run:
             key = (call.caller.account, call.operation, token)
@@ -224,7 +224,7 @@ class RpcService:
                 return done.reply
         change = work.check(call)
         if dry_run:
-            raise_passed(product, self._cloud.switches.dry_run_passed)
+            _raise_passed(product, self._cloud.switches.dry_run_passed)
             return {}
         reply = change()
         if token:
@@ -235,7 +235,7 @@ class RpcService:
         return reply
 
 
-def raise_passed(product: Product, ecr_answer: str) -> None:
+def _raise_passed(product: Product, ecr_answer: str) -> None:
     """A dry run that passed: VPC documents an error code for it, for ECR it is a switch (sections 1.1 and 2.1)."""
     if product is not ECR or ecr_answer == "error":
         raise Refusal(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")

@@ -250,6 +250,19 @@ def test_get_and_the_body_work_too(run_cloud: RunCloud) -> None:
     assert [by_get.json["TotalCount"], by_form.json["TotalCount"]] == [1, 1]
 
 
+def test_a_parameter_is_given_once(run_cloud: RunCloud) -> None:
+    """A parameter twice in the query, or in query and form, is refused rather than guessed at."""
+    at = stage()
+    cloud = run_cloud(at.world)
+    asked = {"RegionId": HANGZHOU}
+
+    both = send(cloud, *signed_rpc(cloud, at.b, "DescribeVpcs", "2016-04-28", query=asked, form=asked))
+    method, target, headers, body = signed_rpc(cloud, at.b, "DescribeVpcs", "2016-04-28", query=asked)
+    twice = send(cloud, method, f"{target}&RegionId=cn-beijing", headers, body)
+
+    assert [(answer.status, answer.json["Code"]) for answer in (both, twice)] == [(400, "InvalidParameter")] * 2
+
+
 def test_other_operations_of_the_product_are_refused_by_name(run_cloud: RunCloud) -> None:
     """Whatever else the SDK can call is NotEmulated."""
     at = stage()
