@@ -24,6 +24,7 @@ from shared.ledger.tables import chain, events, grants, outbox
 from shared.messages import Completion, GrantFields, GrantKey, Reason, Request, Served, canonical
 
 START_OF_CHAIN = "0" * 64
+_EVENTS_AT_ONCE = 500  # a record grows for years; nobody needs it in memory as a whole
 
 _END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
 _EVENT = sql.select(events.c.seq).where(events.c.event_id == sql.bindparam("named"))
@@ -224,10 +225,12 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     while True:
         start = walk.last
         newer = events.c.seq > start if start else sql.true()
-        for row in connection.execute(sql.select(events).where(newer).order_by(events.c.seq)):
-            fault = walk.fault_of(row)
-            if fault is not None:
-                return fault
+        read = sql.select(events).where(newer).order_by(events.c.seq).execution_options(yield_per=_EVENTS_AT_ONCE)
+        with connection.execute(read) as rows:
+            for row in rows:
+                fault = walk.fault_of(row)
+                if fault is not None:
+                    return fault
         end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
         if end is None:
             return f"the end of the chain is missing; its events go to {walk.last}"

@@ -223,7 +223,7 @@ def test_no_command_says_the_password(postgres: Postgres, words: str, trouble: s
         "wrong password": postgres.address("postgres", password="hush-hush"),
         "nobody there": "postgresql+psycopg://ecr:hush-hush@127.0.0.1:1/ledger",
         "no address": "ecr:hush-hush@127.0.0.1",
-        "no driver": "postgresql://ecr:hush-hush@127.0.0.1:1/ledger",
+        "no driver": "postgresql+pg8000://ecr:hush-hush@127.0.0.1:1/ledger",
     }[trouble]
 
     for arguments, given in (([], url), (["--ledger-url", url], None)):

@@ -236,7 +236,7 @@ def test_a_file_that_stays_locked_is_a_ledger_error(sqlite_file: Path) -> None:
         "",
         "ledger.db",
         "oracle-of-delphi://ecr:hush-hush@host/db",
-        "postgresql://ecr:hush-hush@host/db",
+        "postgresql+pg8000://ecr:hush-hush@host/db",
         "mysql://host/db",
     ],
 )
