@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import json
 import os
@@ -200,6 +201,15 @@ def _redrive(
         yield from _redrive_messages(messaging, work_queue, dead_queue, names, dry_run=dry_run)
 
 
+def _as_sent(body: str) -> str:
+    """The text that somebody sent: without the platform's envelope, and without the Base64 that sending puts on again."""
+    text = redrivable(body)
+    try:
+        return base64.b64decode(text, validate=True).decode("utf-8")
+    except ValueError:
+        return text
+
+
 def _redrive_messages(
     messaging: Messaging, work_queue: str, dead_queue: str, names: set[str], *, dry_run: bool
 ) -> Iterator[Dead]:
@@ -220,7 +230,7 @@ def _redrive_messages(
             if names and message.message_id not in names:
                 left.append(message)
                 continue
-            messaging.send(work_queue, redrivable(message.body))
+            messaging.send(work_queue, _as_sent(message.body))
             messaging.delete(dead_queue, message.receipt)
             yield _of_message(dead_queue, message)
     for message in left:
