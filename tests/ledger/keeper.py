@@ -1,11 +1,12 @@
 """Runs one command, as some user, for as long as its own standard input is open; then stops it.
 
-So a database server ends with the tests that started it, also when they are killed: the pipe between them closes then.
-Standard library only; started as a script.
+So a database server ends with the tests that started it, also when they are killed: the pipe between them closes then, without
+the word that an orderly end sends first, and the server's folder goes too. Standard library only; started as a script.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,17 @@ from typing import Any
 _WAYS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 
-def main(user: str, command: list[str]) -> int:
+def main(folder: str, user: str, command: list[str]) -> int:
     """Run it; returns its exit code. ``user``: ``uid:gid``, or empty for our own."""
     uid, _, gid = user.partition(":")
     other: dict[str, Any] = {"user": int(uid), "group": int(gid), "extra_groups": []} if user else {}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **other)
 
+    orphaned = False
+
     def stop() -> None:
-        sys.stdin.buffer.read()
+        nonlocal orphaned
+        orphaned = not sys.stdin.buffer.read()
         for number, seconds in _WAYS:
             process.send_signal(number)
             try:
@@ -33,8 +37,11 @@ def main(user: str, command: list[str]) -> int:
             return
 
     threading.Thread(target=stop, daemon=True).start()
-    return process.wait()
+    code = process.wait()
+    if orphaned:
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -93,10 +93,10 @@ class Postgres:
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         user = f"{self._user['user']}:{self._user['group']}" if self._user else ""
-        keeper = [sys.executable, "-IS", str(Path(__file__).with_name("keeper.py")), user, *command]
+        keeper = [sys.executable, "-IS", str(Path(__file__).with_name("keeper.py")), str(self.folder), user]
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(
-                keeper, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True
+                [*keeper, *command], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -112,19 +112,13 @@ class Postgres:
     def stop(self) -> None:
         """Return when it has ended. Its clients are cut off."""
         if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait(_PATIENCE)
+            self._keeper.communicate(b"stop", timeout=_PATIENCE)
             self._keeper = None
 
     def remove(self) -> None:
         """Stop it and leave nothing behind."""
         self.stop()
         shutil.rmtree(self.folder)
-
-    @property
-    def running(self) -> bool:
-        """Whether the server is there."""
-        return self._keeper is not None and self._keeper.poll() is None
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection past the ledger, with every statement a transaction of its own."""
@@ -136,12 +130,11 @@ class Postgres:
         """What LEDGER_URL would say."""
         return f"postgresql+psycopg://{USER}:{password}@/{database}?host={self.folder}"
 
-    def new_database(self, template: str = "template1") -> str:
-        """A fresh database, a copy of another one; returns its name."""
+    def new_database(self) -> str:
+        """A fresh database; returns its name."""
         name = f"ledger{next(self._numbers)}"
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         with self.connect("postgres") as connection:
-            connection.execute(statement)
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
     def drop(self, database: str) -> None:

@@ -1,0 +1,54 @@
+"""The server that the ledger's tests stand on: real, reachable by nobody else, and gone when they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.ledger.postgres import PASSWORD, USER, Postgres
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_server_listens_on_nothing_but_its_socket(postgres: Postgres) -> None:
+    """No port of this machine leads to it, only a socket in a folder of its own, and only with the password."""
+    with postgres.connect("postgres") as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        assert connection.execute("SHOW unix_socket_directories").fetchone() == (str(postgres.folder),)
+        version = connection.execute("SHOW server_version_num").fetchone()
+    assert version is not None
+    assert int(version[0]) >= 160_000
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(host=str(postgres.folder), dbname="postgres", user=USER, password=f"not-{PASSWORD}")
+
+
+def test_the_server_ends_with_those_who_started_it() -> None:
+    """Also when they are killed: neither the process nor its folder stays."""
+    script = (
+        "from tests.ledger.postgres import Postgres\n"
+        "server = Postgres()\n"
+        "server.start()\n"
+        "print(server.folder, (server.folder / 'data' / 'postmaster.pid').read_text().split()[0], flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as tests:
+        assert tests.stdout is not None
+        folder, pid = tests.stdout.readline().split()
+        os.kill(int(pid), 0)
+        tests.send_signal(signal.SIGKILL)
+
+    deadline = time.monotonic() + 30
+    while Path(folder).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(folder).exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
