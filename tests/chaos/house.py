@@ -155,7 +155,7 @@ class House:
         self.admin.call("POST", "deploy", {"template": str(template), "env": env})
 
     @contextlib.contextmanager
-    def ledger_busy(self) -> Iterator[None]:
+    def ledger_busy(self) -> Iterator[sqlite3.Connection]:
         """Hold the ledger's write lock: whoever wants to write has to wait."""
         path = sql.make_url(self.ledger_url).database
         if path is None:
@@ -163,10 +163,23 @@ class House:
         connection = sqlite3.connect(path, isolation_level=None, timeout=30)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
+            yield connection
+            connection.execute("COMMIT")
         finally:
             connection.close()
+
+    @contextlib.contextmanager
+    def ledger_away(self) -> Iterator[None]:
+        """Hide a table of the ledger: whoever wants to admit or to look finds that the ledger is not there."""
+        self._alter("approvals", "approvals_away")
+        try:
+            yield
+        finally:
+            self._alter("approvals_away", "approvals")
+
+    def _alter(self, before: str, after: str) -> None:
+        with self.ledger_busy() as connection:
+            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ from tests.localcloud.harness import LocalCloud
 
 Json = dict[str, Any]
 
+pytestmark = pytest.mark.timeout(400)
+
 SETTLE_SECONDS = 0.5
 PREFIXES = ["10.20.0.0/16"]
 LEASE_SECONDS = 4.0
@@ -50,9 +52,10 @@ SCENES = {
     "kept": "vpc",
     "adopted": "vpc",
     "left alone": "vpc",
+    "unwelcome": "vpc",
 }
 FOREIGN = ("kept", "adopted")  # there before any lease
-UNASKED = ("never asked for", "never asked for, associated")  # there without any
+UNASKED = ("never asked for", "never asked for, associated", "unwelcome")  # there without any
 EXPECTED = {
     "revoked": {"grant-missing"},
     "dissociated": {"association-missing"},
@@ -290,7 +293,7 @@ def _somebody_meddles(made: Stay, give_to: str) -> None:
     made.hands["dissociated"].dissociate()
     made.hands["detached"].dissociate()
     made.hands["rerouted"].change("192.168.0.0/16")
-    for name in ("granted anew", *UNASKED):
+    for name in ("granted anew", "never asked for", "never asked for, associated"):
         made.hands[name].grant()
     made.hands["never asked for, associated"].associate()
     for name in ("deleted", "router deleted"):
@@ -339,16 +342,18 @@ def _leases_end(made: Stay) -> None:
 
 
 def _policy_changes(made: Stay, folder: Path) -> None:
-    """Only what somebody revoked is mended from now on; reconcile is deployed once more, as a function inside a service."""
+    """Routes are only reported from now on, and what is foreign is taken down; reconcile is deployed inside a service too."""
     path = template(folder, settings={"DRIFT_REPAIR": ""})
     text = path.read_text("utf-8")
     start = text.index("  reconcile:")
     inside = text[start:].replace("  reconcile:", "  reconcile-inside:", 1)
     inside = inside.replace("functionName: ecr-grants-reconcile", "functionName: ecr-grants$reconcile", 1)
     path.write_text(text + "\n" + inside, "utf-8")
-    made.house.redeploy(path, DRIFT_REPAIR="grant-missing")
+    made.house.redeploy(path, DRIFT_REPAIR="grant-missing,foreign-grant,foreign-association")
     made.hands["rerouted"].change("172.16.0.0/12")
     made.hands["revoked"].revoke()
+    made.hands["unwelcome"].grant()
+    made.hands["unwelcome"].associate()
     made.look("meddled again")
     made.reports["in a service"] = made.run_reconcile("--service", "ecr-grants", "--function", "reconcile")
     until(
@@ -361,6 +366,7 @@ def _policy_changes(made: Stay, folder: Path) -> None:
         "it is mended",
         lambda: made.house.receive(1),
     )
+    made.wait_for("unwelcome", "revoked")
     made.quiet()
     made.reports["last"] = made.house.tick()
     made.quiet()
@@ -444,9 +450,20 @@ def test_a_class_is_handled_by_the_policy_of_now(stay: Stay) -> None:
     assert stay.reports["last"]["drift"] == {}
 
 
+def test_what_is_foreign_is_taken_down_where_policy_says_so(stay: Stay) -> None:
+    """It is adopted, and nobody wants it: account A lets go, then account B revokes. What was reported before stays."""
+    assert sorted(stay.classes("unwelcome", "drift-found")) == ["foreign-association", "foreign-grant"]
+    assert stay.worlds["policy changed"]["unwelcome"] == {"grant": [], "association": []}
+    assert stay.writes("unwelcome", "meddled again") == [
+        "DeleteExpressConnectRouterAssociation",
+        "RevokeInstanceFromExpressConnectRouter",
+    ]
+
+
 def test_reconcile_runs_inside_a_service_too(stay: Stay) -> None:
     """The same command reaches a function of the older generation by its service, and gives the same report."""
-    assert stay.reports["in a service"]["drift"] == {"grant-missing": 1, "prefixes-differ": 1}
+    found = dict.fromkeys(("grant-missing", "prefixes-differ", "foreign-grant", "foreign-association"), 1)
+    assert stay.reports["in a service"]["drift"] == found
     assert set(stay.reports["in a service"]) == set(stay.reports["first"])
 
 

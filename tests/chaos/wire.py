@@ -23,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +69,7 @@ class Action:
     """Something that happens at a time of a schedule, in seconds from its start."""
 
     at: float
-    kind: str  # send, junk, fault, turn, kill, busy, tick
+    kind: str  # send, junk, fault, turn, kill, busy, away, tick
     what: Json
 
 
@@ -130,7 +130,7 @@ KINDS = {
     **dict.fromkeys(
         ("error", "denied", "expire_token", "slow", "duplicate", "reorder", "delivery", "outbox", "sts"), 1
     ),
-    **dict.fromkeys(("turn", "busy", "tick", "kill_tick", "kill_now"), 1),
+    **dict.fromkeys(("turn", "busy", "away", "tick", "kill_tick", "kill_now"), 1),
 }
 
 
@@ -343,6 +343,8 @@ def _one_trouble(  # noqa: PLR0912  # a table of troubles
             return "turn", {"seconds": chance.choice((1.0, 5.0, 301.0, 3_700.0))}
         case "busy":
             return "busy", {"seconds": round(chance.uniform(0.2, 1.5), 2)}
+        case "away":
+            return "away", {"seconds": round(chance.uniform(0.2, 1.0), 2)}
         case "tick":
             return "tick", {}
     raise AssertionError(kind)
@@ -437,7 +439,8 @@ class Play:
         self._started = 0.0
         self._answered: set[str] = set()
         self._helpers = ThreadPoolExecutor(4)
-        self._ticking = threading.Lock()
+        self._helping: list[Future[None]] = []
+        self._ticking, self._troubling = threading.Lock(), threading.Lock()
         for one in told.schedules:
             self._casts[one.number] = self._cast(one)
         self._stage.file["settle"] = {f"{name}_seconds": seconds for name, seconds in ENDS.items()}
@@ -548,8 +551,10 @@ class Play:
                 }
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
-                self._helpers.submit(self._tick, made)
+                self._help(self._tick, made)
             time.sleep(max(0.0, min(at - now, 0.05)))
+        for helping in self._helping:
+            helping.result()
         self._say("waiting for the last trouble to find its call")
         self._wait(made, self.round.trouble_seconds)
 
@@ -573,20 +578,23 @@ class Play:
             case "kill":
                 made.admin.call("POST", f"functions/{what['function']}/kill")
                 self._count("kill_now")
-            case "busy":
-                self._helpers.submit(self._keep_busy, made, what["seconds"])
-                self._count("busy")
+            case "busy" | "away":
+                self._help(self._trouble_the_ledger, made, action.kind, what["seconds"])
+                self._count(action.kind)
             case "tick":
-                self._helpers.submit(self._tick, made)
+                self._help(self._tick, made)
                 self._count("tick")
 
     def _count(self, kind: str) -> None:
         self.outcome.planned[kind] += 1
         self.outcome.struck[kind] += 1
 
-    @staticmethod
-    def _keep_busy(made: House, seconds: float) -> None:
-        with made.ledger_busy():
+    def _help(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Let something happen beside everything else."""
+        self._helping.append(self._helpers.submit(what, *arguments))
+
+    def _trouble_the_ledger(self, made: House, kind: str, seconds: float) -> None:
+        with self._troubling, made.ledger_busy() if kind == "busy" else made.ledger_away():
             time.sleep(seconds)
 
     def _document(self, told: Schedule, sketch: Json) -> Json:
