@@ -18,6 +18,7 @@ import copy
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -193,6 +194,7 @@ def fill_ledger(url: str, all_: Standing) -> None:
 
 def serve(folder: Path, all_: Standing, window: float, pipe: Connection) -> None:
     """Run a filled local cloud with the functions deployed until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the other end, which then closes the pipe
 
     async def run() -> None:
         server = Server(check_world(world(all_, window)))
@@ -330,6 +332,7 @@ def main() -> int:
     asked = words.parse_args()
     if not 1 <= asked.accounts <= asked.grants <= 100_000 or not 1 <= asked.window <= 60 or asked.lost > asked.grants:
         words.error("1 <= accounts <= grants <= 100000, 1 <= window <= 60, lost <= grants")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: with everything stopped and removed
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # loopback is never reached through a proxy
     all_ = standing(asked.grants, asked.accounts, asked.lost)
