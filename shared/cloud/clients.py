@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alibabacloud_tea_openapi.utils_models import Config
+from darabonba.core import DaraCore
 from darabonba.runtime import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -32,3 +33,13 @@ def config(endpoint: str, region: str, keys: Keys) -> Config:
 def runtime() -> RuntimeOptions:
     """No retries inside the SDK: reads are retried by our own policy, writes are looked at first."""
     return RuntimeOptions(autoretry=False)
+
+
+def drop_connections() -> None:
+    """Close the connections that the SDK keeps for the next call; the next call makes new ones.
+
+    Those that outlived a freeze may be dead without anybody having said so: each would cost a call its whole time limit.
+    """
+    kept: dict[str, Any] = getattr(DaraCore, "_sessions", {})  # seen in darabonba-core 1.0.9
+    for session in list(kept.values()):
+        session.close()

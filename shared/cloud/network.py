@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
 from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 
-from shared.cloud.clients import config, runtime
+from shared.cloud.clients import config, drop_connections, runtime
 from shared.cloud.errors import check_envelope, translated
 from shared.cloud.pace import Pace
 from shared.cloud.sessions import Keys, Sessions
@@ -43,6 +44,7 @@ reading = stamina.retry(on=_may_pass_soon, attempts=3, timeout=10.0, wait_initia
 # A busy ECR has certainly not executed the write, so asking again with the same client token is no second write.
 busy = stamina.retry(on=Locked, attempts=6, timeout=8.0, wait_initial=0.15, wait_max=2.0)
 
+_IDLE_SECONDS = 15.0  # gateways and address translation keep idle connections for longer than this
 _PAGE = 100  # the most that the VPC side gives in one page (DescribeVpcGrantRulesToEcr)
 _IDS = 20  # ids in one look-up (DescribeVpcs)
 
@@ -94,8 +96,17 @@ class Trail:
 class Cloud:
     """Both accounts of every grant, entered by role. One object lives as long as the function instance."""
 
-    def __init__(self, settings: Settings, inventory: Inventory, keys: Keys, patience: float = 2.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        inventory: Inventory,
+        keys: Keys,
+        patience: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``patience``: how many seconds a call may wait for its place in the budget."""
+        self._clock = clock
+        self._called_at = clock()
         self._settings = settings
         self._inventory = inventory
         self._keys = keys
@@ -107,7 +118,12 @@ class Cloud:
         self.calls = 0
 
     def arrive(self, keys: Keys, invocation: str) -> None:
-        """A new invocation: fresh keys, and a name that leads from the other account's audit log to our log."""
+        """A new invocation: fresh keys, and a name that leads from the other account's audit log to our log.
+
+        Between invocations a function is frozen: connections that rested for long are not trusted.
+        """
+        if self._clock() - self._called_at > _IDLE_SECONDS:
+            drop_connections()
         self._keys = keys
         self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
 
@@ -493,6 +509,7 @@ class Cloud:
         place = "" if client is EcrClient else region  # ECR has one central endpoint for all regions
         self._pace.take(uid, place, operation)
         self.calls += 1
+        self._called_at = self._clock()
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower() + "_with_options"  # as the SDKs name them
         try:
             with translated(operation, uid):
