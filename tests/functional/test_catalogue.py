@@ -13,8 +13,8 @@ from shared.catalogue import find
 from shared.cloud.messaging import Messaging
 from shared.cloud.sessions import Keys
 from shared.errors import GrantError
+from tests.chaos.house import template
 from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, now, request_id, revocation
-from tests.functional.templates import template_with
 from tests.functional.world import HUB, Spoke, Stage
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all requests
@@ -274,7 +274,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     met = meet(stage)
     folder = tmp_path_factory.mktemp("catalogue")
     # The quotas are another test's business: none on the cloud, and a budget for each second here.
-    with deployment(stage, folder, template=template_with(folder, QUOTA_SECONDS="1")) as cloud:
+    settings = {"QUOTA_SECONDS": "1"}
+    with deployment(stage, folder, template=template(folder, settings=settings), **settings) as cloud:
         quotas = cloud.admin.call("GET", "quotas")["quotas"]
         cloud.admin.quota(**dict.fromkeys(quotas))
         early = [one for one in met.values() if not one.late]
