@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -47,17 +47,15 @@ def _hub(address: str) -> Iterator[str]:
     account = _accounts()[HUB]
     client = EcrClient(_config(address, account["users"]["operator"]["access_key"]))
     for router in account["ecrs"]:
-        associations = client.describe_express_connect_router_association(
-            ecr.DescribeExpressConnectRouterAssociationRequest(ecr_id=router["id"])
-        ).body
-        for one in associations.association_list or []:
-            prefixes = ", ".join(one.allowed_prefixes or [])
-            yield f"account {HUB}: {one.vpc_id} is associated with {one.ecr_id}: {one.status}, prefixes {prefixes}"
-        children = client.describe_express_connect_router_child_instance(
-            ecr.DescribeExpressConnectRouterChildInstanceRequest(ecr_id=router["id"])
-        ).body
-        for one in children.child_instance_list or []:
-            yield f"account {HUB}: {one.child_instance_id} is attached to {one.ecr_id}: {one.status}"
+        ask = ecr.DescribeExpressConnectRouterAssociationRequest(ecr_id=router["id"], max_results=100)
+        for page in _pages(client.describe_express_connect_router_association, ask):
+            for one in page.association_list or []:
+                prefixes = ", ".join(one.allowed_prefixes or [])
+                yield f"account {HUB}: {one.vpc_id} is associated with {one.ecr_id}: {one.status}, prefixes {prefixes}"
+        children = ecr.DescribeExpressConnectRouterChildInstanceRequest(ecr_id=router["id"], max_results=100)
+        for page in _pages(client.describe_express_connect_router_child_instance, children):
+            for one in page.child_instance_list or []:
+                yield f"account {HUB}: {one.child_instance_id} is attached to {one.ecr_id}: {one.status}"
 
 
 def _spokes(address: str) -> Iterator[str]:
@@ -66,17 +64,29 @@ def _spokes(address: str) -> Iterator[str]:
         if "admin" not in account.get("users", {}):
             continue
         client = VpcClient(_config(address, account["users"]["admin"]["access_key"]))
-        rules = client.describe_vpc_grant_rules_to_ecr(
-            vpc.DescribeVpcGrantRulesToEcrRequest(region_id="cn-hangzhou", ecr_owner_id=int(HUB))
-        ).body
-        listed = {rule.instance_id for rule in rules.grant_rule_models or []}
+        ask = vpc.DescribeVpcGrantRulesToEcrRequest(region_id="cn-hangzhou", ecr_owner_id=int(HUB))
+        listed = {
+            rule.instance_id
+            for page in _pages(client.describe_vpc_grant_rules_to_ecr, ask)
+            for rule in page.grant_rule_models or []
+        }
         for router in account.get("vbrs", []):
             own = client.describe_grant_rules_to_ecr(
-                vpc.DescribeGrantRulesToEcrRequest(region_id="cn-hangzhou", instance_id=router["id"])
+                vpc.DescribeGrantRulesToEcrRequest(region_id="cn-hangzhou", instance_id=router["id"], page_size=50)
             ).body
             listed |= {router["id"] for _ in own.ecr_grant_rules or []}
         for instance in sorted(listed):
             yield f"account {uid}: {instance} is granted"
+
+
+def _pages(ask: Callable[[Any], Any], request: Any) -> Iterator[Any]:
+    """All pages of a listing."""
+    while True:
+        body = ask(request).body
+        yield body
+        if not body.next_token:
+            return
+        request.next_token = body.next_token
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
 class Frame:
     """One function's life: built once per cold start, run once per event."""
 
-    def __init__(self, context: object) -> None:
+    def __init__(self, context: object, patience: float | None = None) -> None:
         """Read and check everything that must be right. Raises SettingsError or LedgerError, each naming every fault."""
         configure()
         self.settings: Settings = read_settings()
@@ -51,7 +51,8 @@ class Frame:
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         check_schema(self.ledger)
         self._keys = home_keys(context)
-        self.cloud = Cloud(self.settings, self.inventory, self._keys)
+        patient = {} if patience is None else {"patience": patience}
+        self.cloud = Cloud(self.settings, self.inventory, self._keys, **patient)
         uid = str(getattr(context, "account_id", "") or "")
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
@@ -224,13 +225,17 @@ def _woken(body: Completion | Wake) -> str:
 
 
 class Door:
-    """Keeps the frame between a cold start and the calls after it."""
+    """Keeps the frame between a cold start and the calls after it.
 
-    def __init__(self) -> None:
+    ``patience``: how many seconds a call may wait for its place in the budget; None for the little that acting allows.
+    """
+
+    def __init__(self, patience: float | None = None) -> None:
+        self._patience = patience
         self._frame: Frame | None = None
 
     def open(self, context: object) -> Frame:
         """The frame, built on first use."""
         if self._frame is None:
-            self._frame = Frame(context)
+            self._frame = Frame(context, self._patience)
         return self._frame
