@@ -5,7 +5,7 @@ name.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from localcloud.call import Call, Caller
@@ -81,20 +81,20 @@ def _grant_key(params: Params) -> GrantKey:
     return GrantKey(ecr_id, ecr_owner, instance_type, instance_id, region)
 
 
-def _on_instance(operation: str, caller: Caller, key: GrantKey) -> Work:
+def _on_instance(operation: str, caller: Caller, key: GrantKey, check: Callable[[Call], Change]) -> Work:
     """The permission is on the instance; which ECR it is granted to cannot be pinned by RAM (section 1.2)."""
-    if key.instance_type == "VPC":
-        resource = f"acs:vpc:{key.instance_region}:{caller.account}:vpc/{key.instance_id}"
-    else:
-        resource = f"acs:expressconnect:{key.instance_region}:{caller.account}:virtualborderrouter/{key.instance_id}"
+    product, kind = _RESOURCES[key.instance_type]
+    resource = f"acs:{product}:{key.instance_region}:{caller.account}:{kind}/{key.instance_id}"
     return Work(
         [(f"expressconnectrouter:{operation}", resource)],
-        conditions={
-            "InstanceType": key.instance_type,
-            "expressconnectrouter:InstanceType": key.instance_type,
-        },
+        check=check,
+        conditions=_TYPE_CONDITIONS[key.instance_type],
         region=key.instance_region,
     )
+
+
+_RESOURCES = {"VPC": ("vpc", "vpc"), "VBR": ("expressconnect", "virtualborderrouter")}
+_TYPE_CONDITIONS = {kind: {"InstanceType": kind, "expressconnectrouter:InstanceType": kind} for kind in ("VPC", "VBR")}
 
 
 def _own_instance(cloud: "Cloud", caller: Caller, key: GrantKey) -> None:
@@ -133,8 +133,7 @@ def grant_instance(cloud: "Cloud", caller: Caller, params: Params) -> Work:
 
         return change
 
-    needed = _on_instance("GrantInstanceToExpressConnectRouter", caller, key)
-    return Work(needed.permissions, check=check, conditions=needed.conditions, region=needed.region)
+    return _on_instance("GrantInstanceToExpressConnectRouter", caller, key, check)
 
 
 @PRODUCT.operation("RevokeInstanceFromExpressConnectRouter")
@@ -162,8 +161,7 @@ def revoke_instance(cloud: "Cloud", caller: Caller, params: Params) -> Work:
 
         return change
 
-    needed = _on_instance("RevokeInstanceFromExpressConnectRouter", caller, key)
-    return Work(needed.permissions, check=check, conditions=needed.conditions, region=needed.region)
+    return _on_instance("RevokeInstanceFromExpressConnectRouter", caller, key, check)
 
 
 @PRODUCT.operation("DescribeInstanceGrantedToExpressConnectRouter")

@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from localcloud.call import Call
 from localcloud.clock import Clock, iso_precise
@@ -37,8 +37,7 @@ _SETTLING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Which call did something: leads from a record to the journal."""
 
     request_id: str
@@ -63,8 +62,7 @@ class Trace:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class GrantKey:
+class GrantKey(NamedTuple):
     """What identifies a grant (section 1.7 and 1.8)."""
 
     ecr_id: str
@@ -92,8 +90,7 @@ class Grant:
         return self.created <= when and (self.ended is None or when < self.ended)
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """From when on a record was in which state."""
 
     since: float

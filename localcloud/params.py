@@ -39,9 +39,11 @@ class Params:
 
     def required(self, name: str, pattern: str | None = None, *, longest: int = 4096) -> str:
         """A text that must be there."""
-        value = self.text(name, pattern, longest=longest)
+        value = self.values.get(name)
         if not value:
             raise self.missing(name)
+        if len(value) > longest or (pattern is not None and not _compiled(pattern).fullmatch(value)):
+            raise self.malformed(name)
         return value
 
     def choice(self, name: str, *choices: str) -> str:

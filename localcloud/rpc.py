@@ -8,7 +8,7 @@ import functools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -64,8 +64,7 @@ class _Asked:
     access_key_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(NamedTuple):
     """A change that was made under a ClientToken."""
 
     params: Mapping[str, str]
@@ -275,8 +274,12 @@ def _pairs(raw: str) -> dict[str, str]:
         raise Refusal(400, "InvalidParameter", "There are too many parameters.")
     if "%" not in raw and "+" not in raw:
         # Nothing to decode, as in most bodies, is worth a shorter way.
-        pairs = [pair.split("=", 1) for pair in raw.split("&")]
-        if all(len(pair) == 2 for pair in pairs) and len(values := dict(pairs)) == len(pairs):
+        pairs = raw.split("&")
+        try:
+            values = dict([pair.split("=", 1) for pair in pairs])
+        except ValueError:
+            values = {}
+        if len(values) == len(pairs):
             return values
         values = {}
     for pair in raw.split("&"):

@@ -24,7 +24,15 @@ from localcloud.refusal import Unauthenticated
 SKEW_SECONDS = 15 * 60
 """A date may be this far off, and a nonce may not come back within this time."""
 
-EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_SHA256 = hashlib.sha256()
+EMPTY_SHA256 = _SHA256.hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    """Copying a hash that has seen nothing is cheaper than asking the crypto library for a new one."""
+    digest = _SHA256.copy()
+    digest.update(data)
+    return digest.hexdigest()
 
 
 SecretOf = Callable[[str], str]
@@ -129,13 +137,6 @@ def _really_quoted(text: str) -> str:
     return quote(text, safe="~")
 
 
-@functools.lru_cache(maxsize=256)
-def _signed_names(signed_list: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The names in SignedHeaders sorted, and those missing in it: clients sign the same few sets over and over."""
-    names = signed_list.split(";")
-    return tuple(sorted(names)), _ACS3_MUST_SIGN - frozenset(names)
-
-
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers by lower-case name with trimmed values, several of one name joined the way they are signed."""
     found = {name.lower(): value.strip() for name, value in headers.items()}
@@ -147,22 +148,35 @@ def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(sorted(several)) for name, several in values.items()}
 
 
-_ACS3 = re.compile("ACS3-HMAC-SHA256 +Credential=([^,]+), *SignedHeaders=([^,]+), *Signature=([^,]+)")
+_ACS3 = re.compile("ACS3-HMAC-SHA256 +Credential=([^,]+), *SignedHeaders=([^,]+), *")
 _ACS3_MUST_SIGN = frozenset(
     {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
 
 
-def _acs3_parts(authorization: str) -> tuple[str, str, str]:
-    """Access key, signed headers and signature of an ACS3 Authorization header."""
-    matched = _ACS3.fullmatch(authorization)
-    if matched is not None:
-        return matched[1], matched[2], matched[3]
-    raise _refused(
-        "malformed_authorization",
-        "InvalidParameter.Authorization",
-        "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
-    )
+class _Claim(NamedTuple):
+    """What an ACS3 Authorization header says, its signature aside."""
+
+    access_key_id: str
+    signed_list: str
+    names: tuple[str, ...]
+    """The signed headers, sorted."""
+    unsigned: frozenset[str]
+    """Headers that must be signed and are not."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _claim(prefix: str) -> _Claim:
+    """Read an Authorization header up to its signature: a client sends the same one over and over."""
+    matched = _ACS3.fullmatch(prefix)
+    if matched is None:
+        raise _refused(
+            "malformed_authorization",
+            "InvalidParameter.Authorization",
+            "The Authorization header is not ACS3-HMAC-SHA256 Credential=…,SignedHeaders=…,Signature=….",
+        )
+    names = matched[2].split(";")
+    return _Claim(matched[1], matched[2], tuple(sorted(names)), _ACS3_MUST_SIGN - frozenset(names))
 
 
 def acs3(
@@ -184,10 +198,10 @@ def acs3(
     authorization = sent.get("authorization")
     if not authorization:
         raise _missing("Authorization")
-    access_key_id, signed_list, signature = _acs3_parts(authorization)
-    names, unsigned = _signed_names(signed_list)
+    prefix, _, signature = authorization.rpartition("Signature=")
+    access_key_id, signed_list, names, unsigned = _claim(prefix)
     for name in _ACS3_MUST_SIGN:
-        if name not in sent:
+        if not sent.get(name):
             raise _missing(name)
     for name in unsigned:
         raise _refused("unsigned_header", "SignatureDoesNotMatch", f"The header {name} is not signed.")
@@ -197,11 +211,11 @@ def acs3(
     canonical_query = "&".join([f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query)])
     canonical_headers = "".join([f"{name}:{sent.get(name, '')}\n" for name in names])
     canonical = f"{method}\n{path or '/'}\n{canonical_query}\n{canonical_headers}\n{signed_list}\n{digest}"
-    string_to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    string_to_sign = f"ACS3-HMAC-SHA256\n{_sha256(canonical.encode())}"
     expected = _hmac(secret, "sha256", string_to_sign.encode()).hexdigest()
     if not hmac.compare_digest(expected.encode(), signature.encode()):
         raise _mismatch(canonical)
-    if digest != (hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256):
+    if digest != (_sha256(body) if body else EMPTY_SHA256):
         raise _refused(
             "body_digest", "SignatureDoesNotMatch", "x-acs-content-sha256 is not the digest of the body that was sent."
         )
