@@ -33,6 +33,7 @@ log = structlog.get_logger()
 # New work is started only while one grant's worst case still fits; a claim outlives the invocation that took it.
 _RESERVE_SECONDS = 45.0
 _CLAIM_RESERVE_SECONDS = 10.0
+_PATIENCE_SECONDS = 2.0
 _DEFAULT_TIMEOUT_SECONDS = 60.0
 _LETTERS = 5
 _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
@@ -43,7 +44,7 @@ _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
 class Frame:
     """One function's life: built once per cold start, run once per event."""
 
-    def __init__(self, context: object, patience: float | None = None) -> None:
+    def __init__(self, context: object, patience: float = _PATIENCE_SECONDS) -> None:
         """Read and check everything that must be right. Raises SettingsError or LedgerError, each naming every fault."""
         configure()
         self.settings: Settings = read_settings()
@@ -51,8 +52,7 @@ class Frame:
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         check_schema(self.ledger)
         self._keys = home_keys(context)
-        patient = {} if patience is None else {"patience": patience}
-        self.cloud = Cloud(self.settings, self.inventory, self._keys, **patient)
+        self.cloud = Cloud(self.settings, self.inventory, self._keys, patience=patience)
         uid = str(getattr(context, "account_id", "") or "")
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
@@ -227,10 +227,10 @@ def _woken(body: Completion | Wake) -> str:
 class Door:
     """Keeps the frame between a cold start and the calls after it.
 
-    ``patience``: how many seconds a call may wait for its place in the budget; None for the little that acting allows.
+    ``patience``: how many seconds a call may wait for its place in the budget.
     """
 
-    def __init__(self, patience: float | None = None) -> None:
+    def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
         self._patience = patience
         self._frame: Frame | None = None
 
