@@ -24,6 +24,7 @@ from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
 from localcloud.mns.store import Outcome, Store, Trouble
 from localcloud.mns.topics import Delivery, Publication, QueueAddress
 from localcloud.mns.wire import VERSION, Target, read_request, read_target
+from localcloud.quick import Plain
 from localcloud.refusal import Refusal, Throttled, Unauthenticated, not_emulated
 from localcloud.signatures import mns_v2
 from localcloud.worldfile import QueueSpec, TopicSpec
@@ -88,7 +89,7 @@ class MnsService:
     async def stop(self) -> None:
         """Nothing to close: the redelivery task belongs to the kernel."""
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Plain | web.StreamResponse:
         """Answer one request. Raises Cut when planned trouble wants the connection dropped."""
         request_id = f"{self._chance.getrandbits(96):024X}"
         account = ""
@@ -106,7 +107,7 @@ class MnsService:
         if not reply.body:
             return web.Response(status=reply.status, headers=headers)
         headers["Content-Type"] = _CONTENT_TYPE
-        return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
+        return Plain(reply.status, headers, reply.body.encode())
 
     async def _read(self, request: web.BaseRequest, request_id: str) -> Desk:
         """Who asks for what: signature, key, host, request line, body. What fails here never became a call."""
@@ -185,14 +186,14 @@ class MnsService:
             desk.call.status = reply.status
         return reply
 
-    def _refused(self, refusal: Refusal, request_id: str, account: str) -> web.Response:
+    def _refused(self, refusal: Refusal, request_id: str, account: str) -> Plain:
         """The error body every client understands: all four elements, never an empty one (mns.md section 0, fact 5)."""
         if isinstance(refusal, Unauthenticated):
             refusal = self._translated(refusal)
         headers = {"x-mns-request-id": request_id, "x-mns-version": VERSION, **refusal.headers}
         if refusal.body is not None:
             content_type, body = refusal.body
-            return web.Response(status=refusal.status, body=body, headers={**headers, "Content-Type": content_type})
+            return Plain(refusal.status, {**headers, "Content-Type": content_type}, body)
         owner = f"{account}." if account else ""
         inner = (
             leaf("Code", refusal.code)
@@ -201,7 +202,7 @@ class MnsService:
             + leaf("HostId", f"http://{owner}mns.{self.store.region}.aliyuncs.com")
         )
         headers["Content-Type"] = _CONTENT_TYPE
-        return web.Response(status=refusal.status, body=document("Error", inner).encode(), headers=headers)
+        return Plain(refusal.status, headers, document("Error", inner).encode())
 
     # Receiving, with and without patience
 
