@@ -100,16 +100,28 @@ class Result:
     """What the journal says about one run."""
 
     who: str
-    done: int
-    seconds: float
-    calls: int
+    window: float
+    made: list[float] = field(default_factory=list)
+    """When each association was made."""
+    calls: int = 0
     throttled: Counter[str] = field(default_factory=Counter)
-    """By account: calls of ours that were refused for a quota."""
+    """By account and operation: calls of ours that were refused for a quota."""
+
+    @property
+    def seconds(self) -> float:
+        """From the first association to the last."""
+        return max(self.made) - min(self.made) if self.made else 0.0
+
+    @property
+    def windows(self) -> list[int]:
+        """How many were made in each window after the first of them; the last one, in which the work ran out, is left out."""
+        counted = Counter(int((moment - min(self.made)) // self.window) for moment in self.made)
+        return [counted[number] for number in range(max(counted, default=0))]
 
     @property
     def rate(self) -> float:
-        """Associations in a second, the first window's burst aside: nothing limits that."""
-        return (self.done - LIMIT) / self.seconds if self.seconds and self.done > LIMIT else 0.0
+        """Associations in a second, while there was work."""
+        return sum(self.windows) / (len(self.windows) * self.window) if self.windows else 0.0
 
 
 def ground(asked: Asked) -> Ground:
@@ -202,21 +214,18 @@ def follow(admin: AdminClient, wanted: int, patience: float, say: Callable[[int]
         time.sleep(0.5)
 
 
-def result(who: str, admin: AdminClient, ours: Callable[[Json], bool]) -> Result:
+def result(who: str, window: float, admin: AdminClient, ours: Callable[[Json], bool]) -> Result:
     """Read the journal."""
-    made: list[float] = []
-    found = Result(who, 0, 0, 0)
+    found = Result(who, window)
     for service in ("sts", "vpc", "ecr"):
         for entry in admin.journal(service=service):
             if not ours(entry["caller"]):
                 continue
             found.calls += 1
             if entry["operation"] == ASSOCIATE and entry["effect"]:
-                made.append(datetime.fromisoformat(entry["time"]).timestamp())
+                found.made.append(datetime.fromisoformat(entry["time"]).timestamp())
             if entry["code"].startswith("Throttling"):
                 found.throttled[f"{entry['caller']['account']} {entry['operation']}"] += 1
-    found.done = len(made)
-    found.seconds = max(made) - min(made) if made else 0.0
     return found
 
 
@@ -234,7 +243,9 @@ def product(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Res
             account.get_client().close_connection()
             follow(cloud.admin, len(made.documents), asked.patience, say)
         names = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
-        return result("ECR Grants", cloud.admin, lambda caller: caller.get("function") in names), made.disturbed
+        return result(
+            "ECR Grants", asked.window, cloud.admin, lambda caller: caller.get("function") in names
+        ), made.disturbed
 
 
 def plain(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Result, str]:
@@ -298,7 +309,9 @@ def plain(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Resul
                 if one.done() and not one.cancelled():
                     one.result()
         session = "plain"
-        return result("plain worker", cloud.admin, lambda caller: caller.get("session") == session), made.disturbed
+        return result(
+            "plain worker", asked.window, cloud.admin, lambda caller: caller.get("session") == session
+        ), made.disturbed
 
 
 def ceiling(asked: Asked) -> float:
@@ -310,8 +323,8 @@ def ceiling(asked: Asked) -> float:
 def verdict(found: Result, disturbed: str, asked: Asked) -> list[str]:
     """What is not as promised."""
     wrong = []
-    if found.done < asked.approvals:
-        wrong.append(f"only {found.done} of {asked.approvals} were done in time")
+    if len(found.made) < asked.approvals:
+        wrong.append(f"only {len(found.made)} of {asked.approvals} were done in time")
     if found.rate < PROMISED * ceiling(asked):
         wrong.append(f"{found.rate / ceiling(asked):.0%} of the ceiling, promised {PROMISED:.0%}")
     elsewhere = {where: count for where, count in found.throttled.items() if not where.startswith(disturbed)}
@@ -370,13 +383,14 @@ def main() -> int:
             shown = ", ".join(f"{where}: {count}" for where, count in found.throttled.items()) or "0"
             table.add_row(
                 found.who,
-                str(found.done),
+                str(len(found.made)),
                 f"{found.seconds:.1f}",
                 f"{found.rate:.2f}",
                 f"{found.rate / ceiling(asked):.1%}",
                 str(found.calls),
                 shown,
             )
+            console.print(f"{found.who}: {', '.join(map(str, found.windows))} in the windows one after the other")
             if run is product:
                 wrong = verdict(found, disturbed, asked)
                 failed = failed or bool(wrong)
