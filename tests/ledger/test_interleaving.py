@@ -1,9 +1,9 @@
 """Two workers at once on PostgreSQL: whatever one does between two statements of the other, the ledger is afterwards as if one
 had come after the other, and neither waits for the other for ever.
 
-PostgreSQL lets others in between the statements of a transaction where SQLite does not, so these interleavings are made there,
-one by one: the first worker stops before each of its statements, and before its commit, until the second is done or waits for
-a lock. Then what is in every table must be what one of the two orders leaves there.
+A step here is one transaction that writes. PostgreSQL lets others in between its statements where SQLite does not, so these
+interleavings are made there, one by one: the first worker stops before each of its statements, and before its commit, until the
+second is done or waits for a lock. Then what is in every table must be what one of the two orders leaves there.
 
 The named pairs and a small sample by default; ``LEDGER_PAIRS=500`` makes a sample of so many, ``LEDGER_PAIRS=all`` all of them.
 """
@@ -55,10 +55,9 @@ class Worker:
 
 
 def busy(ledger: Ledger, database: Database) -> None:
-    """Leases of many kinds on one grant: live, ending now, held; both sides claimed, one with trouble, one with an open write."""
+    """Two leases on one grant, one of them ending now; both sides claimed, one with trouble."""
     ledger.admit(opening("REQ-1"), "message-1", NOW)
     ledger.admit(opening("REQ-2", ends_at=LATER, on_end="teardown"), "message-2", NOW)
-    ledger.admit(opening("REQ-3", approved_at=LATER + ledger.timing.skew), "message-3", NOW)
     ledger.saw(_read(ledger, GRANT), "present", False, None, NOW)
     ledger.later(_read(ledger, GRANT), NOW, WAITING, NOW, attempt=True)
     ledger.claim(ID, GRANT, "one", NOW, LATER + HOUR)
@@ -72,7 +71,8 @@ def pending(ledger: Ledger, database: Database) -> None:
 
 
 def closed(ledger: Ledger, database: Database) -> None:
-    """A grant whose only lease is closed and whose association is gone; account A's side is dead and drift was found."""
+    """A grant whose only lease is closed and whose association is gone; account A's side is dead, drift was found, and another
+    lease is held until now."""
     ledger.admit(opening("REQ-1"), "message-1", NOW)
     for side, state in ((GRANT, "present"), (ASSOCIATE, "ACTIVE")):
         ledger.saw(_read(ledger, side), state, True, None, NOW)
@@ -83,6 +83,7 @@ def closed(ledger: Ledger, database: Database) -> None:
     ledger.admit(closing(["REQ-1"]), "message-2", NOW)
     ledger.saw(_read(ledger, ASSOCIATE), "absent", None, None, NOW)
     ledger.dead(_read(ledger, ASSOCIATE), TROUBLE, NOW)
+    ledger.admit(opening("REQ-3", approved_at=LATER + ledger.timing.skew), "message-3", NOW)
 
 
 def _read(ledger: Ledger, side: str) -> Work:
