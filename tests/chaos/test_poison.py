@@ -13,18 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from alibabacloud_sts20150401.models import AssumeRoleRequest
 
-from shared.converge import SpokeHand
-from shared.frame import Door
 from tests.chaos.poison import KINDS, Bad, corpus
-from tests.functional.deployment import Deployment, Json, approval, deployment, environment
-from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
+from tests.functional.deployment import Deployment, Json, approval, deployment
+from tests.functional.inprocess import InProcess, events
+from tests.functional.inprocess import in_process as in_this_process
+from tests.functional.world import HUB_ECR, Spoke, Stage
 
 SEED = 20260131
 BATCH = 40
 SAMPLE = 60
-RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
 
 def spoiled(uid: str) -> Json:
@@ -45,22 +43,6 @@ def test_the_corpus_has_at_least_five_hundred_messages_of_every_kind() -> None:
     assert corpus(good, 1) != corpus(good, 2)
 
 
-@dataclass(frozen=True)
-class Function:
-    """What a handler may know of its function."""
-
-    timeout: int = 300
-
-
-@dataclass(frozen=True)
-class Context:
-    """The context of an invocation."""
-
-    request_id: str
-    account_id: str = HUB
-    function: Function = field(default_factory=Function)
-
-
 @dataclass
 class Fed:
     """Everything that was handed in, and what the function returned for each batch."""
@@ -71,19 +53,7 @@ class Fed:
     bad: dict[str, Bad]
     """By message id."""
     returned: list[dict[str, int]] = field(default_factory=list)
-
-
-def events(messages: list[tuple[str, Any]], shape: str) -> bytes:
-    """A batch as a trigger delivers it."""
-    found: list[Any] = [
-        {"id": name, "source": "acs:mns", "specversion": "1.0", "data": {"messageId": name, "messageBody": body}}
-        for name, body in messages
-    ]
-    if shape == "strings":
-        found = [json.dumps(one) for one in found]
-    if shape == "data":
-        found = [one["data"] for one in found]
-    return json.dumps(found).encode()
+    here: InProcess | None = None
 
 
 def decoded(body: str) -> Any:
@@ -100,26 +70,8 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
     """All of it through the frame that the handler runs, in this process, in batches of every shape with good ones between."""
     stage = Stage()
     spokes = [stage.new_spoke() for _ in range(6)]
-    arn = f"acs:ram::{HUB}:role/{GRANT_FUNCTION}"
-    policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": [arn]}]}
-    stage.hub["users"]["runner"] = {"access_key": {"id": RUNNER.id, "secret": RUNNER.secret}, "policies": {"a": policy}}
-    principal = {"RAM": [f"acs:ram::{HUB}:user/runner"]}
-    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
-    stage.role(HUB, GRANT_FUNCTION)["trust"]["Statement"].append(trusted)
-    with (
-        deployment(stage, tmp_path_factory.mktemp("poison"), template=None) as cloud,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        request = AssumeRoleRequest(role_arn=arn, role_session_name="in-process")
-        given = cloud.sts(RUNNER).assume_role(request).body.credentials
-        patch.setenv("FC_REGION", "cn-hangzhou")
-        patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", given.access_key_id)
-        patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", given.access_key_secret)
-        patch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", given.security_token)
-        for variable, value in environment(cloud.ledger_url, cloud.accounts_file, cloud.address).items():
-            patch.setenv(variable, value)
-        frame = Door().open(Context("first"))
-        fed = Fed(cloud, spokes[0], [], {})
+    with in_this_process(stage, tmp_path_factory.mktemp("poison")) as here:
+        fed = Fed(here.cloud, spokes[0], [], {}, here=here)
         waiting = [(f"M-{number:04d}", one) for number, one in enumerate(corpus(spoiled(spokes[0].uid), SEED))]
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
         chance.shuffle(waiting)
@@ -137,10 +89,9 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
             ]
             messages.insert(chance.randrange(len(messages)), (f"G-{start}", json.dumps(good)))
             fed.bad |= dict(chunk)
-            fed.returned.append(frame.run(SpokeHand(frame.cloud), events(messages, shape), Context(f"batch-{start}")))
-        cloud.receive()
+            fed.returned.append(here.handle(events(messages, shape), f"batch-{start}"))
+        here.cloud.receive()
         yield fed
-        frame.ledger.close()
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +196,7 @@ def test_nothing_is_retried_and_nothing_is_buried(deployed: Fed) -> None:
 
 def test_what_is_no_event_at_all_is_one_rejection(in_process: Fed) -> None:
     """Bytes that are no batch do not raise: raising would bring them back for a day."""
-    frame = Door().open(Context("raw"))
+    assert in_process.here is not None
     chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
     raws = [b"", b"\xff\xfe", b"null", b"7", b'"text"', b"{}", b"[null]", b"[[]]", b"[" * 50_000, b"[[[[]]]]"]
     raws += [
@@ -256,6 +207,5 @@ def test_what_is_no_event_at_all_is_one_rejection(in_process: Fed) -> None:
     raws += [b'[{"id": "\\ud800", "data": {"messageBody": "{"}}]', b'{"messageBody": ' + b"[" * 900 + b"]" * 900 + b"}"]
     raws += [chance.randbytes(chance.randrange(1, 2000)) for _ in range(50)]
     for raw in raws:
-        assert frame.run(SpokeHand(frame.cloud), raw, Context("raw")) == {"rejected": 1}, raw[:80]
-    assert frame.run(SpokeHand(frame.cloud), b"[]", Context("raw")) == {}
-    frame.ledger.close()
+        assert in_process.here.handle(raw) == {"rejected": 1}, raw[:80]
+    assert in_process.here.handle(b"[]") == {}
