@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,9 +19,8 @@ from shared.errors import LedgerError, SettingsError
 from shared.frame import Frame
 from shared.ledger import Ledger, now_ms
 from tests.functional.deployment import Deployment, Json, approval, deployment, environment, request_id, revocation
+from tests.functional.inprocess import RUNNER, Context
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
-
-RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
 
 @dataclass(frozen=True)
@@ -31,22 +30,6 @@ class Credentials:
     access_key_id: str
     access_key_secret: str
     security_token: str
-
-
-@dataclass(frozen=True)
-class Function:
-    """What a handler may know of its function."""
-
-    timeout: int = 300
-
-
-@dataclass(frozen=True)
-class Context:
-    """The context of the newer runtime, which has no credentials: they are in the environment."""
-
-    request_id: str
-    account_id: str = HUB
-    function: Function = field(default_factory=Function)
 
 
 @dataclass(frozen=True)
