@@ -17,7 +17,7 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 from shared.cloud.clients import config, runtime
 from shared.cloud.errors import translated
 from shared.cloud.pace import Pace
-from shared.errors import SettingsError
+from shared.errors import SettingsError, Throttled
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -112,9 +112,13 @@ class Sessions:
         )
         # The budget is the caller's, so one for all roles: the home account's.
         self._pace.take("home", "", "AssumeRole")
-        with translated("AssumeRole", account):
-            client = StsClient(config(self._settings.sts_endpoint, self._settings.region, self._home()))
-            body = client.assume_role_with_options(request, runtime()).body
+        try:
+            with translated("AssumeRole", account):
+                client = StsClient(config(self._settings.sts_endpoint, self._settings.region, self._home()))
+                body = client.assume_role_with_options(request, runtime()).body
+        except Throttled:
+            self._pace.throttled("home", "", "AssumeRole")
+            raise
         given = body.credentials
         log.info("role.assumed", account=account, role=arn, session=name, api_request_id=body.request_id)
         expires = datetime.fromisoformat(given.expiration).timestamp()
