@@ -449,6 +449,7 @@ class Converge:
             association_id=look.association_id,
             served=trail.take(),
             both_sides=self._inventory.association_is_ours(work.key),
+            prefixes_differ=up and look.prefixes is not None and look.prefixes != work.wanted.prefixes,
         )
         if settled:
             log.info("side.settled", event_kind=kind, generation=work.generation, ours=work.mine.ours)

@@ -629,10 +629,12 @@ class Ledger:
         association_id: str | None,
         served: Sequence[Served],
         both_sides: bool,
+        prefixes_differ: bool = False,
     ) -> bool:
         """Record that this side is as wanted, publish it as ``kind``, and answer the requests that waited for it.
 
         False when the leases changed meanwhile. ``both_sides``: whether account A's side is ours to wait for.
+        ``prefixes_differ``: what the leases rest on is not ours to change, and allows other prefixes than they do.
         """
         with self._transaction() as connection:
             self._locked(connection, work.grant_id)
@@ -648,7 +650,9 @@ class Ledger:
                 "trouble": None,
                 "dead_at": None,
             }
-            connection.execute(sides.update().where(*_is(work)).values(**settled, drift=None))
+            found = None if fresh.mine.drift is None else json.loads(fresh.mine.drift)
+            over = found is not None and not (prefixes_differ and found["class"] == "prefixes-differ")
+            connection.execute(sides.update().where(*_is(work)).values(**settled, **({"drift": None} if over else {})))
             if kind is not None:
                 append(
                     connection,
@@ -659,8 +663,7 @@ class Ledger:
                     association_id=association_id,
                     served=[*self._served(connection, work), *served],
                 )
-            if fresh.mine.drift is not None:
-                found = json.loads(fresh.mine.drift)
+            if found is not None and over:
                 append(
                     connection,
                     name_of("drift-repaired", work.grant_id, work.mine.side, str(found["at"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -
     assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
     assert read(standing).mine.drift is None
     assert drifted(standing, MISSING, now=NOW + 2 * HOUR), "and it can be found again"
+
+
+def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, database: Database) -> None:
+    """Leases that rest on another hand's association may settle beside its prefixes: that they differ stays reported."""
+    assert drifted(standing, Drift(key(), ASSOCIATE, "prefixes-differ", "they differ"))
+    work = read(standing, ASSOCIATE)
+    told: dict[str, Any] = {"association_id": None, "served": [], "both_sides": True}
+    assert standing.settle(work, "associated", NOW + HOUR, **told, prefixes_differ=True)
+    assert "drift-repaired" not in database.kinds()
+    assert not drifted(standing, Drift(key(), ASSOCIATE, "prefixes-differ", "they differ"), now=NOW + 2 * HOUR)
+
+    assert standing.settle(read(standing, ASSOCIATE), "associated", NOW + 3 * HOUR, **told)
+    assert "drift-repaired" in database.kinds()
 
 
 def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
