@@ -281,7 +281,7 @@ def house(
     with output.open("wb") as sink:
         process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise HouseError("the local cloud did not start:\n" + output.read_text("utf-8"))
