@@ -352,8 +352,6 @@ def _policy_changes(made: Stay, folder: Path) -> None:
     made.house.redeploy(path, DRIFT_REPAIR="grant-missing,foreign-grant,foreign-association")
     made.hands["rerouted"].change("172.16.0.0/12")
     made.hands["revoked"].revoke()
-    made.hands["unwelcome"].grant()
-    made.hands["unwelcome"].associate()
     made.look("meddled again")
     made.reports["in a service"] = made.run_reconcile("--service", "ecr-grants", "--function", "reconcile")
     until(
@@ -366,7 +364,6 @@ def _policy_changes(made: Stay, folder: Path) -> None:
         "it is mended",
         lambda: made.house.receive(1),
     )
-    made.wait_for("unwelcome", "revoked")
     made.quiet()
     made.reports["last"] = made.house.tick()
     made.quiet()
@@ -450,20 +447,9 @@ def test_a_class_is_handled_by_the_policy_of_now(stay: Stay) -> None:
     assert stay.reports["last"]["drift"] == {}
 
 
-def test_what_is_foreign_is_taken_down_where_policy_says_so(stay: Stay) -> None:
-    """It is adopted, and nobody wants it: account A lets go, then account B revokes. What was reported before stays."""
-    assert sorted(stay.classes("unwelcome", "drift-found")) == ["foreign-association", "foreign-grant"]
-    assert stay.worlds["policy changed"]["unwelcome"] == {"grant": [], "association": []}
-    assert stay.writes("unwelcome", "meddled again") == [
-        "DeleteExpressConnectRouterAssociation",
-        "RevokeInstanceFromExpressConnectRouter",
-    ]
-
-
 def test_reconcile_runs_inside_a_service_too(stay: Stay) -> None:
     """The same command reaches a function of the older generation by its service, and gives the same report."""
-    found = dict.fromkeys(("grant-missing", "prefixes-differ", "foreign-grant", "foreign-association"), 1)
-    assert stay.reports["in a service"]["drift"] == found
+    assert stay.reports["in a service"]["drift"] == {"grant-missing": 1, "prefixes-differ": 1}
     assert set(stay.reports["in a service"]) == set(stay.reports["first"])
 
 
@@ -502,3 +488,22 @@ def test_the_end_of_its_lease_leaves_a_foreign_grant_alone(stay: Stay) -> None:
     """What we put up beside it goes; the grant that nobody adopted stays, and is not even tried."""
     assert stay.worlds["ended"]["kept"] == {"grant": stay.worlds["before us"]["kept"]["grant"], "association": []}
     assert stay.writes("kept", "ticked again", "ended") == ["DeleteExpressConnectRouterAssociation"]
+
+
+def test_what_is_foreign_is_taken_down_where_policy_says_so(stay: Stay) -> None:
+    """It is adopted, and nobody wants it: account A lets go, then account B revokes. What was reported before stays."""
+    stay.hands["unwelcome"].grant()
+    stay.hands["unwelcome"].associate()
+    stay.look("unwelcome")
+    report = stay.house.tick()
+    assert report["drift"] == {"foreign-grant": 1, "foreign-association": 1}
+    stay.wait_for("unwelcome", "dissociated", "revoked")
+    stay.quiet()
+    stay.look("taken down")
+    assert sorted(stay.classes("unwelcome", "drift-found")) == ["foreign-association", "foreign-grant"]
+    assert stay.worlds["taken down"]["unwelcome"] == {"grant": [], "association": []}
+    assert stay.writes("unwelcome", "unwelcome") == [
+        "DeleteExpressConnectRouterAssociation",
+        "RevokeInstanceFromExpressConnectRouter",
+    ]
+    assert stay.worlds["taken down"]["never asked for"] == stay.worlds["meddled"]["never asked for"]
