@@ -76,15 +76,13 @@ def weather(approvals: int, accounts: int, seed: int) -> Weather:
         spoke = stage.new_spoke()
         account = stage.file["accounts"][spoke.uid]
         share = -(-approvals // accounts)
-        account["vpcs"] = [
-            {"id": f"vpc-storm{number}x{each}", "region": REGION, "cidr": "10.1.0.0/16"} for each in range(share)
-        ]
-        account["vbrs"] = [
-            {"id": f"vbr-storm{number}x{each}", "region": REGION, "bgp_asn": 45104} for each in range(share)
-        ]
+        account["vpcs"], account["vbrs"] = [], []
         for each in range(share):
-            kind = "vbr" if chance.random() < 0.1 else "vpc"
-            places.append((spoke.uid, f"{kind}-storm{number}x{each}"))
+            if chance.random() < 0.1:
+                account["vbrs"].append({"id": f"vbr-storm{number}x{each}", "region": REGION, "bgp_asn": 45104})
+            else:
+                account["vpcs"].append({"id": f"vpc-storm{number}x{each}", "region": REGION, "cidr": "10.1.0.0/16"})
+        places += [(spoke.uid, one["id"]) for kind in ("vpcs", "vbrs") for one in account[kind]]
     chance.shuffle(places)
     sent: list[Sent] = []
     open_leases: list[Sent] = []

@@ -10,6 +10,8 @@ import pytest
 from localcloud.faults import Kind
 from tests.chaos.storm import storm, troubles, weather
 
+pytestmark = pytest.mark.proof
+
 
 def test_the_trouble_is_of_every_kind_the_local_cloud_can_make() -> None:
     """A kind that is added to the local cloud has to be added to the storm."""
@@ -26,8 +28,8 @@ def test_a_seed_gives_the_same_storm() -> None:
 
 @pytest.mark.timeout(240)
 def test_a_small_storm_adds_up(tmp_path: Path) -> None:
-    """100 approvals over 50 accounts with a tenth of trouble; killed workers are the crash points' and the large one's."""
-    with storm(100, 50, 7, tmp_path, lambda _: None) as found:
+    """80 approvals over 40 accounts with a tenth of trouble; killed workers are the crash points' and the large one's."""
+    with storm(80, 40, 7, tmp_path, lambda _: None) as found:
         found.play(0.1, 7, 0, 60)
         assert found.faults() == []
         assert sum(found.struck.values()) > 0
