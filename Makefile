@@ -6,7 +6,7 @@ APPROVAL ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test lock documents clean
+.PHONY: help setup demo up check test proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -40,6 +40,15 @@ test: setup ## Run all tests on both cores, with coverage of what is deployed
 	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+proof: setup ## The long proofs over the wire: schedules, drift, storm (ten minutes and more)
+	@$(BIN)/python -m pytest -m proof -n 2 --dist loadfile
+	@$(BIN)/python -m tests.chaos.wire --schedules 200
+
+bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas
+	@$(BIN)/python -m bench.localcloud
+	@$(BIN)/python -m bench.reconcile
+	@$(BIN)/python -m bench.quota
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \

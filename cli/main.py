@@ -6,7 +6,6 @@ import base64
 import getpass
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +37,7 @@ app.add_typer(dead.app, name="dead")
 @app.callback()
 def main() -> None:
     """Commands speak to the ledger and the deployed functions; none of them changes anything on the cloud itself."""
-    configure(sys.stderr, logging.WARNING)  # standard output is the command's own
+    configure("stderr", logging.WARNING)  # standard output is the command's own
 
 
 def _say(sentence: str, *, as_json: bool, **facts: Any) -> None:

@@ -6,13 +6,13 @@ The message is an event name, the facts are fields. Credentials and whole payloa
 from __future__ import annotations
 
 import logging
-from typing import TextIO
+import sys
 
 import structlog
 
 
-def configure(file: TextIO | None = None, level: int = logging.NOTSET) -> None:
-    """Set the format, where lines go when not to standard output, and from which level on. Safe to call more than once."""
+def configure(stream: str = "stdout", level: int = logging.NOTSET) -> None:
+    """Set the format, the standard stream that lines go to, and from which level on. Safe to call more than once."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -22,7 +22,7 @@ def configure(file: TextIO | None = None, level: int = logging.NOTSET) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file),
+        logger_factory=lambda *_: structlog.PrintLogger(getattr(sys, stream)),  # as it is when a line is written
         cache_logger_on_first_use=False,
     )
 

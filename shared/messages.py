@@ -378,11 +378,6 @@ def items(event: bytes) -> Iterator[Item]:
         yield _item(element)
 
 
-def _id(found: object) -> str:
-    """A message id as the ledger can keep it: it is the platform's, so its form is taken as it comes, within reason."""
-    return re.sub(r"[^\x21-\x7e]", "?", str(found or ""))[:200]
-
-
 def redrivable(body: str) -> str:
     """The message in a dead letter, ready to be sent again: the platform may have parked it with its envelope around it."""
     try:
@@ -408,8 +403,8 @@ def _item(element: object) -> Item:
     if isinstance(inner, dict):
         data = inner.get("data", inner)
         if isinstance(data, dict) and "messageBody" in data:
-            return Item(_id(data.get("messageId") or inner.get("id")), data["messageBody"])
-        return Item(_id(inner.get("id")), inner)
+            return Item(str(data.get("messageId") or inner.get("id") or ""), data["messageBody"])
+        return Item(str(inner.get("id") or ""), inner)
     return Item("", element)
 
 

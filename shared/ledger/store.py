@@ -241,6 +241,7 @@ class Ledger:
 
         One that is dated further ahead than clocks may differ is held: recorded, and without effect until then.
         """
+        message_id = keepable(message_id)
         approval_id = name_of("approval", approval.issuer, approval.request_id, approval.digest)
         approved_at = int(approval.approved_at.timestamp() * 1000)
         held_until = approved_at - self.timing.skew if approved_at > now + self.timing.skew else None
@@ -347,6 +348,7 @@ class Ledger:
     ) -> None:
         """Record that a message was refused at the door, once per message, with its completion."""
         text = body if isinstance(body, str) else canonical(body).decode()
+        message_id = keepable(message_id)
         event_id = name_of("message", message_id, text)
         with self._transaction() as connection:
             append(connection, event_id, "rejected", now, request=request, message_id=message_id, reason=reason)
@@ -1008,6 +1010,11 @@ def _done_text(action: str, wanted_now: Wanted, *, wrote: bool, both_sides: bool
         return "dissociated and revoked" if wrote else "closed; nothing of ours was up any more"
     up = "granted and associated" if both_sides else "granted; the association is account A's to make"
     return up if wrote else f"already {up}"
+
+
+def keepable(message_id: str) -> str:
+    """A message id that every database can keep: its form is the platform's business, so it is taken as it comes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in message_id)[:200]
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -16,6 +16,8 @@ from localcloud.switches import Switches
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
 from tests.chaos.wire import KINDS, Play, Round, rounds_of, schedule, settings_of, without_proxies
 
+pytestmark = pytest.mark.proof
+
 Json = dict[str, Any]
 
 SEED = 20
