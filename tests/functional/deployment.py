@@ -85,7 +85,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=3 * PATIENCE,
         check=False,
     )
 

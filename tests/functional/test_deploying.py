@@ -21,7 +21,7 @@ def refused(folder: Path, **settings: str) -> str:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=3 * PATIENCE,
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
