@@ -365,7 +365,7 @@ def main() -> int:
             "done",
             "seconds",
             "a second",
-            "of the ceiling",
+            "ceiling",
             "calls",
             "throttled",
             title=f"{kind} windows of {asked.window:g} s, ceiling {ceiling(asked):.2f} associations a second",
@@ -380,7 +380,6 @@ def main() -> int:
                 task = progress.add_task(f"{name}, {kind}", total=asked.approvals)
                 say = partial(_advance, progress, task)
                 found, disturbed = run(asked, Path(folder), say)
-            shown = ", ".join(f"{where}: {count}" for where, count in found.throttled.items()) or "0"
             table.add_row(
                 found.who,
                 str(len(found.made)),
@@ -388,8 +387,10 @@ def main() -> int:
                 f"{found.rate:.2f}",
                 f"{found.rate / ceiling(asked):.1%}",
                 str(found.calls),
-                shown,
+                str(found.throttled.total()),
             )
+            for where, count in found.throttled.most_common():
+                console.print(f"{found.who}: throttled {count} times in {where}")
             console.print(f"{found.who}: {', '.join(map(str, found.windows))} in the windows one after the other")
             if run is product:
                 wrong = verdict(found, disturbed, asked)
