@@ -26,6 +26,8 @@ from tests.functional.deployment import (
 from tests.functional.world import EXAMPLE, ROOT, SPOKE
 from tests.localcloud.processes import alive, descendants
 
+pytestmark = pytest.mark.proof
+
 APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
 
 
