@@ -65,7 +65,7 @@ def main(url: str) -> None:
     every = os.environ.get("LEDGER_DEATHS") == "all"
     deaths = {}
     for number, (name, step) in enumerate(LIFE.items()):
-        deaths[name] = _die_at_commits(url, step) + _die_at_statements(url, step, 1 if every else 5, 1 + number % 3)
+        deaths[name] = _die_at_commits(url, step) + _die_at_statements(url, step, 1 if every else 8, 1 + number % 4)
     database, ledger = _database(url), Ledger(url)
     check_order(ledger, database)
     ledger.close()

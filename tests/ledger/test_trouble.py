@@ -19,6 +19,7 @@ from shared.errors import LedgerError
 from shared.ledger import ASSOCIATE, GRANT, SIDES, Drift, Ledger, Work, check_schema
 from shared.ledger.tables import approvals, sides
 from shared.messages import Reason
+from tests.ledger.conftest import wipe
 from tests.ledger.crowd import Crowd
 from tests.ledger.dying import LIFE
 from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, key, opening
@@ -138,10 +139,10 @@ def test_an_address_that_leads_nowhere_is_a_ledger_error(
         ledger.close()
 
 
-def test_a_connection_that_is_cut_is_a_ledger_error_and_nothing_happened(database: Database) -> None:
+def test_a_connection_that_is_cut_is_a_ledger_error_and_nothing_happened(shared_database: Database) -> None:
     """The server may end a session in the middle of a transaction: the caller is told, and finds everything as it was."""
-    if database.kind == "sqlite":
-        pytest.skip("SQLite has no connection to cut")
+    database = shared_database
+    wipe(database)
     ledger = Ledger(f"{database.url}&application_name=cut")
     before = database.everything()
     made = 0
