@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from localcloud.client import AdminClient
 from shared.cloud.functions import Functions
 from shared.cloud.sessions import Keys
 from shared.errors import GrantError
+from shared.log import configure
 from tests.chaos.house import template
 from tests.functional.deployment import OPERATOR, Deployment, approval, deployment, revocation, run
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, Stage
@@ -374,6 +376,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3, help="how often a worker dies in each of six ways (default 3)")
     parser.add_argument("--limit", type=float, default=1500, help="seconds until the trouble ends at the latest")
     asked = parser.parse_args()
+    configure(sys.stderr, logging.WARNING)
     console = Console()
     columns = (TextColumn("ended"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory(prefix="storm-") as folder, Progress(*columns, console=console) as progress:
