@@ -376,7 +376,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3, help="how often a worker dies in each of six ways (default 3)")
     parser.add_argument("--limit", type=float, default=1500, help="seconds until the trouble ends at the latest")
     asked = parser.parse_args()
-    configure(sys.stderr, logging.WARNING)
+    configure("stderr", logging.WARNING)
     console = Console()
     columns = (TextColumn("ended"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory(prefix="storm-") as folder, Progress(*columns, console=console) as progress:
