@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -275,8 +275,15 @@ class Converge:
 
     def _is_theirs(self, work: Work) -> bool:
         """Whether this is account A's side where account A's own automation acts on our completions."""
-        if self._hand.side != ASSOCIATE:
-            return False
+        return self._hand.side == ASSOCIATE and self._theirs(work)
+
+    def _as_it_counts(self, work: Work) -> Work:
+        """Where account A's own automation associates, nobody looks at its side: what account B itself sees counts."""
+        if self._hand.side == GRANT and self._theirs(work):
+            return replace(work, other=replace(work.other, state="unknown"))
+        return work
+
+    def _theirs(self, work: Work) -> bool:
         try:
             return not self._inventory.association_is_ours(work.key)
         except NotAllowed:
@@ -346,7 +353,7 @@ class Converge:
             begun_at = self._clock()
             look = self._hand.look(work, trail, look)
             work, doubtful = self._note(work, look, begun_at)
-            step = Step.WAIT if doubtful else look.step(work, bool(work.mine.ours))
+            step = Step.WAIT if doubtful else look.step(self._as_it_counts(work), bool(work.mine.ours))
             log.debug("grant.step", step=step.value, state=look.state)
             match step:
                 case Step.SETTLE:

@@ -53,6 +53,7 @@ _LEASES = sql.select(
     .where(closes.c.issuer == approvals.c.issuer, closes.c.request_id == approvals.c.request_id)
     .label("closed"),
 ).where(approvals.c.grant_id == sql.bindparam("of_grant"), approvals.c.action == "grant")
+_FOREIGN = ("foreign-grant", "foreign-association")  # drift that is something there, not something missing
 _WRITERS_IN_ORDER = sql.select(chain.c.seq).with_for_update()
 
 Mode = Literal["observe", "pause-teardown", "pause-all", "full"]
@@ -885,7 +886,7 @@ class Ledger:
                 return False
             found = {"class": kind, "text": text, "at": now}
             values: dict[str, Any] = {"drift": json.dumps(found)}
-            if kind in ("foreign-grant", "foreign-association"):
+            if kind in _FOREIGN:
                 values |= {"state": state or "present", "ours": False}
             if repair:
                 values |= {"observed_wanted": None, "attempts": 0, "next_at": None, "dead_at": None}
@@ -909,7 +910,8 @@ class Ledger:
             if before is None or row is None:
                 return False
             found = json.loads(before)
-            connection.execute(sides.update().where(*mine).values(drift=None))
+            gone = {"state": "absent", "ours": None} if found["class"] in _FOREIGN else {}
+            connection.execute(sides.update().where(*mine).values(drift=None, **gone))
             append(
                 connection,
                 name_of("drift-repaired", grant_id, side, str(found["at"])),

@@ -274,6 +274,13 @@ class ModeIsIgnored(Converge):
         return True
 
 
+class TheirRowCounts(Converge):
+    """Account B waits for what the ledger knows of account A's side, also where nobody of ours looks at it."""
+
+    def _as_it_counts(self, work: Work) -> Work:
+        return work
+
+
 class HastySpoke(SpokeHand):
     """A write without an answer is taken for one that was not executed."""
 
@@ -372,6 +379,7 @@ PLANTED: dict[str, Parts] = {
     "the timer finds nothing": Parts(ledger=TimerFindsNothing),
     "drift is only reported": Parts(ledger=DriftIsOnlyReported),
     "the mode is ignored": Parts(converge=ModeIsIgnored),
+    "their row counts": Parts(converge=TheirRowCounts),
     "lost is absent at once": Parts(spoke=HastySpoke, hub=HastyHub),
     "the other side's turn is ignored": Parts(spoke=Impatient),
     "the reply is believed": Parts(spoke=lambda cloud: SpokeHand(ReplyIsBelieved(cloud))),
