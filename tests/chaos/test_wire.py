@@ -20,7 +20,7 @@ pytestmark = pytest.mark.proof
 
 Json = dict[str, Any]
 
-SEED = 20
+SEED = 23
 SAMPLE = 10
 
 
