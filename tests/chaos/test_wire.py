@@ -16,8 +16,6 @@ from localcloud.switches import Switches
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
 from tests.chaos.wire import KINDS, Play, Round, rounds_of, schedule, settings_of, without_proxies
 
-pytestmark = pytest.mark.proof
-
 Json = dict[str, Any]
 
 SEED = 23
@@ -36,6 +34,7 @@ def no_proxies() -> Iterator[None]:
     os.environ.update(kept)
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_lives_under_trouble_end_as_the_approvals_say(tmp_path: Path, no_proxies: None) -> None:
     """Ten schedules with kills, cuts, late effects and lagging reads; the whole of it is a make target of its own."""
