@@ -347,7 +347,7 @@ class Converge:
         look: Look | None = None
         refused: GrantError | None = None
         for _ in range(_STEPS_PER_VISIT):
-            work = self._reread(start)
+            work = start if look is None else self._reread(start)
             if work.settled:
                 return Visit("settled")
             begun_at = self._clock()
@@ -413,10 +413,11 @@ class Converge:
         if trusted:
             made_now = any(intent.operation in CREATING for intent in landed)
             ours = made_now if look.there else None
-            self._ledger.saw(work, look.state, ours, look.association_id, self._clock(), landed=landed, lost=lost)
-        elif lost:
+            now, place = self._clock(), look.association_id
+            return self._ledger.saw(work, look.state, ours, place, now, landed=landed, lost=lost), False
+        if lost:
             self._ledger.resolve([], lost, self._clock())
-        return self._reread(work), not trusted
+        return self._reread(work), True
 
     def _act(self, step: Step, work: Work, trail: Trail) -> GrantError | None:
         """One write, between a committed intent and the next look. Returns the error, to be believed after that look."""

@@ -143,11 +143,21 @@ def waiting_letters(connection: Connection, limit: int) -> list[Letter]:
     return [Letter(row.seq, row.kind, row.body) for row in rows]
 
 
+_FREE = (
+    sql.select(outbox.c.seq)
+    .where(
+        outbox.c.published_at.is_(None),
+        sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= sql.bindparam("now")),
+    )
+    .order_by(outbox.c.seq)
+    .limit(sql.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
 def take_letters(connection: Connection, limit: int, now: int, until: int) -> list[Letter]:
     """The oldest letters that nobody else is publishing, taken until then: several functions share one outbox."""
-    free = outbox.c.published_at.is_(None), sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= now)
-    chosen = sql.select(outbox.c.seq).where(*free).order_by(outbox.c.seq).limit(limit).with_for_update(skip_locked=True)
-    seqs = list(connection.execute(chosen).scalars())
+    seqs = list(connection.execute(_FREE, {"now": now, "most": limit}).scalars())
     if not seqs:
         return []
     connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=until))

@@ -434,10 +434,13 @@ class Ledger:
         with self._transaction() as connection:
             if self._locked(connection, grant_id) is None:
                 return None
-            self._pass_time(connection, grant_id, now)
-            return self._work(connection, grant_id, side)
+            leases = self._pass_time(connection, grant_id, now)
+            return self._work(connection, grant_id, side, leases)
 
-    def _work(self, connection: Connection, grant_id: str, side: str = GRANT) -> Work:
+    def _work(
+        self, connection: Connection, grant_id: str, side: str = GRANT, leases: Sequence[Lease] | None = None
+    ) -> Work:
+        """The work as it stands. ``leases``: where they have just been read."""
         of_grant = {"of_grant": grant_id}
         row = connection.execute(_GRANT, of_grant).one()
         rows = {one.side: _side_row(one) for one in connection.execute(_SIDES, of_grant)}
@@ -447,7 +450,7 @@ class Ledger:
             grant_id=grant_id,
             key=_key(row),
             generation=row.generation,
-            wanted=wanted(self._leases(connection, grant_id), row.watermark),
+            wanted=wanted(self._leases(connection, grant_id) if leases is None else leases, row.watermark),
             mine=rows[side],
             other=rows[ASSOCIATE if side == GRANT else GRANT],
             writes=tuple(_intent(intent) for intent in mine),
@@ -465,12 +468,13 @@ class Ledger:
     def _leases(self, connection: Connection, grant_id: str) -> list[Lease]:
         return [_lease(row) for row in connection.execute(_LEASES, {"of_grant": grant_id})]
 
-    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> None:
-        """Record what became due by itself: warnings, overdue leases, ended leases."""
-        dated = [lease for lease in self._leases(connection, grant_id) if lease.ends_at is not None]
+    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> Sequence[Lease]:
+        """Record what became due by itself: warnings, overdue leases, ended leases. Returns the leases after that."""
+        leases = self._leases(connection, grant_id)
+        dated = [lease for lease in leases if lease.ends_at is not None]
         if not dated:
-            return
-        watermark = self._watermark(connection, grant_id)
+            return leases
+        passed, watermark = False, self._watermark(connection, grant_id)
         for lease in dated:
             due = passing(lease, watermark, now, self.timing)
             for kind, column, happens in (
@@ -480,6 +484,7 @@ class Ledger:
             ):
                 if not happens:
                     continue
+                passed = True
                 connection.execute(
                     approvals.update().where(approvals.c.approval_id == lease.approval_id).values({column: now})
                 )
@@ -493,6 +498,7 @@ class Ledger:
                     about=self._work(connection, grant_id).about,
                     request=Request(issuer=lease.issuer, request_id=lease.request_id, digest=lease.digest),
                 )
+        return self._leases(connection, grant_id) if passed else leases
 
     def due(self, now: int) -> list[str]:
         """Let time pass for everything that waits for it. Returns the grants whose leases changed by that."""
@@ -609,10 +615,11 @@ class Ledger:
         *,
         landed: Iterable[Intent] = (),
         lost: Iterable[Intent] = (),
-    ) -> None:
+    ) -> Work:
         """Keep what was read on the cloud, together with what that says about our writes: one fact, one transaction.
 
         ``ours`` None: nothing is there. False: we did not make it; it stays ours when it was, or has just been adopted.
+        Returns the work as it is now.
         """
         kept = sql.func.coalesce(sides.c.ours, sql.false()) if ours is False else ours
         with self._transaction() as connection:
@@ -622,6 +629,7 @@ class Ledger:
                 .where(*_is(work))
                 .values(state=state, ours=kept, association_id=association_id, seen_at=now)
             )
+            return self._work(connection, work.grant_id, work.mine.side)
 
     def settle(
         self,

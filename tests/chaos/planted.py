@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from shared.cloud.network import SpokeSeen, Trail
 from shared.converge import Converge, HubHand, Look, SpokeHand
 from shared.errors import GrantError
+from shared.lease import Lease
 from shared.ledger import Admission, Drift, Intent, Letter, Work
 from shared.ledger.tables import approvals, closes, grants, intents, outbox, sides
 from shared.messages import GrantApproval, GrantKey, Reason, RevokeApproval
@@ -53,10 +54,11 @@ class EndsRaiseNothing(ModelLedger):
 
     _silent = False
 
-    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> None:
+    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> Sequence[Lease]:
         self._silent = True
-        super()._pass_time(connection, grant_id, now)
+        leases = super()._pass_time(connection, grant_id, now)
         self._silent = False
+        return leases
 
     def _raise_generation(self, connection: Connection, grant_id: str) -> None:
         if not self._silent:
@@ -113,9 +115,9 @@ class EverythingIsOurs(ModelLedger):
         *,
         landed: Iterable[Intent] = (),
         lost: Iterable[Intent] = (),
-    ) -> None:
+    ) -> Work:
         mine = None if ours is None else True
-        super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
+        return super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
 
 
 class LostIsOurs(ModelLedger):
@@ -131,10 +133,10 @@ class LostIsOurs(ModelLedger):
         *,
         landed: Iterable[Intent] = (),
         lost: Iterable[Intent] = (),
-    ) -> None:
+    ) -> Work:
         gave_up = bool(work.writes) and work.writes[-1].operation in ("grant", "associate", "attach")
         mine = True if ours is False and gave_up else ours
-        super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
+        return super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
 
 
 class LookAndProofAreTwoFacts(ModelLedger):
@@ -150,9 +152,9 @@ class LookAndProofAreTwoFacts(ModelLedger):
         *,
         landed: Iterable[Intent] = (),
         lost: Iterable[Intent] = (),
-    ) -> None:
+    ) -> Work:
         self.resolve(landed, lost, now)
-        super().saw(work, state, ours, association_id, now)
+        return super().saw(work, state, ours, association_id, now)
 
 
 class AdoptionsAreUndone(ModelLedger):
@@ -168,12 +170,13 @@ class AdoptionsAreUndone(ModelLedger):
         *,
         landed: Iterable[Intent] = (),
         lost: Iterable[Intent] = (),
-    ) -> None:
-        super().saw(work, state, ours, association_id, now, landed=landed, lost=lost)
+    ) -> Work:
+        seen = super().saw(work, state, ours, association_id, now, landed=landed, lost=lost)
         if ours is False:
             mine = sides.c.grant_id == work.grant_id, sides.c.side == work.mine.side
             with self.engine.begin() as connection:
                 connection.execute(sides.update().where(*mine).values(ours=bool(work.mine.ours)))
+        return seen
 
 
 class EveryLookIsBelieved(ModelLedger):
