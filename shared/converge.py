@@ -47,6 +47,7 @@ class Look:
     association_id: str | None
     prefixes: tuple[str, ...] | None  # None: does not apply
     step: Callable[[Work, bool], Step]  # (work, whether what is there is ours)
+    in_use: bool  # the other side holds on to it
 
 
 class Hand(Protocol):
@@ -148,7 +149,9 @@ class SpokeHand:
                 )
             )
 
-        return _SpokeLook("present" if seen.granted else "absent", seen.granted, None, None, step, seen)
+        return _SpokeLook(
+            "present" if seen.granted else "absent", seen.granted, None, None, step, seen.associated, seen
+        )
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
         self._cloud.grant(work.key, intent.intent_id, trail)
@@ -198,6 +201,7 @@ class HubHand:
             seen.association_id,
             seen.prefixes if takes_prefixes else None,
             step,
+            in_use=False,
         )
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
@@ -361,7 +365,7 @@ class Converge:
                         return Visit("settled")
                 case Step.HOLD:
                     if not work.wanted.up:
-                        self._ledger.unwanted(work, self._clock())
+                        self._ledger.unwanted(work, self._clock(), let_go=not look.in_use)
                     return self._hold(work, "it is the other account's turn")
                 case Step.WAIT:
                     reason = Reason(code="Waiting", text=f"last seen: {look.state}")

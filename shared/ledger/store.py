@@ -719,9 +719,17 @@ class Ledger:
                     reason=reason,
                 )
 
-    def unwanted(self, work: Work, now: int) -> None:
-        """Tell account A's side that nobody wants the grant any more: it has to let go first."""
+    def unwanted(self, work: Work, now: int, *, let_go: bool) -> None:
+        """Tell account A's side that nobody wants the grant any more: it has to let go first.
+
+        ``let_go``: the instance no longer hangs on the ECR. Where account A's side had settled with what was not ours, it
+        looks again: another hand took that down, and the grant waits for nothing else.
+        """
         with self._transaction() as connection:
+            if let_go and work.other_settled:
+                other = sides.c.grant_id == work.grant_id, sides.c.side == work.other.side
+                as_seen = sides.c.observed_generation == work.generation, sides.c.ours.is_(False)
+                connection.execute(sides.update().where(*other, *as_seen).values(observed_wanted=None))
             append(
                 connection,
                 name_of("grant", work.grant_id, str(work.generation), "unwanted"),

@@ -91,7 +91,7 @@ def live(ledger: Ledger) -> None:
         ledger.admit(closing("all", vpc=vpc), f"message-end-{number}", NOW + 60_000 + number)
         work = ledger.read(grant_id(vpc), GRANT, NOW + 60_000)
         assert work is not None
-        ledger.unwanted(work, NOW + 60_000)
+        ledger.unwanted(work, NOW + 60_000, let_go=False)
     ledger.set_mode("full", "operator", NOW + 60_000)
 
 

@@ -123,7 +123,7 @@ STEPS: dict[str, Step] = {
         at.scene.associate, "associated", LATER, association_id="assoc-1", served=[], both_sides=True
     ),
     "wait too long": lambda at: at.ledger.later(at.scene.grant, LATER + 1, WAITING, LATER, attempt=False),
-    "say that nobody wants it": lambda at: at.ledger.unwanted(at.scene.grant, LATER),
+    "say that nobody wants it": lambda at: at.ledger.unwanted(at.scene.grant, LATER, let_go=True),
     "refuse": lambda at: at.ledger.refuse(at.scene.grant, TROUBLE, LATER),
     "die": lambda at: at.ledger.dead(at.scene.grant, TROUBLE, LATER),
     "redrive": lambda at: at.ledger.redrive(ID, ASSOCIATE, "operator", LATER),

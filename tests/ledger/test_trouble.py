@@ -322,7 +322,7 @@ STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
     "later": lambda ledger, work, *_: ledger.later(
         work, NOW, Reason(code="Waiting", text="…"), NOW + ledger.timing.stuck, attempt=True
     ),
-    "unwanted": lambda ledger, work, *_: ledger.unwanted(work, NOW),
+    "unwanted": lambda ledger, work, *_: ledger.unwanted(work, NOW, let_go=True),
     "refuse": lambda ledger, work, *_: ledger.refuse(work, Reason(code="InstanceNotFound", text="gone"), NOW),
     "dead": lambda ledger, work, *_: ledger.dead(work, Reason(code="CloudTrouble", text="…"), NOW),
     "redrive": lambda ledger, work, *_: [ledger.redrive(work.grant_id, side, "operator", NOW) for side in SIDES],

@@ -410,9 +410,22 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
     """Account A's side is told to let go, once."""
     admitted.admit(closing("all"), "message-2", NOW)
     for _ in range(2):
-        admitted.unwanted(read(admitted), NOW)
+        admitted.unwanted(read(admitted), NOW, let_go=False)
 
     assert database.kinds() == ["admitted", "admitted", "unwanted"]
+
+
+@pytest.mark.parametrize(("let_go", "foreign"), [(True, True), (True, False), (False, True)])
+def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:  # noqa: FBT001
+    """A grant of ours under an association of somebody else's: when the instance no longer hangs on the ECR, account A's side,
+    which had settled with what was not ours, has to look; otherwise it stays settled."""
+    admitted.saw(read(admitted, ASSOCIATE), "ACTIVE", not foreign, "assoc-theirs", NOW)
+    admitted.admit(closing("all"), "message-2", NOW)
+    settle(admitted, ASSOCIATE, None)
+
+    admitted.unwanted(read(admitted), NOW, let_go=let_go)
+
+    assert read(admitted, ASSOCIATE).settled is not (let_go and foreign)
 
 
 # -- adoption, drift and the mode ---------------------------------------------------------------------------------------
