@@ -269,13 +269,24 @@ class House:
 
 @contextlib.contextmanager
 def house(
-    stage: Stage, folder: Path, *, timeout: int | None = None, workers: int = 1, **settings: str
+    stage: Stage,
+    folder: Path,
+    *,
+    timeout: int | None = None,
+    workers: int = 1,
+    ledgers: tuple[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[House]:
-    """A local cloud with the functions deployed, ended with the block together with everything it started."""
+    """A local cloud with the functions deployed, ended with the block together with everything it started.
+
+    ``ledgers``: its address for the functions, and for the referee; without it a file of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     world, accounts = stage.write(folder)
-    env = environment(new_ledger(folder), accounts) | settings
-    path = template(folder, timeout=timeout, workers=workers, settings=settings)
+    theirs, ours = ledgers or (new_ledger(folder),) * 2
+    more = dict(settings or {})
+    env = environment(theirs, accounts) | more
+    path = template(folder, timeout=timeout, workers=workers, settings=more)
     ready, output = folder / "address", folder / "localcloud.log"
     command = up(world, "--ready-file", str(ready), env=env, template=path)
     with output.open("wb") as sink:
@@ -286,7 +297,7 @@ def house(
             if process.poll() is not None or time.monotonic() > deadline:
                 raise HouseError("the local cloud did not start:\n" + output.read_text("utf-8"))
             time.sleep(0.05)
-        made = House(ready.read_text("utf-8"), env["LEDGER_URL"], folder, env)
+        made = House(ready.read_text("utf-8"), ours, folder, env)
         try:
             yield made
         finally:

@@ -467,7 +467,9 @@ class Play:
         }
         timeout = self.round.timeout if self.round.kills else None
         try:
-            with house(self._stage, self._folder, timeout=timeout, workers=self.round.workers, **settings) as made:
+            with house(
+                self._stage, self._folder, timeout=timeout, workers=self.round.workers, settings=settings
+            ) as made:
                 try:
                     self._play(made)
                 except HouseError as error:

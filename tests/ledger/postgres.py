@@ -26,7 +26,7 @@ PASSWORD = "not-a-real-password"
 _PATIENCE = 60.0
 _SETTINGS = {
     "listen_addresses": "",  # nothing but the socket
-    "max_connections": "100",
+    "max_connections": "300",
     "shared_buffers": "16MB",
     "deadlock_timeout": "200ms",
     # The machine does not lose its power while a test runs, so nothing has to be forced to disk.

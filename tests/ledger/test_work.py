@@ -416,7 +416,7 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
 
 
 @pytest.mark.parametrize(("let_go", "foreign"), [(True, True), (True, False), (False, True)])
-def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:  # noqa: FBT001
+def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:
     """A grant of ours under an association of somebody else's: when the instance no longer hangs on the ECR, account A's side,
     which had settled with what was not ours, has to look; otherwise it stays settled."""
     admitted.saw(read(admitted, ASSOCIATE), "ACTIVE", not foreign, "assoc-theirs", NOW)

@@ -1,0 +1,562 @@
+"""Crash points: a worker killed at every single step of every flow, over the wire, judged from the local cloud's world.
+
+    python -m tests.chaos.crash                 # every point there is
+    python -m tests.chaos.crash --points 40     # a seeded sample of them
+
+The points are what the flows did in an undisturbed run: every call that the local cloud's journal shows, and every commit
+of the ledger that wrote something. At each, the process that is at it is killed before the effect, after the effect, and after
+the reply; alone, and with a second worker at the same grant. Redelivery and the timer do the rest, and the referee (``judge``)
+looks. Each point has a grant of its own; many share a deployment, a lane, one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.errors import GrantError
+from shared.ledger import Ledger, upgrade_schema
+from tests.chaos.house import HouseError, house
+from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
+from tests.chaos.relay import HOWS, Seen, Trap, http_relay, ledger_relay
+from tests.chaos.wire import Foreign, without_proxies
+from tests.functional.deployment import OPERATOR, approval, clean_environment, revocation
+from tests.functional.world import (
+    ASSOCIATE_FUNCTION,
+    GRANT_FUNCTION,
+    HUB,
+    HUB_ECR,
+    RECONCILE_FUNCTION,
+    REGION,
+    ROOT,
+    Hub,
+    Key,
+    Stage,
+)
+from tests.ledger.postgres import Postgres
+
+Json = dict[str, Any]
+
+COMMAND = ""  # whose requests those of the operator's command are: no function's
+TIMEOUT = 8  # seconds of an invocation, so that the claim of a worker that was killed runs out soon
+LEASE_SECONDS, SETTLE_SECONDS = 6.0, 0.5
+CALM_SECONDS, TICK_SECONDS, REST_SECONDS = 4.0, 4.0, 120.0
+FLOWS = ("admit", "grant", "associate", "revoke", "dissociate", "expire", "redrive", "reconcile")
+SCENES = (
+    ("up", "VPC"),
+    ("up", "VBR"),
+    ("down", "VPC"),
+    ("down", "VBR"),
+    ("expire", "VPC"),
+    ("redrive", "VPC"),
+    ("reconcile", "VPC"),
+)
+"""What happens to a grant, and to which type of instance; the flows are parts of these."""
+_ADMIN = Key("LTAI-example-crash-hub", "example-secret-of-the-crash-hub")
+_EVERYTHING = {
+    "Version": "1",
+    "Statement": [{"Effect": "Allow", "Action": ["expressconnectrouter:*"], "Resource": ["*"]}],
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A step of a flow: one party's n-th call of an operation in a scene, or its n-th commit (service ``ledger``)."""
+
+    flow: str
+    scene: str
+    kind: str
+    whose: str
+    service: str
+    operation: str
+    number: int
+
+    def __str__(self) -> str:
+        who = self.whose.removeprefix("ecr-grants-") or "command"
+        return f"{self.flow} ({self.kind}): {who}'s {self.operation} no. {self.number}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place, when to kill there, and whether a second worker is at the same grant."""
+
+    place: Place
+    how: str
+    workers: int
+
+    def __str__(self) -> str:
+        beside = ", with a second worker" if self.workers > 1 else ""
+        return f"{self.place}, killed {'once it has the reply' if self.how == 'reply' else f'{self.how} the effect'}{beside}"
+
+
+@dataclass
+class Result:
+    """What became of a point. ``struck``: the worker did come to that place, and was killed there."""
+
+    point: Point
+    struck: bool = False
+    faults: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def points_at(places: Sequence[Place]) -> list[Point]:
+    """Everything that can be tried at these places."""
+    return [Point(place, how, workers) for place in places for workers in (1, 2) for how in HOWS]
+
+
+def sample(points: Sequence[Point], size: int, seed: int) -> list[Point]:
+    """So many points by a seed, the flows in turn, so that none is left out."""
+    chance = random.Random(seed)  # noqa: S311  # repeatable, not a secret
+    by_flow: dict[str, list[Point]] = defaultdict(list)
+    for point in chance.sample(list(points), len(points)):
+        by_flow[point.place.flow].append(point)
+    found: list[Point] = []
+    while len(found) < min(size, len(points)):
+        found += [left.pop() for left in by_flow.values() if left]
+    return found[:size]
+
+
+class Lane:
+    """One deployment on a database of its own, and the grants that it tries one point after another with."""
+
+    def __init__(self, folder: Path, server: Postgres, workers: int, scenes: Sequence[tuple[str, str]]) -> None:
+        """``scenes``: one entry for each grant that there will be."""
+        self.workers = workers
+        self._folder, self._server = folder, server
+        self._sent: list[Sent] = []
+        self._stage = Stage()
+        spoke = self._stage.new_spoke()
+        self._spoke = spoke
+        account = self._stage.file["accounts"][spoke.uid]
+        account["vpcs"] = [
+            {"id": f"vpc-crash{number}", "region": REGION, "cidr": "10.1.0.0/16"} for number in range(len(scenes))
+        ]
+        account["vbrs"] = [
+            {"id": f"vbr-crash{number}", "region": REGION, "bgp_asn": 45104} for number in range(len(scenes))
+        ]
+        self._stage.hub["users"]["admin"] = {
+            "access_key": {"id": _ADMIN.id, "secret": _ADMIN.secret},
+            "policies": {"everything": _EVERYTHING},
+        }
+        self._scenes = list(scenes)
+        self._approvals = [approval(spoke.uid, f"{kind.lower()}-crash{n}") for n, (_, kind) in enumerate(scenes)]
+        self._helpers = ThreadPoolExecutor(2)
+        self._asleep: set[str] = set()  # instances whose grants are dead until their turn comes
+        self._http_trap: Trap | None = None
+        self._command_calls: list[Seen] = []
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Deploy, and bring every grant to where its scene begins."""
+        database = self._server.new_database()
+        self._relay, socket_folder = ledger_relay(self._server.folder)
+        url = self._server.address(database)
+        with contextlib.closing(Ledger(url)) as ledger:
+            upgrade_schema(ledger)
+        self._url = url.replace(str(self._server.folder), str(socket_folder))
+        try:
+            with house(
+                self._stage,
+                self._folder,
+                timeout=TIMEOUT,
+                workers=self.workers,
+                ledgers=(self._url, url),
+                settings={"SETTLE_SECONDS": str(SETTLE_SECONDS)},
+            ) as made:
+                self.made = made
+                self._prepare()
+                yield
+        finally:
+            self._helpers.shutdown(wait=True)
+            self._relay.close()
+            shutil.rmtree(socket_folder)
+            self._server.drop(database)
+
+    # -- scenes ------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """All grants at once: up where something is to be taken down or put right, dead where it is to be redriven."""
+        doomed = [one for one, (scene, _) in zip(self._approvals, self._scenes, strict=True) if scene == "redrive"]
+        for document in doomed:
+            self.made.admin.plan(
+                kind="error",
+                status=403,
+                code="NoPermission",
+                service="ecr",
+                operation="GrantInstanceToExpressConnectRouter",
+                resource=document["instance"]["id"],
+                times=1,
+            )
+        for document, (scene, _) in zip(self._approvals, self._scenes, strict=True):
+            if scene in ("down", "reconcile", "redrive"):
+                self._send(document)
+        self._asleep = {str(document["instance"]["id"]) for document in doomed}
+        if left := self._rest(tick=False):
+            raise HouseError(f"not ready: {left}")
+        self.made.admin.clear()
+
+    def ready(self, number: int, place: Place | None) -> None:
+        """What comes before the undisturbed or disturbed part of a scene."""
+        scene, _ = self._scenes[number]
+        document = self._approvals[number]
+        self._asleep.discard(self.instance(number))
+        if scene == "expire":
+            ends = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
+            document |= {
+                "ends_at": ends.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "on_end": "teardown",
+            }
+            self._send(document)
+            self._rest(tick=False)
+            time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds() + 0.1))
+        if scene == "reconcile":
+            hub = Hub(HUB, HUB_ECR, _ADMIN)
+            Foreign(self.made, hub, self._spoke, document["instance"]["id"]).dissociate()
+            time.sleep(SETTLE_SECONDS + 0.1)
+        if place is not None and place.operation == "AssumeRole":
+            self.restart(place.whose)
+
+    def restart(self, *functions: str) -> None:
+        """Let workers start anew: without sessions of theirs."""
+        for function in functions:
+            self.made.admin.call("POST", f"functions/{function}/kill")
+
+    def begin(self, number: int) -> list[Future[None]]:
+        """Set off what the scene is about, with a second message, tick or command where there is a second worker."""
+        scene, _ = self._scenes[number]
+        document = self._approvals[number]
+        if scene == "up":
+            for _ in range(self.workers):
+                self._send(document)
+        elif scene == "down":
+            close = revocation(document, [document["request_id"]])
+            for _ in range(self.workers):
+                self._send(close)
+        elif scene in ("expire", "reconcile"):
+            return [self._helpers.submit(self._tick) for _ in range(self.workers)]
+        elif scene == "redrive":
+            return [self._helpers.submit(self._redrive, trapped=each == 0) for each in range(self.workers)]
+        return []
+
+    def _send(self, document: Json) -> None:
+        if all(one.document is not document for one in self._sent):
+            self._sent.append(Sent(document, self.made.position()))
+        self.made.send(json.dumps(document))
+
+    def _tick(self) -> None:
+        with contextlib.suppress(GrantError):  # its worker was killed; the next one comes
+            self.made.tick()
+
+    def _redrive(self, *, trapped: bool) -> None:
+        """The operator's command. One that was killed is given once more, as people do."""
+        starting = threading.Event()
+        running: list[subprocess.Popen[bytes]] = []
+
+        def pid() -> int:
+            starting.wait(30)
+            return running[0].pid
+
+        relay, address = http_relay(self.made.address, pid)
+        if trapped:
+            relay.book.set(self._http_trap)
+        keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
+        command = [sys.executable, "-m", "cli", "dead", "redrive", "--all", "--ledger-url", self._url]
+        command += ["--mns-endpoint", f"http://{address}"]
+        try:
+            for _ in range(3):
+                starting.clear()
+                running[:] = [
+                    subprocess.Popen(
+                        command,
+                        cwd=ROOT,
+                        env=clean_environment(**keys),
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    )
+                ]
+                starting.set()
+                if running[0].wait(60) >= 0:
+                    break
+        finally:
+            if trapped:
+                self._command_calls = relay.book.seen
+            relay.close()
+
+    # -- rest --------------------------------------------------------------------------------------------------------
+
+    def _rest(self, *, tick: bool) -> list[str]:
+        """Wait until nothing is left to do, those aside that are dead until their turn; what still is after long, as lines."""
+        begun = ticked = time.monotonic()
+        while True:
+            waiting = self._waiting()
+            moment = time.monotonic()
+            if not waiting:
+                return []
+            if moment > begun + REST_SECONDS:
+                return waiting
+            if tick and moment > max(begun + CALM_SECONDS, ticked + TICK_SECONDS):
+                self._tick()
+                ticked = time.monotonic()
+            time.sleep(0.15)
+
+    def _waiting(self) -> list[str]:
+        made = self.made
+        rows = made.ledger.dead_rows()
+        asleep = {row.key.grant_id for row in rows if row.key.instance_id in self._asleep}
+        if len(asleep) < len(self._asleep) or len(rows) > len(asleep):
+            return [f"{row.key.instance_id}/{row.side} is dead: {row.reason.text}" for row in rows] or [
+                "nothing is dead yet"
+            ]
+        if unsettled := made.unsettled(lambda grant_id, _: grant_id in asleep):
+            return unsettled
+        made.receive()
+        missing = made.recorded() - len({one.body["id"] for one in made.told})
+        on_the_way = made.on_the_way()
+        return [f"{missing} completions missing, {on_the_way} messages on the way"] if missing or on_the_way else []
+
+    # -- undisturbed, and disturbed ----------------------------------------------------------------------------------
+
+    def record(self, number: int) -> list[Place]:
+        """One scene undisturbed, by workers that start anew: its places, in their order."""
+        scene, kind = self._scenes[number]
+        self._http_trap, self._command_calls = None, []
+        self.restart(GRANT_FUNCTION, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
+        self.ready(number, None)
+        position, passed = self.made.position(), len(self._relay.book.seen)
+        for helping in self.begin(number):
+            helping.result()
+        if left := self._rest(tick=False):
+            raise HouseError(f"undisturbed, and not at rest: {scene} ({kind}): {left}")
+        steps = [(one.at, one.whose, "ledger", "commit") for one in self._relay.book.seen[passed:]]
+        steps += [(one.at, COMMAND, "mns", "request") for one in self._command_calls]
+        for entry in self.made.admin.journal(position):
+            function = entry["caller"].get("function")
+            if function:
+                at = datetime.fromisoformat(entry["time"]).timestamp()
+                steps.append((at, function, entry["service"], entry["operation"]))
+        return list(_places(scene, kind, sorted(steps)))
+
+    def try_at(self, number: int, point: Point) -> Result:
+        """One scene with the worker killed at a point."""
+        result, place, begun = Result(point), point.place, time.monotonic()
+        self.ready(number, place)
+        self._http_trap = None
+        trap = Trap(place.whose, place.number, point.how)
+        planned: Json | None = None
+        if place.service == "ledger":
+            self._relay.book.set(trap)
+        elif place.whose == COMMAND:
+            self._http_trap = trap
+        else:
+            planned = self.made.admin.plan(
+                kind=f"kill_{point.how}",
+                service=place.service,
+                operation=place.operation,
+                function=place.whose,
+                after=place.number - 1,
+            )
+        helping = self.begin(number)
+        for one in helping:
+            one.result()
+        result.faults += [f"not at rest: {line}" for line in self._rest(tick=True)]
+        self._relay.book.set(None)
+        result.struck = trap.sprung
+        if planned is not None:
+            struck = {fault["number"]: fault["struck"] for fault in self.made.admin.faults()}
+            result.struck = struck[planned["number"]] > 0
+            self.made.admin.clear()
+        result.seconds = time.monotonic() - begun
+        return result
+
+    def judge(self) -> list[str]:
+        """Every rule that was broken in this lane."""
+        self.made.learn_links()
+        targets = [
+            Target(str(one["instance"]["id"]), kind, HUB_ECR)
+            for one, (_, kind) in zip(self._approvals, self._scenes, strict=True)
+            if any(sent.document is one for sent in self._sent)
+        ]
+        return verdict(
+            Evidence(
+                sent=self._sent,
+                targets=targets,
+                told=[(one.seen_at, one.body) for one in self.made.told],
+                writes=self.made.writes(),
+                world=self.made.admin.world(),
+                links=self.made.links,
+                rules=Rules(60_000, 0.0),
+                now_ms=int(time.time() * 1000),
+            )
+        )
+
+    def instance(self, number: int) -> str:
+        """The instance of the n-th grant."""
+        return str(self._approvals[number]["instance"]["id"])
+
+
+def _places(scene: str, kind: str, steps: Sequence[tuple[float, str, str, str]]) -> Iterator[Place]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    network = False
+    for _, whose, service, operation in steps:
+        network = network or (whose == GRANT_FUNCTION and service not in ("ledger", "mns"))
+        flow = scene
+        if scene == "up":
+            flow = "associate" if whose == ASSOCIATE_FUNCTION else "grant" if network else "admit"
+        elif scene == "down":
+            flow = "dissociate" if whose == ASSOCIATE_FUNCTION else "revoke"
+        step = whose, service, operation
+        counted[step] += 1
+        yield Place(flow, scene, kind, *step, counted[step])
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """All of it: the undisturbed run, then the points, on some lanes at a time."""
+
+    folder: Path
+    server: Postgres
+    results: list[Result] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    there_are: list[Point] = field(default_factory=list)
+
+    def record(self, scenes: Sequence[tuple[str, str]] = SCENES) -> list[Point]:
+        """The points that there are."""
+        lane = Lane(self.folder / "undisturbed", self.server, 1, scenes)
+        with lane.open():
+            places = [place for number in range(len(scenes)) for place in lane.record(number)]
+            self.faults += [f"undisturbed: {fault}" for fault in lane.judge()]
+        self.there_are = points_at(places)
+        return self.there_are
+
+    def run(self, points: Sequence[Point], lanes: int, progress: Progress, seed: int) -> None:
+        """Try points. Lanes with one worker and with two are apart."""
+        task = progress.add_task("points", total=len(points))
+        chance = random.Random(seed)  # noqa: S311  # repeatable, not a secret
+        shares: list[list[Point]] = []
+        for workers in (1, 2):
+            mine = [point for point in points if point.workers == workers]
+            chance.shuffle(mine)
+            count = max(1, round(lanes * len(mine) / max(1, len(points))))
+            shares += [share for share in (mine[each::count] for each in range(count)) if share]
+        with ThreadPoolExecutor(lanes) as pool:
+            running = [pool.submit(self._lane, number, share, progress, task) for number, share in enumerate(shares)]
+            for one in running:
+                one.result()
+
+    def _lane(self, number: int, share: Sequence[Point], progress: Progress, task: Any) -> None:
+        scenes = [(point.place.scene, point.place.kind) for point in share]
+        lane = Lane(self.folder / f"lane-{number}", self.server, share[0].workers, scenes)
+        tried: dict[str, Result] = {}
+        try:
+            with lane.open():
+                for each, point in enumerate(share):
+                    result = lane.try_at(each, point)
+                    tried[lane.instance(each)] = result
+                    self.results.append(result)
+                    progress.advance(task)
+                for fault in lane.judge():
+                    found = next((one for name, one in tried.items() if f"{name}:" in f"{fault}:"), None)
+                    if found is None:
+                        self.faults.append(f"lane {number}: {fault}")
+                    else:
+                        found.faults.append(fault)
+                if self.faults or any(one.faults for one in tried.values()):
+                    (lane.made.folder / "functions.log").write_text(lane.made.story("", 100_000), "utf-8")
+        except Exception as error:  # noqa: BLE001  # the other lanes go on, and it is told
+            self.faults.append(f"lane {number}: {type(error).__name__}: {error}")
+
+    @property
+    def guilty(self) -> list[str]:
+        """Everything that was wrong, as sentences."""
+        return [*self.faults, *(f"{one.point}: {fault}" for one in self.results for fault in one.faults)]
+
+    def report(self, console: Console) -> None:
+        """Points there are, run, and struck, by flow."""
+        there_are, ran, struck = (
+            Counter(point.place.flow for point in points)
+            for points in (
+                self.there_are,
+                [one.point for one in self.results],
+                [one.point for one in self.results if one.struck],
+            )
+        )
+        table = Table("flow", "points there are", "run", "came to it and were killed", title="crash points")
+        for flow in FLOWS:
+            table.add_row(flow, str(there_are[flow]), str(ran[flow]), str(struck[flow]))
+        table.add_row("all", str(there_are.total()), str(ran.total()), str(struck.total()))
+        console.print(table)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL of their own."""
+    made = Postgres()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
+
+
+def main() -> int:
+    """Run the command; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.crash", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--points", type=int, help="so many of them, by the seed; without it all")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--lanes", type=int, default=8, help="deployments at a time")
+    parser.add_argument("--only", default="", help="only points whose description has these words")
+    parser.add_argument("--keep", type=Path, help="keep what the lanes leave behind in this folder")
+    asked = parser.parse_args()
+    without_proxies()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    console = Console(soft_wrap=True, highlight=False)
+    begun = time.monotonic()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-crash-") as scratch, server() as made:
+        one = Run(asked.keep or Path(scratch), made)
+        points = [point for point in one.record() if asked.only in str(point)]
+        if asked.points is not None:
+            points = sample(points, asked.points, asked.seed)
+        console.print(f"seed {asked.seed}: {len(points)} of {len(one.there_are)} points on {asked.lanes} lanes")
+        with Progress(*columns, console=console) as progress:
+            one.run(points, asked.lanes, progress, asked.seed)
+    one.report(console)
+    for fault in one.guilty:
+        console.print(f"FAULT: {fault}", markup=False)
+    missed = [result.point for result in one.results if not result.struck]
+    for point in missed[:20]:
+        console.print(f"did not come to it: {point}", markup=False)
+    seconds = time.monotonic() - begun
+    if one.guilty or len(one.results) != len(points):
+        console.print(f"FAILED after {seconds:.0f} s; again: --seed {asked.seed} --keep FOLDER", markup=False)
+        return 1
+    console.print(f"OK: {len(one.results)} of {len(one.there_are)} points in {seconds:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The life cycle under everything that can go wrong, and proof that the test would notice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from tests.chaos.machine import (
+    KEYS,
+    KINDS,
+    SCENES,
+    WEIGHTS,
+    Machine,
+    Op,
+    Parts,
+    Schedule,
+    drawn,
+    listening,
+    opened,
+    play,
+)
+from tests.chaos.model import LENGTH, shrunk
+from tests.chaos.planted import PLANTED
+from tests.chaos.turns import TROUBLES, Violation
+
+SEEDS = range(1, 16)
+# Where each fault is first found: its seed, so that finding it again takes a second. None is there by construction: the
+# schedules are the same as everybody's, and what finds the fault is a rule that was broken.
+FOUND = {
+    "no tombstone": 1,
+}
+
+
+@pytest.fixture
+def counts() -> Iterator[Counter[str]]:
+    """What happened in a test, printed at its end."""
+    counted: Counter[str] = Counter()
+    yield counted
+    for what, often in sorted(counted.items()):
+        print(f"{often:6} {what}")  # pytest shows it with -s, or when the test fails
+
+
+def test_whatever_happens_the_cloud_ends_as_approved(counts: Counter[str]) -> None:
+    """After trouble stops and ticks pass, a grant exists if and only if a live lease does; nothing foreign was touched, every
+    approval has one final outcome, every recorded transition was published, and no rule was broken on the way."""
+    with listening(), opened(Parts()) as ledger:
+        for seed in SEEDS:
+            play(drawn(seed, LENGTH), Parts(), ledger, counts)
+    assert counts["rests judged"] >= len(SEEDS)
+    assert counts["at rest: up"] > 0 < counts["at rest: down"]
+
+
+@pytest.mark.parametrize("fault", sorted(PLANTED))
+def test_a_planted_fault_is_found(fault: str) -> None:
+    """With one rule taken out of the real thing, the same schedules break a rule of the model."""
+    with listening(), opened(PLANTED[fault]) as ledger, pytest.raises(Violation):
+        play(drawn(FOUND[fault], LENGTH), PLANTED[fault], ledger, Counter())
+
+
+def test_a_schedule_is_repeated_exactly() -> None:
+    """The same seed gives the same story, word for word, so that a failure can be looked into."""
+    with listening(), opened(Parts()) as ledger:
+        stories = [play(drawn(7, LENGTH), Parts(), ledger, Counter()).trace for _ in range(2)]
+    assert stories[0] == stories[1]
+
+
+def test_a_failing_schedule_is_cut_down() -> None:
+    """What is left of a schedule still fails, and little is left."""
+    parts = PLANTED["everything is ours"]
+    with listening(), opened(parts) as ledger:
+        schedule = drawn(FOUND["everything is ours"], LENGTH)
+        short = shrunk(schedule, parts, ledger, seconds=5)
+        with pytest.raises(Violation):
+            play(short, parts, ledger, Counter())
+    assert len(short.ops) < len(schedule.ops) / 2
+
+
+class Life(RuleBasedStateMachine):
+    """The machine, driven by hypothesis, which shrinks what fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = ExitStack()
+        self._open.enter_context(listening())
+        self._ledger = self._open.enter_context(opened(Parts()))
+        self._machine: Machine | None = None
+
+    @initialize(
+        keys=st.sets(st.integers(0, len(KEYS) - 1), min_size=1, max_size=2),
+        windowed=st.booleans(),
+        trouble=st.sampled_from(sorted(TROUBLES)),
+        strangers=st.integers(0, 2),
+    )
+    def begin(self, keys: set[int], windowed: bool, trouble: str, strangers: int) -> None:  # drawn
+        """Some grants, and what other hands had put up before."""
+        schedule = Schedule(tuple(sorted(keys)), windowed, trouble, strangers, ())
+        self._machine = Machine(schedule, Parts(), self._ledger, Counter())
+
+    @rule(
+        kinds=st.sampled_from([*SCENES, *((kind,) for kind in KINDS for _ in range(WEIGHTS[kind] // 25 + 1))]),
+        numbers=st.lists(st.integers(0, 1 << 20), min_size=40, max_size=40),
+    )
+    def go_on(self, kinds: tuple[str, ...], numbers: list[int]) -> None:
+        """One operation, or a few in a row."""
+        assert self._machine is not None
+        for position, kind in enumerate(kinds):
+            four = numbers[4 * position : 4 * position + 4]
+            try:
+                self._machine.apply(Op(kind, *four))
+            except Violation as violation:
+                raise AssertionError(violation) from violation
+
+    def teardown(self) -> None:
+        """The end: rest, and be judged."""
+        try:
+            if self._machine is not None:
+                self._machine.close()
+        except Violation as violation:
+            raise AssertionError(violation) from violation
+        finally:
+            if self._machine is not None:
+                self._machine.kill_all()
+            self._open.close()
+
+
+def test_hypothesis_finds_nothing_either() -> None:
+    """The same machine with every choice drawn by hypothesis."""
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=12,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
