@@ -124,8 +124,10 @@ class Worker:
         self._thread.start()
 
     def go(self) -> None:
-        """Up to the next boundary, or the end."""
+        """Up to the next boundary, or the end. Nothing for one whose end, perhaps with an error, was told already."""
         assert self._thread is not None
+        if self.done:
+            return
         self._go.release()
         self._back.acquire()
         if self.done:
