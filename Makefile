@@ -6,7 +6,7 @@ APPROVAL ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test proof bench lock documents clean
+.PHONY: help setup demo up check test model proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -41,9 +41,14 @@ test: setup ## Run all tests on both cores, with coverage of what is deployed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-proof: setup ## The long proofs over the wire: schedules, drift, storm (ten minutes and more)
+model: setup ## The life cycle's model test at length: 100,000 steps (ten minutes)
+	@$(BIN)/python -m tests.chaos.model --steps 100000
+
+proof: setup ## The long proofs over the wire: schedules, storm, every crash point (an hour and more)
 	@$(BIN)/python -m pytest -m proof -n 2 --dist loadfile
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
+	@$(BIN)/python -m tests.chaos.storm
+	@$(BIN)/python -m tests.chaos.crash
 
 bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas
 	@$(BIN)/python -m bench.localcloud

@@ -15,7 +15,7 @@ from shared.converge import Converge, HubHand, Look, SpokeHand
 from shared.errors import GrantError
 from shared.lease import Lease
 from shared.ledger import Admission, Drift, Intent, Letter, Work
-from shared.ledger.tables import approvals, closes, grants, intents, outbox, sides
+from shared.ledger.tables import approvals, closes, grants, intents, outbox
 from shared.messages import GrantApproval, GrantKey, Reason, RevokeApproval
 from shared.steps import Step
 from tests.chaos.machine import ModelLedger, Parts
@@ -91,17 +91,6 @@ class NoIntent(ModelLedger):
         return intent
 
 
-class WritesCountFromTheirDecision(ModelLedger):
-    """A worker that is stopped between its decision and its call is not reckoned with."""
-
-    def intend(self, work: Work, operation: str, now: int) -> Intent | None:
-        intent = super().intend(work, operation, now)
-        if intent is not None:
-            with self.engine.begin() as connection:
-                connection.execute(intents.update().where(intents.c.intent_id == intent.intent_id).values(made_at=now))
-        return intent
-
-
 class EverythingIsOurs(ModelLedger):
     """What was there before us is taken for ours."""
 
@@ -157,46 +146,12 @@ class LookAndProofAreTwoFacts(ModelLedger):
         return super().saw(work, state, ours, association_id, now)
 
 
-class AdoptionsAreUndone(ModelLedger):
-    """The record of a look overwrites what was adopted meanwhile."""
-
-    def saw(
-        self,
-        work: Work,
-        state: str,
-        ours: bool | None,
-        association_id: str | None,
-        now: int,
-        *,
-        landed: Iterable[Intent] = (),
-        lost: Iterable[Intent] = (),
-    ) -> Work:
-        seen = super().saw(work, state, ours, association_id, now, landed=landed, lost=lost)
-        if ours is False:
-            mine = sides.c.grant_id == work.grant_id, sides.c.side == work.mine.side
-            with self.engine.begin() as connection:
-                connection.execute(sides.update().where(*mine).values(ours=bool(work.mine.ours)))
-        return seen
-
-
 class EveryLookIsBelieved(ModelLedger):
     """A look is believed however soon after a write that it contradicts."""
 
     def read(self, grant_id: str, side: str, now: int) -> Work | None:
         work = super().read(grant_id, side, now)
         return None if work is None else replace(work, writes=work.my_intents)
-
-
-class PrefixesAreBelieved(ModelLedger):
-    """Prefixes that are as wanted settle a change of prefixes, from whenever they are."""
-
-    def read(self, grant_id: str, side: str, now: int) -> Work | None:
-        work = super().read(grant_id, side, now)
-        if work is None:
-            return None
-        still = tuple(write for write in work.writes if write.operation != "set_prefixes")
-        mine = tuple(replace(intent, prefixes=work.wanted.prefixes) for intent in work.my_intents)
-        return replace(work, writes=still, my_intents=mine)
 
 
 class ClaimsNeverExpire(ModelLedger):
@@ -275,13 +230,6 @@ class ModeIsIgnored(Converge):
 
     def _may(self, step: Step) -> bool:
         return True
-
-
-class TheirRowCounts(Converge):
-    """Account B waits for what the ledger knows of account A's side, also where nobody of ours looks at it."""
-
-    def _as_it_counts(self, work: Work) -> Work:
-        return work
 
 
 class HastySpoke(SpokeHand):
@@ -366,13 +314,10 @@ PLANTED: dict[str, Parts] = {
     "ends raise nothing": Parts(ledger=EndsRaiseNothing),
     "revokes raise nothing": Parts(ledger=RevokesRaiseNothing),
     "no intent": Parts(ledger=NoIntent),
-    "writes count from their decision": Parts(ledger=WritesCountFromTheirDecision),
     "everything is ours": Parts(ledger=EverythingIsOurs),
     "lost is ours": Parts(ledger=LostIsOurs),
     "look and proof are two facts": Parts(ledger=LookAndProofAreTwoFacts),
-    "adoptions are undone": Parts(ledger=AdoptionsAreUndone),
     "every look is believed": Parts(ledger=EveryLookIsBelieved),
-    "prefixes are believed": Parts(ledger=PrefixesAreBelieved),
     "claims never expire": Parts(ledger=ClaimsNeverExpire),
     "nobody claims": Parts(ledger=NobodyClaims),
     "outcomes are not published": Parts(ledger=OutcomesAreNotPublished),
@@ -382,7 +327,6 @@ PLANTED: dict[str, Parts] = {
     "the timer finds nothing": Parts(ledger=TimerFindsNothing),
     "drift is only reported": Parts(ledger=DriftIsOnlyReported),
     "the mode is ignored": Parts(converge=ModeIsIgnored),
-    "their row counts": Parts(converge=TheirRowCounts),
     "lost is absent at once": Parts(spoke=HastySpoke, hub=HastyHub),
     "the other side's turn is ignored": Parts(spoke=Impatient),
     "the reply is believed": Parts(spoke=lambda cloud: SpokeHand(ReplyIsBelieved(cloud))),

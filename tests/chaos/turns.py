@@ -124,10 +124,8 @@ class Worker:
         self._thread.start()
 
     def go(self) -> None:
-        """Up to the next boundary, or the end. Nothing for one whose end, perhaps with an error, was told already."""
+        """Up to the next boundary, or the end."""
         assert self._thread is not None
-        if self.done:
-            return
         self._go.release()
         self._back.acquire()
         if self.done:
@@ -136,9 +134,10 @@ class Worker:
             raise self._error
 
     def kill(self) -> None:
-        """End it where it stands."""
-        self._doomed = True
-        self.go()
+        """End it where it stands. Nothing for one that has ended, perhaps with an error that was told already."""
+        if not self.done:
+            self._doomed = True
+            self.go()
 
     def pause(self, where: str, now: Callable[[], int]) -> None:
         """A boundary, in the worker's own thread: others may act here, and it may be the end."""
