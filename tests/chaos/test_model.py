@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -30,6 +30,10 @@ from tests.chaos.planted import PLANTED
 from tests.chaos.turns import TROUBLES, Violation
 
 SEEDS = range(1, 16)
+TRANSITIONS = (
+    "admitted", "granted", "associated", "unwanted", "dissociated", "revoked", "ending", "overdue", "ended", "stuck", "adopted",
+    "done", "rejected", "dead", "redriven",
+)  # fmt: skip
 # Where each fault is first found: its seed, so that finding it again takes a second. None is there by construction: the
 # schedules are the same as everybody's, and what finds the fault is a rule that was broken.
 FOUND = {
@@ -58,21 +62,18 @@ FOUND = {
 }
 
 
-@pytest.fixture
-def counts() -> Iterator[Counter[str]]:
-    """What happened in a test, printed at its end."""
-    counted: Counter[str] = Counter()
-    yield counted
-    for what, often in sorted(counted.items()):
-        print(f"{often:6} {what}")  # pytest shows it with -s, or when the test fails
-
-
-def test_whatever_happens_the_cloud_ends_as_approved(counts: Counter[str]) -> None:
+def test_whatever_happens_the_cloud_ends_as_approved(record_property: Callable[[str, object], None]) -> None:
     """After trouble stops and ticks pass, a grant exists if and only if a live lease does; nothing foreign was touched, every
     approval has one final outcome, every recorded transition was published, and no rule was broken on the way."""
+    counts: Counter[str] = Counter()
     with listening(), opened(Parts()) as ledger:
         for seed in SEEDS:
             play(drawn(seed, LENGTH), Parts(), ledger, counts)
+    transitions = ", ".join(
+        f"{what.removeprefix('event ')} {often}" for what, often in sorted(counts.items()) if "event" in what
+    )
+    record_property("model test", f"{counts['steps']} steps, {counts['rests judged']} times at rest; {transitions}")
+    assert {f"event {kind}" for kind in TRANSITIONS} <= set(counts)
     assert counts["rests judged"] >= len(SEEDS)
     assert counts["at rest: up"] > 0 < counts["at rest: down"]
 
