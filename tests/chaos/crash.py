@@ -59,9 +59,9 @@ from tests.ledger.postgres import Postgres
 Json = dict[str, Any]
 
 COMMAND = ""  # whose requests those of the operator's command are: no function's
-TIMEOUT = 6  # seconds of an invocation, so that the claim of a worker that was killed runs out soon
+TIMEOUT = 8  # seconds of an invocation, so that the claim of a worker that was killed runs out soon
 LEASE_SECONDS, SETTLE_SECONDS = 6.0, 0.5
-CALM_SECONDS, TICK_SECONDS, REST_SECONDS = 3.5, 6.5, 180.0  # so that the third tick comes just after a claim ran out
+CALM_SECONDS, TICK_SECONDS, REST_SECONDS = 3.5, 7.5, 180.0  # so that the third tick comes just after a claim ran out
 FLOWS = ("admit", "grant", "associate", "revoke", "dissociate", "expire", "redrive", "reconcile")
 SCENES = (
     ("up", "VPC"),
@@ -163,13 +163,12 @@ class Lane:
         self._scenes = list(scenes)
         self._approvals = [approval(spoke.uid, f"{kind.lower()}-crash{n}") for n, (_, kind) in enumerate(scenes)]
         self._helpers = ThreadPoolExecutor(2)
-        self._asleep: set[str] = set()  # instances whose grants are dead until their turn comes
         self._http_trap: Trap | None = None
         self._command_calls: list[Seen] = []
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Deploy, and bring every grant to where its scene begins."""
+        """Deploy."""
         database = self._server.new_database()
         self._relay, socket_folder = ledger_relay(self._server.folder)
         url = self._server.address(database)
@@ -186,7 +185,6 @@ class Lane:
                 settings={"SETTLE_SECONDS": str(SETTLE_SECONDS)},
             ) as made:
                 self.made = made
-                self._prepare()
                 yield
         finally:
             self._helpers.shutdown(wait=True)
@@ -196,32 +194,19 @@ class Lane:
 
     # -- scenes ------------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
-        """All grants at once: up where something is to be taken down or put right, dead where it is to be redriven."""
-        doomed = [one for one, (scene, _) in zip(self._approvals, self._scenes, strict=True) if scene == "redrive"]
-        for document in doomed:
-            self.made.admin.plan(
-                kind="error",
-                status=403,
-                code="NoPermission",
-                service="ecr",
-                operation="GrantInstanceToExpressConnectRouter",
-                resource=document["instance"]["id"],
-                times=1,
-            )
-        for document, (scene, _) in zip(self._approvals, self._scenes, strict=True):
-            if scene in ("down", "reconcile", "redrive"):
-                self._send(document)
-        self._asleep = {str(document["instance"]["id"]) for document in doomed}
-        if left := self._rest(tick=False):
-            raise HouseError(f"not ready: {left}")
-        self.made.admin.clear()
-
     def ready(self, number: int, place: Place | None) -> None:
-        """What comes before the undisturbed or disturbed part of a scene."""
+        """Bring a grant to where its scene begins: up where it is to be taken down or put right, dead where it is redriven."""
         scene, _ = self._scenes[number]
         document = self._approvals[number]
-        self._asleep.discard(self.instance(number))
+        if scene in ("down", "reconcile"):
+            self._send(document)
+            self._calm()
+        if scene == "redrive":
+            words = {"kind": "error", "status": 403, "code": "NoPermission", "resource": self.instance(number)}
+            self.made.admin.plan(**words, service="ecr", operation="GrantInstanceToExpressConnectRouter")
+            self._send(document)
+            self._calm(dead=1)
+            self.made.admin.clear()
         if scene == "expire":
             ends = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
             document |= {
@@ -229,7 +214,7 @@ class Lane:
                 "on_end": "teardown",
             }
             self._send(document)
-            self._rest(tick=False)
+            self._calm()
             time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds() + 0.1))
         if scene == "reconcile":
             hub = Hub(HUB, HUB_ECR, _ADMIN)
@@ -306,11 +291,16 @@ class Lane:
 
     # -- rest --------------------------------------------------------------------------------------------------------
 
-    def _rest(self, *, tick: bool) -> list[str]:
-        """Wait until nothing is left to do, those aside that are dead until their turn; what still is after long, as lines."""
+    def _calm(self, dead: int = 0) -> None:
+        """Rest without a tick. Raises HouseError when it does not come."""
+        if left := self._rest(tick=False, dead=dead):
+            raise HouseError(f"undisturbed, and not at rest: {left}")
+
+    def _rest(self, *, tick: bool, dead: int = 0) -> list[str]:
+        """Wait until nothing is left to do, dead rows aside that somebody is to redrive; what still is after long, as lines."""
         begun = ticked = time.monotonic()
         while True:
-            waiting = self._waiting()
+            waiting = self._waiting(dead)
             moment = time.monotonic()
             if not waiting:
                 return []
@@ -321,14 +311,14 @@ class Lane:
                 ticked = time.monotonic()
             time.sleep(0.3 if moment < begun + CALM_SECONDS else 1.0)
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self, dead: int) -> list[str]:
         made = self.made
         rows = made.ledger.dead_rows()
-        asleep = {row.key.grant_id for row in rows if row.key.instance_id in self._asleep}
-        if len(asleep) < len(self._asleep) or len(rows) > len(asleep):
+        if len(rows) != dead:
             return [f"{row.key.instance_id}/{row.side} is dead: {row.reason.text}" for row in rows] or [
-                "nothing is dead yet"
+                "nothing is dead"
             ]
+        asleep = {row.key.grant_id for row in rows}
         if unsettled := made.unsettled(lambda grant_id, _: grant_id in asleep):
             return unsettled
         made.receive()
@@ -347,8 +337,7 @@ class Lane:
         position, passed = self.made.position(), len(self._relay.book.seen)
         for helping in self.begin(number):
             helping.result()
-        if left := self._rest(tick=False):
-            raise HouseError(f"undisturbed, and not at rest: {scene} ({kind}): {left}")
+        self._calm()
         steps = [(one.at, one.whose, "ledger", "commit") for one in self._relay.book.seen[passed:]]
         steps += [(one.at, COMMAND, "mns", "request") for one in self._command_calls]
         for entry in self.made.admin.journal(position):
