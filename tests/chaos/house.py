@@ -106,6 +106,7 @@ class House:
     ledger_url: str
     folder: Path
     env: Mapping[str, str]
+    watching: bool = True  # whether associations are noted as they come and go; else only by ``learn_links``
     told: list[Told] = field(default_factory=list)
     """Every completion that the topic delivered, repetitions included, in the order of arrival."""
     links: dict[str, str] = field(default_factory=dict)
@@ -122,12 +123,14 @@ class House:
         self._functions = Functions(self.url, REGION, keys)
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._follow_links, name="links", daemon=True)
-        self._watch.start()
+        if self.watching:
+            self._watch.start()
 
     def close(self) -> None:
         """Give everything back."""
         self._closing.set()
-        self._watch.join(30)
+        if self.watching:
+            self._watch.join(30)
         for account in self._accounts:
             account.get_client().close_connection()
         self.ledger.close()
@@ -276,6 +279,7 @@ def house(
     workers: int = 1,
     ledgers: tuple[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
+    watching: bool = True,
 ) -> Iterator[House]:
     """A local cloud with the functions deployed, ended with the block together with everything it started.
 
@@ -297,7 +301,7 @@ def house(
             if process.poll() is not None or time.monotonic() > deadline:
                 raise HouseError("the local cloud did not start:\n" + output.read_text("utf-8"))
             time.sleep(0.05)
-        made = House(ready.read_text("utf-8"), ours, folder, env)
+        made = House(ready.read_text("utf-8"), ours, folder, env, watching)
         try:
             yield made
         finally:
