@@ -1,4 +1,4 @@
-"""Look at what is granted and associated, with the official SDKs, as users of both accounts.
+"""Look at what is granted and associated, with the official SDKs, as users of both accounts; and who assumed which role.
 
 python -m examples.look --address http://127.0.0.1:PORT
 """
@@ -6,7 +6,9 @@ python -m examples.look --address http://127.0.0.1:PORT
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +26,15 @@ from examples.send import HUB, WORLD
 def left_over(address: str) -> list[str]:
     """Every grant, association and attachment that exists, as a sentence each."""
     return [*_hub(address), *_spokes(address)]
+
+
+def assumed(address: str) -> list[str]:
+    """Who assumed which role, as the cloud's own record has it: no API of the platform lists sessions."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"{address}/_localcloud/journal?operation=AssumeRole", timeout=30) as answer:
+        entries = json.load(answer)["entries"]
+    done = [one for one in entries if one["status"] == 200]
+    return sorted({f"role {one['params']['RoleArn']} was assumed by {one['caller']['name']}" for one in done})
 
 
 def _config(address: str, key: dict[str, str]) -> Config:
@@ -91,15 +102,16 @@ def _pages(ask: Callable[[Any], Any], request: Any) -> Iterator[Any]:
 
 def main() -> int:
     """Print what is up."""
-    parser = argparse.ArgumentParser(description="Look at grants and associations in the local cloud.")
+    parser = argparse.ArgumentParser(description="Look at grants, associations and assumed roles in the local cloud.")
     parser.add_argument("--address", required=True, help="the address that `make up` prints")
     options = parser.parse_args()
     try:
         found = left_over(options.address)
-    except TeaException as error:
+        roles = assumed(options.address)
+    except (TeaException, OSError) as error:
         print(f"the cloud at {options.address} is not usable: {error}", file=sys.stderr)
         return 2
-    print("\n".join(found) or "nothing is granted or associated")
+    print("\n".join([*(found or ["nothing is granted or associated"]), *roles]))
     return 0
 
 

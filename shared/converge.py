@@ -447,9 +447,10 @@ class Converge:
 
     def _settle(self, work: Work, look: Look, trail: Trail) -> bool:
         up = work.wanted.up
-        # A side that never came to rest upwards may have had something up all the same: the other side waits to hear of it.
+        # A side that never came to rest upwards may have had something up all the same, made by us or adopted: the other
+        # side waits to hear of it.
         had_something = work.mine.observed_wanted is not None or any(
-            write.operation in CREATING for write in work.writes
+            write.operation in CREATING or write.generation == work.generation for write in work.writes
         )
         awaited = self._hand.side == ASSOCIATE and not work.other_settled
         changed = up or had_something or awaited

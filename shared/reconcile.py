@@ -115,6 +115,7 @@ class Reconcile:
         self._inventory = frame.inventory
         self._cloud = cloud
         self._keys: dict[str, GrantKey] = {}
+        self._adopting: list[Drift] = []
 
     def run(self) -> Report:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
@@ -146,7 +147,7 @@ class Reconcile:
             return True  # no longer in the inventory: the acting function says so
 
     def _compare(self, report: Report) -> None:
-        taken_at = self._clock()
+        taken_at, self._adopting = self._clock(), []
         known = self._ledger.standing()
         self._keys = {one.key.grant_id: one.key for one in known}
         seen = self._look(known, report)
@@ -163,6 +164,9 @@ class Reconcile:
                     report.gone += self._ledger.drift_gone(standing.key.grant_id, row.side, self._clock())
         for drift in strangers(frozenset(one.key for one in known), seen):
             self._record(drift, None, seen, quiet_since, report)
+        # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
+        for drift in self._adopting:
+            self._ledger.adopt(drift.key.grant_id, drift.side, self._clock())
 
     def _at_rest(self, standing: Standing) -> bool:
         """Settled as far as it is ours to settle; a grant that was only ever found on the cloud is at rest."""
@@ -192,7 +196,7 @@ class Reconcile:
             log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=repair)
             if repair and drift.kind in FOREIGN and drift.key.instance_owner_uid in self._inventory.accounts:
                 # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
-                self._ledger.adopt(drift.key.grant_id, drift.side, self._clock())
+                self._adopting.append(drift)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

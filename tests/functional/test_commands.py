@@ -23,7 +23,7 @@ from tests.functional.deployment import (
     run,
     until,
 )
-from tests.functional.world import EXAMPLE, ROOT, SPOKE
+from tests.functional.world import EXAMPLE, GRANT_FUNCTION, ROOT, SPOKE, SPOKE_ROLE
 from tests.localcloud.processes import alive, descendants
 
 pytestmark = pytest.mark.proof
@@ -111,6 +111,7 @@ def test_sending_the_example_twice_says_already_granted(deployed: Deployment) ->
     assert looked.returncode == 0, looked.stderr
     vpc = APPROVAL["instance"]["id"]
     assert f"account {SPOKE}: {vpc} is granted" in looked.stdout.splitlines()
+    assert f"role acs:ram::{SPOKE}:role/{SPOKE_ROLE} was assumed by {GRANT_FUNCTION}" in looked.stdout.splitlines()
     assert [status for status, _ in deployed.associated(APPROVAL)] == ["ACTIVE"]
 
 
