@@ -29,7 +29,7 @@ from tests.localcloud.harness import LocalCloud
 
 Json = dict[str, Any]
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.proof]
+pytestmark = pytest.mark.timeout(400)
 
 SETTLE_SECONDS = 0.5
 PREFIXES = ["10.20.0.0/16"]

@@ -10,8 +10,6 @@ import pytest
 from localcloud.faults import Kind
 from tests.chaos.storm import storm, troubles, weather
 
-pytestmark = pytest.mark.proof
-
 
 def test_the_trouble_is_of_every_kind_the_local_cloud_can_make() -> None:
     """A kind that is added to the local cloud has to be added to the storm."""
