@@ -26,7 +26,6 @@ from tests.functional.deployment import (
 from tests.functional.world import EXAMPLE, GRANT_FUNCTION, ROOT, SPOKE, SPOKE_ROLE
 from tests.localcloud.processes import alive, descendants
 
-
 APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
 
 

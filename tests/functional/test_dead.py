@@ -14,7 +14,6 @@ import pytest
 from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, run, until
 from tests.functional.world import HUB, HUB_ECR, Spoke, Stage
 
-
 GRAVE = "ecr-approvals-dead"
 DENIED = {"kind": "error", "status": 403, "code": "NoPermission", "message": "You are not authorized.", "times": None}
 

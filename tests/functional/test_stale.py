@@ -22,7 +22,6 @@ from tests.functional.deployment import OPERATOR, TEMPLATE, Deployment, Json, ap
 from tests.functional.relay import Relay, relay
 from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE_ROLE, Key, Spoke, Stage
 
-
 RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
 
