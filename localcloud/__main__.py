@@ -60,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         help="what ${env('NAME')} in the template resolves to; {address} in a value becomes host:port",
     )
     up.add_argument(
-        "--worker-env", action="append", default=[], metavar="NAME", help="hand this variable of ours on to workers"
+        "--worker-env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable that every worker gets beside those of its function, such as a coverage tool's",
     )
     up.add_argument("--state-dir", type=Path, metavar="DIR", help="also write the journal here, as journal.jsonl")
     up.add_argument("--ready-file", type=Path, metavar="FILE", help="write the address here once everything is up")
@@ -136,7 +140,7 @@ async def _run(asked: argparse.Namespace) -> int:
     if asked.state_dir is not None:
         asked.state_dir.mkdir(parents=True, exist_ok=True)
     server = Server(file, port=asked.port, state_directory=asked.state_dir)
-    server.cloud.worker_environment = {name: os.environ[name] for name in asked.worker_env if name in os.environ}
+    server.cloud.worker_environment = _assignments(asked.worker_env, "--worker-env")
     calm_collector()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

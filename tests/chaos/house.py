@@ -292,7 +292,7 @@ def house(
     env = environment(theirs, accounts) | more
     path = template(folder, timeout=timeout, workers=workers, settings=more)
     ready, output = folder / "address", folder / "localcloud.log"
-    command = up(world, "--ready-file", str(ready), env=env, template=path)
+    command = up(world, "--ready-file", str(ready), env=env, template=path, measured=False)
     with output.open("wb") as sink:
         process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
     try:

@@ -17,7 +17,7 @@ from tests.chaos.relay import HOWS, Trap, ledger_relay
 from tests.chaos.wire import without_proxies
 from tests.ledger.postgres import PASSWORD, USER, Postgres
 
-SEED, SAMPLE, LANES = 3, 16, 4
+SEED, SAMPLE, LANES = 3, 8, 4
 WORKER = """
 import psycopg, sys
 connection = psycopg.connect(host=sys.argv[1], dbname="postgres", user=sys.argv[2], password=sys.argv[3])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -244,8 +243,6 @@ def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
     cloud = LocalCloud(stage.file).start()
     house: House | None = None
     try:
-        workers = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_PROCESS_")}
-        cloud.inside(lambda inside: inside.worker_environment.update(workers))
         house = House(cloud.url, env["LEDGER_URL"], folder, env)
         house.redeploy(template(folder, settings={}))
         hands = {name: Foreign(house, hubs.get(name, hub), owners[name], instances[name]) for name in SCENES}

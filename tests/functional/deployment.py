@@ -72,8 +72,14 @@ def until(check: Callable[[], T | None], what: str, seconds: float = PATIENCE) -
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Our environment without proxies: the SDKs would send loopback calls there. Coverage settings stay in."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """Our environment without proxies, where the SDKs would send loopback calls, and without what makes processes measure
+    their coverage: only workers do (``up``), and it makes everything slower by half.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith("COVERAGE_")
+    }
     return {**kept, **more}
 
 
@@ -109,13 +115,17 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
     }
 
 
-def up(world: Path, *more: str, env: dict[str, str], template: Path | None) -> list[str]:
-    """The command that starts a local cloud, with the functions of a template deployed when there is one."""
+def up(world: Path, *more: str, env: dict[str, str], template: Path | None, measured: bool = True) -> list[str]:
+    """The command that starts a local cloud, with the functions of a template deployed when there is one.
+
+    ``measured``: whether the workers' coverage counts.
+    """
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--with-parent", *more]
     if template is None:
         return command
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-        command += ["--worker-env", name]
+        if measured and name in os.environ:
+            command += ["--worker-env", f"{name}={os.environ[name]}"]
     command += ["--deploy", str(template)]
     return command + [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
 

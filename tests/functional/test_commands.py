@@ -163,7 +163,7 @@ class Demo:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "examples.demo", *options],
                 cwd=ROOT,
-                env={name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE_")},
+                env=clean_environment(),
                 stdout=sink,
                 stderr=sink,
             )
