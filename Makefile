@@ -35,9 +35,9 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/python -m cli schemas --check
 	@$(BIN)/python -m cli errors --check
 
-test: setup ## Run all tests on both cores, with coverage of what is deployed
+test: setup ## Run all tests but the long proofs, with coverage of what is deployed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
