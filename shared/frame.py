@@ -1,7 +1,8 @@
 """The frame of every queue-driven function: admit what the event brings, converge what it touches, publish what came of it.
 
-Every item of a batch gets its own outcome. An exception leaves here only when admission itself was impossible, so that the
-trigger brings the batch back; after admission the row in the ledger is the work and a message is worth nothing.
+Every item of a batch gets its own outcome. What could not be admitted, since the ledger is away, is sent again: whether the
+platform brings back what a raised exception left behind, nobody documents. An exception leaves here only when that was
+impossible too; after admission the row in the ledger is the work and a message is worth nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from contextvars import copy_context
 
 import structlog
@@ -20,11 +22,11 @@ from shared.cloud.messaging import Messaging
 from shared.cloud.network import Cloud
 from shared.cloud.sessions import home_keys
 from shared.converge import Converge, Hand, Visit
-from shared.errors import BadInput, GrantError, PermanentError, Throttled
+from shared.errors import BadInput, GrantError, LedgerError, PermanentError, Throttled
 from shared.inventory import Inventory, read_inventory
 from shared.ledger import GRANT, Ledger, Work, check_schema, now_ms
 from shared.log import bind, configure
-from shared.messages import WAKE, Completion, Item, Reason, Request, Wake, items, parse
+from shared.messages import WAKE, Completion, Item, Reason, Request, Wake, again, items, parse, unwrapped
 from shared.settings import Settings, read_settings
 from shared.steps import Step
 
@@ -39,24 +41,31 @@ _LETTERS = 5
 _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
 _GRANTS_AT_ONCE = 8
 _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
+_AWAY_SECONDS = 15  # until somebody looks whether the ledger is back
 
 
 class Frame:
     """One function's life: built once per cold start, run once per event."""
 
     def __init__(self, context: object, patience: float = _PATIENCE_SECONDS) -> None:
-        """Read and check everything that must be right. Raises SettingsError or LedgerError, each naming every fault."""
+        """Read everything that must be right. Raises SettingsError, naming every fault."""
         configure()
         self.settings: Settings = read_settings()
         self.inventory: Inventory = read_inventory(self.settings.accounts_file)
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
-        check_schema(self.ledger)
+        self._checked = False
         self._keys = home_keys(context)
         self.cloud = Cloud(self.settings, self.inventory, self._keys, patience=patience)
         uid = str(getattr(context, "account_id", "") or "")
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._letters_ms = _PUBLISHING_MS
+
+    def check(self) -> None:
+        """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""
+        if not self._checked:
+            check_schema(self.ledger)
+            self._checked = True
 
     def arrive(self, context: object) -> str:
         """A new invocation: its id on every log line, its keys for every call. Returns the id."""
@@ -68,23 +77,64 @@ class Frame:
         return invocation
 
     def run(self, hand: Hand, event: bytes, context: object) -> dict[str, int]:
-        """Handle one event of any shape and any number of messages. Returns how many items ended how."""
+        """Handle one event of any shape and any number of messages. Returns how many items ended how.
+
+        Raises LedgerError when the ledger is away and a message could not be sent again either.
+        """
         deadline = time.monotonic() + _limit(context) - min(_RESERVE_SECONDS, _limit(context) / 2)
-        converge = self.converge(hand, self.arrive(context), _limit(context))
+        invocation = self.arrive(context)
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
-        for item in items(event):
-            found = self._admit(item)
-            if found is None:
+        away: LedgerError | None = None
+        lost: LedgerError | None = None
+        for item in map(unwrapped, items(event)):
+            if away is None:
+                try:
+                    self.check()
+                    found = self._admit(item)
+                except LedgerError as error:
+                    away = error  # nor is it tried for those behind it: each would wait as long
+            if away is not None:
+                lost = self._send_again(hand, item, away) or lost
+                counted["sent again"] = counted.get("sent again", 0) + 1
+            elif found is None:
                 counted["rejected"] = counted.get("rejected", 0) + 1
             else:
                 touched |= dict.fromkeys(found)
+        if away is None:
+            self._converge(hand, invocation, touched, deadline, _limit(context), counted)
+        else:
+            self._wake_later(hand, touched, away)
+        log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
+        if lost is not None:
+            raise lost
+        return counted
+
+    def _converge(
+        self,
+        hand: Hand,
+        invocation: str,
+        touched: Iterable[str],
+        deadline: float,
+        limit_seconds: float,
+        counted: dict[str, int],
+    ) -> None:
+        """Visit the grants that were touched, and publish what comes of it."""
         self.publish()
+        try:
+            converge = self.converge(hand, invocation, limit_seconds)
+        except LedgerError as away:
+            self._wake_later(hand, touched, away)
+            return
 
         def visit(grant_id: str) -> tuple[str, Visit]:
             if time.monotonic() >= deadline:
                 return grant_id, Visit("later", now_ms() + 1000)
-            return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
+            try:
+                return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
+            except LedgerError as away:
+                log.warning("ledger.away", grant=grant_id, reason=str(away))
+                return grant_id, Visit("later", now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
             counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
@@ -92,8 +142,28 @@ class Frame:
             if found_out.next_at is not None:
                 self.wake(grant_id, hand.side, found_out.next_at)
         self.publish()
-        log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
-        return counted
+
+    def _wake_later(self, hand: Hand, touched: Iterable[str], away: LedgerError) -> None:
+        log.warning("ledger.away", reason=str(away))
+        for grant_id in touched:
+            self.wake(grant_id, hand.side, now_ms() + _AWAY_SECONDS * 1000)
+
+    def _send_again(self, hand: Hand, item: Item, away: LedgerError) -> LedgerError | None:
+        """Send what could not be taken in to its queue again, for when the ledger is back; the error when that failed too.
+
+        Hints are not worth that: the timer finds what they are about.
+        """
+        with suppress(BadInput):
+            if isinstance(parse(item.body), Completion | Wake):
+                return None
+        queue = self.settings.approvals_queue if hand.side == GRANT else self.settings.associations_queue
+        try:
+            self.messaging.send(queue, again(item), _AWAY_SECONDS)
+        except GrantError as error:
+            log.warning("message.not_sent_again", message_id=item.message_id, code=error.code, reason=str(error))
+            return away
+        log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
+        return None
 
     def converge(self, hand: Hand, invocation: str, limit_seconds: float) -> Converge:
         """The loop for one side, in the present mode."""
@@ -160,6 +230,12 @@ class Frame:
 
     def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
+        try:
+            self._publish()
+        except LedgerError as away:
+            log.warning("ledger.away", reason=str(away))
+
+    def _publish(self) -> None:
         while letters := self.ledger.take_letters(_LETTERS, now_ms(), now_ms() + self._letters_ms):
             for position, letter in enumerate(letters):
                 try:

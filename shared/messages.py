@@ -44,6 +44,7 @@ APPROVAL = "ecr-grants/approval/2"
 APPROVAL_BEFORE = "ecr-grants/approval/1"
 COMPLETION = "ecr-grants/completion/1"
 WAKE = "ecr-grants/wake/1"
+AGAIN = "ecr-grants/again/1"
 
 # A reason must fit into a completion, and a completion into a message, however much was wrong.
 _FAULTS = 20
@@ -376,6 +377,26 @@ def items(event: bytes) -> Iterator[Item]:
         document = [event.decode("utf-8", "replace")]
     for element in document if isinstance(document, list) else [document]:
         yield _item(element)
+
+
+def again(item: Item) -> str:
+    """A message that could not be taken in, ready to be sent again under the id that its sender knows."""
+    return json.dumps({"schema": AGAIN, "message_id": item.message_id, "body": item.body})
+
+
+def unwrapped(item: Item) -> Item:
+    """The message that was sent again, as it was; any other one as it is."""
+    try:
+        document = _decoded(item.body) if isinstance(item.body, str) else item.body
+    except BadInput:
+        return item
+    if (
+        isinstance(document, dict)
+        and document.keys() == {"schema", "message_id", "body"}
+        and document["schema"] == AGAIN
+    ):
+        return Item(str(document["message_id"]), document["body"])
+    return item
 
 
 def redrivable(body: str) -> str:

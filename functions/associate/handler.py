@@ -8,7 +8,7 @@ _door = Door()
 
 def initialize(context: object) -> None:
     """Once per instance: everything that must be right is checked before the first event."""
-    _door.open(context)
+    _door.open(context).check()
 
 
 def handler(event: bytes, context: object) -> dict[str, int]:

@@ -12,11 +12,12 @@ _door = Door(patience=70.0)
 
 def initialize(context: object) -> None:
     """Once per instance: everything that must be right is checked before the first tick."""
-    _door.open(context)
+    _door.open(context).check()
 
 
 def handler(event: bytes, context: object) -> dict[str, Any]:  # noqa: ARG001  # a tick says nothing but now
     """One pass over everything; returns what it found."""
     frame = _door.open(context)
+    frame.check()
     frame.arrive(context)
     return asdict(Reconcile(frame, frame.cloud).run())

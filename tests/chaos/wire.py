@@ -363,7 +363,7 @@ class Round:
     seconds: float
     kills: bool
     workers: int
-    timeout: int = KILL_TIMEOUT  # of the acting functions where workers are killed: a claim lasts a little longer
+    timeout: int = KILL_TIMEOUT  # of the acting functions: a claim that nobody gives back lasts a little longer
     trouble_seconds: float = TROUBLE_SECONDS
 
     @property
@@ -465,10 +465,9 @@ class Play:
             "WARN_SECONDS": str(WARN_SECONDS),
             "STUCK_SECONDS": str(STUCK_SECONDS),
         }
-        timeout = self.round.timeout if self.round.kills else None
         try:
             with house(
-                self._stage, self._folder, timeout=timeout, workers=self.round.workers, settings=settings
+                self._stage, self._folder, timeout=self.round.timeout, workers=self.round.workers, settings=settings
             ) as made:
                 try:
                     self._play(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -260,18 +261,44 @@ def test_without_credentials_the_function_does_not_start(bench: Bench) -> None:
         Frame(Context("in-process"))
 
 
-def test_the_handler_raises_only_when_nothing_can_be_admitted(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
-    """With the ledger away the batch has to come back; when it is there again the same event is handled."""
-    document = approval(fresh.uid, next(fresh.vpcs))
+@contextlib.contextmanager
+def away(ledger: Ledger) -> Iterator[None]:
+    """The ledger lacks a table."""
     with ledger.engine.begin() as connection:
         connection.execute(sql.text("ALTER TABLE closes RENAME TO closes_away"))
     try:
-        with pytest.raises(LedgerError, match="the ledger is away"):
-            bench.grant(document)
+        yield
     finally:
         with ledger.engine.begin() as connection:
             connection.execute(sql.text("ALTER TABLE closes_away RENAME TO closes"))
+
+
+def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+    """With the ledger away the batch goes back to its queue, to come later, hints aside; nothing is raised. What is an approval
+    is done then, and what is none is rejected under the id that its sender knows."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-whatever"}
+    before = len(bench.wakes("ecr-approvals"))
+    with away(ledger):
+        assert bench.grant(document, "no approval", wake) == {"sent again": 3}
     assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 0
+    assert len(bench.wakes("ecr-approvals")) == before + 2
+
+    bench.cloud.admin.advance(20)
+    bodies = [body for body in bench.cloud.take("ecr-approvals") if b"again/1" in base64.b64decode(body)]
+    assert bench.grant(*bodies) == {"rejected": 1, "settled": 1}
+    bench.associate()
+    assert bench.cloud.answer(document)["event"] == "done"
+    original = next(json.loads(base64.b64decode(body)) for body in bodies if b"no approval" in base64.b64decode(body))
+    assert bench.cloud.answer_to_message(original["message_id"])["event"] == "rejected"
+
+
+def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+    """With the ledger and the queue away the batch has to come back; when both are there the same event is handled."""
+    document = approval(fresh.uid, next(fresh.vpcs))
+    bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=1)
+    with away(ledger), pytest.raises(LedgerError, match="the ledger is away"):
+        bench.grant(document)
     assert bench.grant(document) == {"settled": 1}
     bench.associate()
 
