@@ -687,6 +687,11 @@ class Ledger:
                 # Nothing is up on the other side and nothing may land there: it has nothing to do, and need not be asked.
                 other = sides.c.grant_id == work.grant_id, sides.c.side == work.other.side
                 connection.execute(sides.update().where(*other).values(**settled))
+                was = fresh.other.observed_wanted
+                if was is not None and was.up:  # it has come down, and nobody has told that yet
+                    gone = "dissociated" if work.other.side == ASSOCIATE else "revoked"
+                    name = name_of("grant", work.grant_id, str(work.generation), gone)
+                    append(connection, name, gone, now, about=fresh.about)
                 self._answer(connection, fresh, now, both_sides=both_sides)
             elif fresh.other_settled or not both_sides:
                 self._answer(connection, fresh, now, both_sides=both_sides)
