@@ -42,6 +42,7 @@ _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time l
 _GRANTS_AT_ONCE = 8
 _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
 _AWAY_SECONDS = 15  # until somebody looks whether the ledger is back
+_SEND_AGAIN_PAUSES = (0.0, 0.2, 1.0, 3.0)  # a message that comes twice changes nothing; one that is lost does
 
 
 class Frame:
@@ -157,10 +158,15 @@ class Frame:
             if isinstance(parse(item.body), Completion | Wake):
                 return None
         queue = self.settings.approvals_queue if hand.side == GRANT else self.settings.associations_queue
-        try:
-            self.messaging.send(queue, again(item), _AWAY_SECONDS)
-        except GrantError as error:
-            log.warning("message.not_sent_again", message_id=item.message_id, code=error.code, reason=str(error))
+        for pause in _SEND_AGAIN_PAUSES:
+            time.sleep(pause)
+            try:
+                self.messaging.send(queue, again(item), _AWAY_SECONDS)
+                break
+            except GrantError as error:
+                told = {"message_id": item.message_id, "code": error.code, "reason": str(error)}
+                log.warning("message.not_sent_again", **told)
+        else:
             return away
         log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
         return None

@@ -296,7 +296,7 @@ def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke, ledge
 def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
     """With the ledger and the queue away the batch has to come back; when both are there the same event is handled."""
     document = approval(fresh.uid, next(fresh.vpcs))
-    bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=1)
+    bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=4)
     with away(ledger), pytest.raises(LedgerError, match="the ledger is away"):
         bench.grant(document)
     assert bench.grant(document) == {"settled": 1}
