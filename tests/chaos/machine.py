@@ -444,6 +444,7 @@ class Machine:
         self.held: set[str] = set()
         self.late: set[str] = set()  # grants that were dead before they came
         self.foreign: dict[tuple[GrantKey, str], tuple[str, ...]] = {}  # what other hands put up, with its prefixes
+        self.adopted_links: set[GrantKey] = set()  # since the last rest: until then other hands' associations
         self.robots = {key: Robot() for key in self.keys if key.ecr_id == THEIRS}
         self.touched: dict[
             GrantKey, tuple[int, set[str]]
@@ -705,7 +706,8 @@ class Machine:
             if side == ASSOCIATE and place.link.now is not None:
                 place.link.set(self.turns.now, replace(place.link.now, ours=True))
             self.counts["adopted"] += (key, side) in self.foreign
-            self.foreign.pop((key, side), None)
+            if self.foreign.pop((key, side), None) is not None and side == ASSOCIATE:
+                self.adopted_links.add(key)
             did = True
         return did
 
@@ -929,6 +931,7 @@ class Machine:
         if wrong:
             raise Violation("; ".join(wrong))
         self.touched.clear()
+        self.adopted_links.clear()
         self.referee.at_rest()
         for key in self.keys:
             place = self.cloud.places[key]
@@ -1092,6 +1095,7 @@ class Machine:
         found = [(one["grant"]["grant_id"], one["reason"]["code"]) for one in news if one["event"] == "drift-found"]
         touched = {key.grant_id for key in self.touched}
         resting_on = {key.grant_id for key, side in self.foreign if side == ASSOCIATE}
+        resting_on |= {key.grant_id for key in self.adopted_links}
         for grant_id, kind in found:
             if kind == "prefixes-differ" and grant_id in resting_on:
                 continue  # leases that rest on what another hand put up may come to want other prefixes
