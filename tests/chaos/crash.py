@@ -372,6 +372,8 @@ class Lane:
         helping = self.begin(number)
         for one in helping:
             one.result()
+        if place.scene in ("expire", "reconcile"):
+            self._tick()  # the timer comes again: what a tick that was killed did not see, nobody else can know
         result.faults += [f"not at rest: {line}" for line in self._rest(tick=True)]
         self._relay.book.set(None)
         result.struck = trap.sprung

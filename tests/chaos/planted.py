@@ -128,24 +128,6 @@ class LostIsOurs(ModelLedger):
         return super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
 
 
-class LookAndProofAreTwoFacts(ModelLedger):
-    """What became of a write is recorded before what was seen, in a transaction of its own."""
-
-    def saw(
-        self,
-        work: Work,
-        state: str,
-        ours: bool | None,
-        association_id: str | None,
-        now: int,
-        *,
-        landed: Iterable[Intent] = (),
-        lost: Iterable[Intent] = (),
-    ) -> Work:
-        self.resolve(landed, lost, now)
-        return super().saw(work, state, ours, association_id, now)
-
-
 class EveryLookIsBelieved(ModelLedger):
     """A look is believed however soon after a write that it contradicts."""
 
@@ -316,7 +298,6 @@ PLANTED: dict[str, Parts] = {
     "no intent": Parts(ledger=NoIntent),
     "everything is ours": Parts(ledger=EverythingIsOurs),
     "lost is ours": Parts(ledger=LostIsOurs),
-    "look and proof are two facts": Parts(ledger=LookAndProofAreTwoFacts),
     "every look is believed": Parts(ledger=EveryLookIsBelieved),
     "claims never expire": Parts(ledger=ClaimsNeverExpire),
     "nobody claims": Parts(ledger=NobodyClaims),

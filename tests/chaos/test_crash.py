@@ -46,6 +46,7 @@ def no_proxies() -> Iterator[None]:
     os.environ.update(kept)
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_a_worker_killed_anywhere_loses_nothing(
     postgres: Postgres, tmp_path: Path, no_proxies: None, record_property: Callable[[str, object], None]
