@@ -26,7 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from tests.chaos.house import HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
 from tests.chaos.relay import HOWS, Seen, Trap, http_relay, ledger_relay
 from tests.chaos.wire import Foreign, without_proxies
-from tests.functional.deployment import OPERATOR, approval, clean_environment, revocation
+from tests.functional.deployment import OPERATOR, approval, clean_environment, now, revocation
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,
@@ -54,7 +54,7 @@ from tests.functional.world import (
     Key,
     Stage,
 )
-from tests.ledger.postgres import Postgres
+from tests.ledger.postgres import Postgres, running
 
 Json = dict[str, Any]
 
@@ -118,7 +118,6 @@ class Result:
     point: Point
     struck: bool = False
     faults: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def points_at(places: Sequence[Place]) -> list[Point]:
@@ -210,15 +209,12 @@ class Lane:
             self._calm(dead=1)
             self.made.admin.clear()
         if scene == "expire":
-            ends = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
-            document |= {
-                "ends_at": ends.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "on_end": "teardown",
-            }
+            ends = time.time() + LEASE_SECONDS
+            document |= {"ends_at": now(seconds=-LEASE_SECONDS), "on_end": "teardown"}
             self._send(document)
             self._calm()
             self.made.learn_links()
-            time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds() + 0.1))
+            time.sleep(max(0.0, ends - time.time() + 0.1))
         if scene == "reconcile":
             hub = Hub(HUB, HUB_ECR, _ADMIN)
             Foreign(self.made, hub, self._spoke, document["instance"]["id"]).dissociate()
@@ -352,7 +348,7 @@ class Lane:
 
     def try_at(self, number: int, point: Point) -> Result:
         """One scene with the worker killed at a point."""
-        result, place, begun = Result(point), point.place, time.monotonic()
+        result, place = Result(point), point.place
         self.ready(number, place)
         self._http_trap = None
         trap = Trap(place.whose, place.number, point.how)
@@ -381,7 +377,6 @@ class Lane:
             struck = {fault["number"]: fault["struck"] for fault in self.made.admin.faults()}
             result.struck = struck[planned["number"]] > 0
             self.made.admin.clear()
-        result.seconds = time.monotonic() - begun
         return result
 
     def judge(self) -> list[str]:
@@ -508,17 +503,6 @@ class Run:
         console.print(table)
 
 
-@contextlib.contextmanager
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of their own."""
-    made = Postgres()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.remove()
-
-
 def main() -> int:
     """Run the command; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.crash", description=(__doc__ or "").split("\n")[0])
@@ -533,7 +517,7 @@ def main() -> int:
     console = Console(soft_wrap=True, highlight=False)
     begun = time.monotonic()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with tempfile.TemporaryDirectory(prefix="ecr-grants-crash-") as scratch, server() as made:
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-crash-") as scratch, running() as made:
         one = Run(asked.keep or Path(scratch), made)
         points = [point for point in one.record() if asked.only in str(point)]
         if asked.points is not None:

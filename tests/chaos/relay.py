@@ -16,7 +16,6 @@ import struct
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,11 +68,6 @@ class Book:
             trap.passed += 1
             trap.sprung = trap.passed == trap.number
             return trap.how if trap.sprung else None
-
-    def count(self) -> Counter[str]:
-        """Requests by whose they were."""
-        with self._lock:
-            return Counter(one.whose for one in self.seen)
 
 
 class Reader(Protocol):

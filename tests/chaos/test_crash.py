@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from tests.chaos.crash import FLOWS, Place, Run, points_at, sample, server
+from tests.chaos.crash import FLOWS, Place, Run, points_at, sample
 from tests.chaos.relay import HOWS, Trap, ledger_relay
-from tests.chaos.wire import without_proxies
-from tests.ledger.postgres import PASSWORD, USER, Postgres
+from tests.ledger.postgres import PASSWORD, USER, Postgres, running
 
 SEED, SAMPLE, LANES = 3, 8, 4
 WORKER = """
@@ -33,17 +32,8 @@ connection.execute("SELECT 1")
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     """A server for all of them."""
-    with server() as made:
+    with running() as made:
         yield made
-
-
-@pytest.fixture
-def no_proxies() -> Iterator[None]:
-    """Loopback is not reached through a proxy; what the environment said is restored."""
-    kept = dict(os.environ)
-    without_proxies()
-    yield
-    os.environ.update(kept)
 
 
 @pytest.mark.proof

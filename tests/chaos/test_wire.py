@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from localcloud.switches import Switches
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
-from tests.chaos.wire import KINDS, Play, Round, rounds_of, schedule, settings_of, without_proxies
+from tests.chaos.wire import KINDS, Play, Round, rounds_of, schedule, settings_of
 
 Json = dict[str, Any]
 
@@ -23,15 +22,6 @@ SAMPLE = 8
 
 
 # -- the sample --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_proxies() -> Iterator[None]:
-    """Loopback is not reached through a proxy; what the environment said is restored."""
-    kept = dict(os.environ)
-    without_proxies()
-    yield
-    os.environ.update(kept)
 
 
 @pytest.mark.proof

@@ -13,7 +13,7 @@ from shared.ledger.events import START_OF_CHAIN
 from shared.ledger.tables import chain
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import Database
-from tests.ledger.postgres import Postgres
+from tests.ledger.postgres import Postgres, running
 
 KINDS = ("sqlite", "postgresql")
 
@@ -21,12 +21,8 @@ KINDS = ("sqlite", "postgresql")
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server that all tests share."""
-    server = Postgres()
-    try:
-        server.start()
+    with running() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,17 @@ _SETTINGS = {
     "full_page_writes": "off",
     "autovacuum": "off",
 }
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server that is started now and removed with the block."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def _package() -> Path:
