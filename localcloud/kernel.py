@@ -83,6 +83,8 @@ class Cloud:
         """host:port, once the server listens."""
         self.worker_environment: dict[str, str] = {}
         """Variables of localcloud's own environment that workers get (coverage uses it)."""
+        self.preloaded: tuple[str, ...] = ()
+        """Modules that workers of built-in runtimes have imported when they are born."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def authenticate(self, access_key_id: str, security_token: str | None) -> Caller:

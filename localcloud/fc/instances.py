@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aiohttp
 
 from localcloud.fc.logs import FunctionLog
-from localcloud.fc.processes import Warden, WorkerProcess
+from localcloud.fc.processes import Nursery, Warden, WorkerProcess
 from localcloud.fc.template import Hook, LogConfig, Props
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Surroundings:
     world: "World"
     switches: "Switches"
     warden: Warden
+    nursery: Nursery | None
     account: str
     region: str
     forwarded: Mapping[str, str]
@@ -308,13 +309,14 @@ class PythonInstance(Instance):
         """Start the interpreter, import the handler, run the initializer."""
         ours, theirs = socket.socketpair()
         try:
-            self.process = await WorkerProcess.start(
-                [sys.executable, "-P", "-s", "-u", str(_BOOTSTRAP), str(theirs.fileno())],
+            self.process = await WorkerProcess.start_script(
+                _BOOTSTRAP,
+                theirs,
                 environment=self.environment(),
                 folder=self.code,
                 warden=self.around.warden,
+                nursery=self.around.nursery,
                 on_line=self.heard,
-                pass_fds=(theirs.fileno(),),
             )
         except OSError as problem:
             ours.close()

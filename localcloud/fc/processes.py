@@ -1,16 +1,21 @@
 """Processes of functions: started in a group of their own, followed, frozen, and never left behind.
 
 Every worker leads its own process group, so that a signal reaches whatever it started too, and Ctrl-C in a terminal
-reaches the local cloud alone. The warden (``warden.py``) ends the groups when the local cloud cannot do so itself.
+reaches the local cloud alone. The warden (``warden.py``) ends the groups when the local cloud cannot do so itself, and the
+nursery (``nursery.py``) starts workers that have their packages already.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 LINE_LIMIT = 32 * 1024
 """A log line is cut there (function-compute.md section 4.4)."""
@@ -118,10 +123,144 @@ class _Pipe:
         self._on_line(self._name, line[:LINE_LIMIT].decode(errors="replace").rstrip("\r"))
 
 
+class _Process(Protocol):
+    """A process that was started, here or in the nursery."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+
+
+class _Forked:
+    """A process of the nursery's."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+
+    def end(self, code: int) -> None:
+        """It has ended with this code; negative for a signal."""
+        self.returncode = code
+        self._ended.set()
+
+    async def wait(self) -> int:
+        """Until it has ended; the code."""
+        await self._ended.wait()
+        return self.returncode or 0
+
+
+class NurseryError(OSError):
+    """The nursery cannot import what it was told to, or is not there; ``strerror`` says why."""
+
+
+class Nursery:
+    """The process that has modules imported already and forks workers."""
+
+    def __init__(self, warden: Warden, modules: Sequence[str]) -> None:
+        self._warden = warden
+        self._modules = modules
+        self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._requests: socket.socket | None = None
+        self._asked: deque[asyncio.Future[_Forked]] = deque()
+        self._forked: dict[int, _Forked] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Be there, with everything imported; raises NurseryError. One that died is replaced."""
+        async with self._starting:
+            if self._reading is not None and not self._reading.done():
+                return
+            await self._warden.start()
+            requests, theirs = socket.socketpair()
+            reports, reporting = os.pipe()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-s", "-u", str(Path(__file__).with_name("nursery.py"))),
+                    *(str(theirs.fileno()), str(reporting), *self._modules),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), reporting),
+                    process_group=0,
+                )
+            finally:
+                theirs.close()
+                os.close(reporting)
+            self._warden.watch(self._process.pid)
+            self._requests = requests
+            reader = asyncio.StreamReader()
+            await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reports, "rb", 0)
+            )
+            first = await reader.readline()
+            if problem := json.loads(first)["problem"] if first else "it ended at once":
+                await self.stop()
+                raise NurseryError(0, problem)
+            self._reading = asyncio.create_task(self._read(reader))
+
+    async def fork(
+        self, script: Path, environment: Mapping[str, str], folder: Path, descriptors: Sequence[int]
+    ) -> _Forked:
+        """A new process that runs a script. ``descriptors``: standard output and error, and the script's argument."""
+        await self.start()
+        words = {"script": str(script), "environment": dict(environment), "folder": str(folder)}
+        if self._requests is None:
+            raise NurseryError(0, "it has stopped")
+        started: asyncio.Future[_Forked] = asyncio.get_running_loop().create_future()
+        socket.send_fds(self._requests, [json.dumps(words).encode() + b"\n"], list(descriptors))
+        self._asked.append(started)
+        return await started
+
+    async def stop(self) -> None:
+        """No more workers."""
+        self._close()
+        if self._process is not None:
+            await self._process.wait()
+            self._warden.forget(self._process.pid)
+        if self._reading is not None:
+            await self._reading
+
+    def _close(self) -> None:
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Take its reports until it is gone; whoever it started is lost with it, because nobody else hears of their end."""
+        while line := await reader.readline():
+            words = json.loads(line)
+            if "ended" in words:
+                self._forked.pop(words["ended"]).end(words["code"])
+                continue
+            pid = words["started"]
+            self._warden.watch(pid)
+            self._forked[pid] = _Forked(pid)
+            started = self._asked.popleft()
+            if started.cancelled():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+            else:
+                started.set_result(self._forked[pid])
+        self._close()
+        for pid, process in self._forked.items():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            process.end(-signal.SIGKILL)
+        self._forked.clear()
+        for started in self._asked:
+            if not started.done():
+                started.set_exception(NurseryError(0, "it has ended"))
+        self._asked.clear()
+
+
 class WorkerProcess:
     """One running process group and what it prints."""
 
-    def __init__(self, process: asyncio.subprocess.Process, pipes: Sequence[_Pipe], warden: Warden) -> None:
+    def __init__(self, process: _Process, pipes: Sequence[_Pipe], warden: Warden) -> None:
         self._process = process
         self._pipes = pipes
         self._warden = warden
@@ -139,22 +278,64 @@ class WorkerProcess:
         folder: Path,
         warden: Warden,
         on_line: OnLine,
-        pass_fds: Sequence[int] = (),
     ) -> "WorkerProcess":
         """Start a process group under the warden's eyes; OSError when the command cannot be run."""
         await warden.start()
-        pipes = (_Pipe("stdout", on_line), _Pipe("stderr", on_line))
-        try:
-            process = await asyncio.create_subprocess_exec(
+
+        async def started(output: int, errors: int) -> _Process:
+            return await asyncio.create_subprocess_exec(
                 *command,
                 env=dict(environment),
                 cwd=folder,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=pipes[0].write_end,
-                stderr=pipes[1].write_end,
-                pass_fds=pass_fds,
+                stdout=output,
+                stderr=errors,
                 process_group=0,
             )
+
+        return await cls._piped(started, warden, on_line)
+
+    @classmethod
+    async def start_script(
+        cls,
+        script: Path,
+        connection: socket.socket,
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        warden: Warden,
+        nursery: Nursery | None,
+        on_line: OnLine,
+    ) -> "WorkerProcess":
+        """Start a Python script whose one argument is the number of a socket, in a new interpreter or from a nursery.
+
+        OSError when that cannot be done.
+        """
+        await warden.start()
+
+        async def started(output: int, errors: int) -> _Process:
+            if nursery is not None:
+                return await nursery.fork(script, environment, folder, (output, errors, connection.fileno()))
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-s", "-u", str(script), str(connection.fileno())),
+                env=dict(environment),
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                pass_fds=(connection.fileno(),),
+                process_group=0,
+            )
+
+        return await cls._piped(started, warden, on_line)
+
+    @classmethod
+    async def _piped(
+        cls, started: Callable[[int, int], Awaitable[_Process]], warden: Warden, on_line: OnLine
+    ) -> "WorkerProcess":
+        pipes = (_Pipe("stdout", on_line), _Pipe("stderr", on_line))
+        try:
+            process = await started(pipes[0].write_end, pipes[1].write_end)
         except BaseException:
             for pipe in pipes:
                 pipe.close()

@@ -19,7 +19,7 @@ from localcloud.fc.functions import Function
 from localcloud.fc.instances import Invocation, Surroundings, new_request_id
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity
-from localcloud.fc.processes import Warden
+from localcloud.fc.processes import Nursery, NurseryError, Warden
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Task, Tasks
@@ -44,6 +44,7 @@ class FcService:
         self._logs: dict[str, FunctionLog] = {}
         self._capacity = Capacity()
         self._warden = Warden()
+        self._nursery: Nursery | None = None
         self._deploying = asyncio.Lock()
         self._packages: Path | None = None
         self._laid_out = 0
@@ -54,6 +55,8 @@ class FcService:
     async def stop(self) -> None:
         """End every trigger and every process."""
         await asyncio.gather(*(deployed.stop() for deployed in self._deployed.values()))
+        if self._nursery is not None:
+            await self._nursery.stop()
         await self._warden.stop()
 
     # For the admin API and the kernel
@@ -70,7 +73,6 @@ class FcService:
                 reserved = self._capacity.planned({spec.name: spec.props.reserved_concurrency for spec in specs})
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
-            around = self._surroundings()
             try:
                 await self._warden.start()
                 if self._packages is None:
@@ -79,6 +81,13 @@ class FcService:
                 folders = await asyncio.to_thread(self._lay_out, specs, self._packages)
             except OSError as problem:
                 raise DeployError(f"{path}: the package cannot be laid out: {problem}") from None
+            try:
+                if self.cloud.preloaded:
+                    self._nursery = self._nursery or Nursery(self._warden, self.cloud.preloaded)
+                    await self._nursery.start()
+            except NurseryError as problem:
+                raise DeployError(f"cannot be preloaded: {problem.strerror}") from None
+            around = self._surroundings()
             functions = [
                 Function(
                     replace(spec, code=folders[spec.code]),
@@ -155,6 +164,7 @@ class FcService:
             world=cloud.world,
             switches=cloud.switches,
             warden=self._warden,
+            nursery=self._nursery,
             account=cloud.world.deploy_account,
             region=cloud.world.region,
             forwarded=dict(cloud.worker_environment),

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # its stubs are not among our requirements
 import pytest
 from alibabacloud_tea_openapi.exceptions import ClientException
 
@@ -31,10 +32,12 @@ from tests.localcloud.harness import Key, trust
 from tests.localcloud.processes import alive, descendants, frozen
 
 
-@pytest.fixture
-def functions(run_cloud: RunCloud, tmp_path: Path) -> Functions:
-    """A cloud with an account, queues and roles."""
-    return Functions(run_cloud, tmp_path)
+@pytest.fixture(params=[(), ("decimal",)], ids=["interpreter", "preloaded"])
+def functions(run_cloud: RunCloud, tmp_path: Path, request: pytest.FixtureRequest) -> Functions:
+    """A cloud with an account, queues and roles, whose workers are new interpreters, or born with a module."""
+    made = Functions(run_cloud, tmp_path)
+    made.cloud.cloud.preloaded = request.param
+    return made
 
 
 def in_background(action: Callable[[], object]) -> threading.Thread:
@@ -453,8 +456,10 @@ def test_a_failing_call_leaves_its_traceback_in_the_log(functions: Functions) ->
 # Processes
 
 
-def run_up(folder: Path, *functions: Mapping[str, Any]) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """``localcloud up`` with these functions, and the processes it started."""
+def run_up(
+    folder: Path, *functions: Mapping[str, Any], preload: Sequence[str] = ()
+) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """``localcloud up`` with these functions and modules, and the processes it started."""
     account = "1000000000000001"
     owner = {
         "name": "a",
@@ -468,6 +473,7 @@ def run_up(folder: Path, *functions: Mapping[str, Any]) -> tuple[subprocess.Pope
     ready = folder / "ready"
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(folder / "world.yaml"), "--port", "0"]
     command += ["--deploy", str(folder / "s.yaml"), "--ready-file", str(ready)]
+    command += [part for module in preload for part in ("--preload", module)]
     root = Path(__file__).parents[2]
     (folder / "tmp").mkdir()
     process = subprocess.Popen(
@@ -475,14 +481,15 @@ def run_up(folder: Path, *functions: Mapping[str, Any]) -> tuple[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=root,
-        env={**os.environ, "TMPDIR": str(folder / "tmp")},
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(folder)},
     )
     until(lambda: ready.exists() or process.poll() is not None, "the local cloud")
     return process, descendants(process.pid)
 
 
+@pytest.mark.parametrize("preload", [(), ("decimal",)], ids=["interpreter", "preloaded"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Signals, preload: Sequence[str]) -> None:
     """Stopped or killed outright: frozen workers, servers of custom runtimes and the warden are gone afterwards, and
     so are the packages it laid out."""
     shutil.copytree(SAMPLE, tmp_path / "code")
@@ -492,8 +499,9 @@ def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Sign
         function("a", triggers=[queue_trigger(), timer_trigger("@every 1s")]),
         function("b", code=str(tmp_path / "code")),
         web_function("c"),
+        preload=preload,
     )
-    assert len(children) >= 4
+    assert len(children) >= 4 + len(preload)
     assert [path.name for path in (tmp_path / "tmp").iterdir()] != []
     process.send_signal(number)
     process.communicate(timeout=30)
@@ -509,3 +517,50 @@ def test_a_function_that_cannot_start_ends_up_with_a_reason(tmp_path: Path) -> N
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "function bad: did not start: RuntimeError: LEDGER_URL is not set" in errors.decode()
+
+
+# What workers are born with
+
+
+@pytest.mark.parametrize("functions", [("decimal", "fractions")], indirect=True)
+def test_workers_are_born_with_what_was_preloaded(functions: Functions) -> None:
+    """All by one process, which imported it once; the function's own module is imported by each anew."""
+    functions.deploy(function("a"), function("b"))
+    found = [functions.invoke(name, {"do": "calls"}).json() for name in ("a", "b")]
+    assert [one["calls"] for one in found] == [1, 1]
+    assert len({psutil.Process(one["pid"]).ppid() for one in found}) == 1
+    assert functions.invoke("a", {"do": "loaded", "modules": ["decimal", "fractions", "sqlite3"]}).json() == [
+        "decimal",
+        "fractions",
+    ]
+
+
+@pytest.mark.parametrize("functions", [("decimal",)], indirect=True)
+def test_the_process_that_forks_workers_is_replaced(functions: Functions) -> None:
+    """When it is gone, its workers are too, and the next call has a new one of both."""
+    functions.deploy(function("a"))
+    first = functions.invoke("a", {"do": "calls"}).json()["pid"]
+    nursery = psutil.Process(first).ppid()
+    os.kill(nursery, signal.SIGKILL)
+    until(lambda: not alive(nursery) and not alive(first), "both to end")
+    second = until(lambda: functions.invoke("a", {"do": "calls"}).json().get("pid"), "a worker")
+    assert psutil.Process(second).ppid() not in (nursery, os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise RuntimeError('no such luck')", "RuntimeError: no such luck"),
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", "threads"),
+        ("import os; os._exit(3)", "it ended at once"),
+    ],
+)
+def test_what_cannot_be_preloaded_is_told(tmp_path: Path, text: str, why: str) -> None:
+    """Exit code 1 and the reason."""
+    (tmp_path / "awkward.py").write_text(text)
+    process, _ = run_up(tmp_path, function("a"), preload=("awkward",))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "cannot be preloaded: " in errors.decode()
+    assert why in errors.decode()

@@ -89,5 +89,6 @@ ACTIONS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
     "unserializable": lambda _asked, _context: {"socket": object()},
     "text": lambda _asked, _context: "plain text",
     "bytes": lambda _asked, _context: b"\x00\xff",
+    "loaded": lambda asked, _context: [name for name in asked["modules"] if name in sys.modules],
     "importable": lambda asked, _context: __import__(asked["module"]).__name__,
 }
