@@ -169,7 +169,7 @@ class Lane:
     def open(self) -> Iterator[None]:
         """Deploy."""
         database = self._server.new_database()
-        self._relay, socket_folder = ledger_relay(self._server.folder)
+        self._relay, socket_folder = ledger_relay(self._server.folder, self._whose)
         url = self._server.address(database)
         with _UPGRADING, contextlib.closing(Ledger(url)) as ledger:
             upgrade_schema(ledger)
@@ -191,6 +191,13 @@ class Lane:
             self._relay.close()
             shutil.rmtree(socket_folder)
             self._server.drop(database)
+
+    def _whose(self, pid: int) -> str:
+        """The function that a process works for; a command works for none."""
+        for function in self.made.admin.functions():
+            if any(instance["pid"] == pid for instance in function["instances"]):
+                return str(function["name"])
+        return COMMAND
 
     # -- scenes ------------------------------------------------------------------------------------------------------
 

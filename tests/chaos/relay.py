@@ -152,10 +152,13 @@ class Relay:
         listening: socket.socket,
         connect: Callable[[], socket.socket],
         reader: Callable[[], Reader],
-        who: Callable[[socket.socket], tuple[int, str]],
+        process: Callable[[socket.socket], int],
+        whose: Callable[[int], str],
     ) -> None:
+        """``process`` is at the other end of a connection, ``whose`` it is is asked once it says something that counts."""
         self.book = Book()
-        self._listening, self._connect, self._reader, self._who = listening, connect, reader, who
+        self._listening, self._connect, self._reader = listening, connect, reader
+        self._process, self._whose = process, whose
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = {listening}
         self._accepting = threading.Thread(target=self._accept, name="relay", daemon=True)
@@ -190,7 +193,7 @@ class Relay:
                 self._open -= {client, server}
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        pid, whose = self._who(client)
+        pid, whose = self._process(client), None
         reader, doomed = self._reader(), ""
         with selectors.DefaultSelector() as selector:
             for one in (client, server):
@@ -202,6 +205,7 @@ class Relay:
                         return
                     if key.fileobj is client:
                         for _ in range(reader.requests(data)):
+                            whose = self._whose(pid) if whose is None else whose
                             doomed = self.book.passes(whose) or doomed
                         if doomed == "before":
                             os.kill(pid, signal.SIGKILL)
@@ -219,8 +223,11 @@ class Relay:
                         return
 
 
-def ledger_relay(server: Path) -> tuple[Relay, Path]:
-    """A relay before the PostgreSQL server whose socket is in a folder; the folder with the relay's own socket."""
+def ledger_relay(server: Path, whose: Callable[[int], str]) -> tuple[Relay, Path]:
+    """A relay before the PostgreSQL server whose socket is in a folder; the folder with the relay's own socket.
+
+    ``whose`` knows the function that a process id works for.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ecr-grants-relay-"))
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(str(folder / ".s.PGSQL.5432"))
@@ -231,20 +238,20 @@ def ledger_relay(server: Path) -> tuple[Relay, Path]:
         made.connect(str(server / ".s.PGSQL.5432"))
         return made
 
-    return Relay(listening, connect, Commits, _peer), folder
+    return Relay(listening, connect, Commits, _peer, whose), folder
 
 
 def http_relay(address: str, pid: Callable[[], int]) -> tuple[Relay, str]:
     """A relay before a host:port for a command with one process id; the relay's own host:port."""
     host, _, port = address.rpartition(":")
     listening = socket.create_server(("127.0.0.1", 0))
-    relay = Relay(listening, lambda: socket.create_connection((host, int(port)), 30), Requests, lambda _: (pid(), ""))
+    relay = Relay(
+        listening, lambda: socket.create_connection((host, int(port)), 30), Requests, lambda _: pid(), lambda _: ""
+    )
     return relay, f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def _peer(client: socket.socket) -> tuple[int, str]:
-    """The process at the other end, and the function that it works for."""
+def _peer(client: socket.socket) -> int:
+    """The process at the other end."""
     pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    names = [entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(b"FC_FUNCTION_NAME=")]
-    return pid, names[0] if names else ""
+    return int(pid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -69,13 +68,11 @@ def test_a_trap_kills_at_a_commit_that_wrote(postgres: Postgres, how: str) -> No
     with postgres.connect("postgres") as connection:
         connection.execute("DROP TABLE IF EXISTS facts")
         connection.execute("CREATE TABLE facts (number int)")
-        relay, folder = ledger_relay(postgres.folder)
+        relay, folder = ledger_relay(postgres.folder, lambda _: "grant")
         try:
             relay.book.set(Trap("grant", 1, how))
             command = [sys.executable, "-c", WORKER, str(folder), USER, PASSWORD]
-            worker = subprocess.run(
-                command, env={**os.environ, "FC_FUNCTION_NAME": "grant"}, capture_output=True, timeout=60, check=False
-            )
+            worker = subprocess.run(command, capture_output=True, timeout=60, check=False)
         finally:
             relay.close()
             shutil.rmtree(folder)
