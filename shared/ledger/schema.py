@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import sqlalchemy as sql
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import LedgerError
 from shared.ledger.store import Ledger
 
+REVISIONS = ("0001",)
+"""The revisions that ``migrations`` makes one after the other; the last is what this code was written for."""
+
 # Any number, as long as it is ours: whoever upgrades holds it.
 _UPGRADE_LOCK = 20_230_901
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
 
 
 def upgrade_schema(ledger: Ledger) -> str:
@@ -29,12 +23,17 @@ def upgrade_schema(ledger: Ledger) -> str:
 
     Safe to repeat, and to run from several places at once. Raises LedgerError for a schema from the future.
     """
-    config = _config()
+    # Imported here, because functions only check, and a cold start should not wait for it.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
         with ledger.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sql.text("SELECT pg_advisory_xact_lock(:ours)").bindparams(ours=_UPGRADE_LOCK))
-            _refuse_future(MigrationContext.configure(connection).get_current_revision())
+            _refuse_future(_revision(connection))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
@@ -44,24 +43,31 @@ def upgrade_schema(ledger: Ledger) -> str:
 
 def check_schema(ledger: Ledger) -> str:
     """Raise LedgerError unless the schema is exactly the one this code was written for. Returns its revision."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
     try:
         with ledger.engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            found = _revision(connection)
     except SQLAlchemyError as error:
         raise LedgerError(f"the ledger is away: {type(error).__name__}") from error
-    if found == wanted and found is not None:
-        return found
     if found is None:
         raise LedgerError("the ledger has no tables yet: run `ecr-grants ledger upgrade`")
     _refuse_future(found)
-    raise LedgerError(f"the ledger is at revision {found}, this code wants {wanted}: run `ecr-grants ledger upgrade`")
+    if found != REVISIONS[-1]:
+        raise LedgerError(
+            f"the ledger is at revision {found}, this code wants {REVISIONS[-1]}: run `ecr-grants ledger upgrade`"
+        )
+    return found
+
+
+def _revision(connection: Connection) -> str | None:
+    """Where Alembic noted what it did last; None on an empty database (Alembic's documentation, "alembic_version")."""
+    if not sql.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sql.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _refuse_future(found: str | None) -> None:
     """A revision that this code does not know was made by newer code."""
-    script = ScriptDirectory.from_config(_config())
-    if found is None or found in {revision.revision for revision in script.walk_revisions()}:
-        return
-    wanted = script.get_current_head()
-    raise LedgerError(f"the ledger is at revision {found}, which is newer than this code ({wanted}): deploy newer code")
+    if found is not None and found not in REVISIONS:
+        raise LedgerError(
+            f"the ledger is at revision {found}, which is newer than this code ({REVISIONS[-1]}): deploy newer code"
+        )

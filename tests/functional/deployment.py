@@ -54,7 +54,6 @@ FINAL = ("done", "rejected", "dead")
 PATIENCE = 30.0
 """Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
 PACKAGES = (
-    "alembic.command",
     "alibabacloud_expressconnectrouter20230901.client",
     "alibabacloud_sts20150401.client",
     "alibabacloud_vpc20160428.client",

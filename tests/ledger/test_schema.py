@@ -14,19 +14,21 @@ import pytest
 import sqlalchemy as sql
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger import Ledger, check_schema, upgrade_schema
+from shared.ledger.schema import REVISIONS
 from shared.ledger.tables import events, metadata, outbox
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening
 from tests.ledger.postgres import PASSWORD, Postgres
 
 ROOT = Path(__file__).parents[2]
-REVISION = "0001"
+REVISION = REVISIONS[-1]
 
 
 def ecr_grants(*arguments: str, url: str | None = None) -> Result:
@@ -56,6 +58,13 @@ def test_tables_are_made_from_nothing(made: Ledger, empty: Database) -> None:
     assert tables(empty) == sorted([*metadata.tables, "alembic_version"])
     with empty.connected() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_check_knows_the_revisions_that_there_are() -> None:
+    """It does without the tool that makes them."""
+    scripts = ScriptDirectory(str(ROOT / "shared" / "ledger" / "migrations"))
+    made = [script.revision for script in scripts.walk_revisions()]
+    assert made[::-1] == list(REVISIONS)
 
 
 def test_an_upgrade_may_be_repeated(made: Ledger) -> None:
