@@ -477,6 +477,8 @@ class Run:
                     tried[lane.instance(each)] = result
                     self.results.append(result)
                     progress.advance(task)
+                    if len(self.results) % 50 == 0 and not progress.console.is_terminal:
+                        progress.console.print(f"{len(self.results)} points so far")
                 for fault in lane.judge():
                     found = next((one for name, one in tried.items() if f"{name}:" in f"{fault}:"), None)
                     if found is None:
