@@ -93,6 +93,7 @@ def _become(descriptors: list[int], script: str, environment: dict[str, str], fo
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     time.tzset()
     random.seed()
     sys.path[0:0] = [step for step in environment.get("PYTHONPATH", "").split(os.pathsep) if step]

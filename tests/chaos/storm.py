@@ -177,6 +177,8 @@ class Storm:
     seen: set[str] = field(default_factory=set)
     redriven: int = 0
     struck: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    """Everything that was asked of the cloud while there was trouble."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -200,6 +202,7 @@ class Storm:
         for fault in self.admin.faults():
             self.struck[fault["kind"]] += fault["struck"]
         self.admin.clear()
+        self.calls = int(self.admin.call("GET", "journal", query={"after": 10**14})["last"])
         self.seconds["first end of all"] = time.monotonic() - started
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
         where = {"LEDGER_URL": self.cloud.ledger_url, "MNS_ENDPOINT": self.cloud.url}
@@ -286,8 +289,8 @@ class Storm:
             found.append(f"{len(self.weather.sent)} sent, {kinds['done']} done, {kinds['rejected']} rejected")
         for one in self.weather.sent:
             ended = set(self.ends.get(one.name, {}).values())
-            if one.bad and ended != {"rejected"}:
-                found.append(f"{one.name}: is bad and was {ended}")
+            if one.bad != (ended == {"rejected"}):
+                found.append(f"{one.name}: is {'bad' if one.bad else 'good'} and was {ended}")
         found += self._left()
         found += self._world()
         done = run("cli", "ledger", "verify", "--ledger-url", self.cloud.ledger_url)
@@ -360,7 +363,7 @@ def report(found: Storm, console: Console) -> None:
     table.add_row("completions, delivered again", f"{sum(found.heard.values())}, {found.again}")
     for kind, count in sorted(found.struck.items()):
         table.add_row(f"trouble: {kind}", str(count))
-    table.add_row("trouble in all", str(sum(found.struck.values())))
+    table.add_row("trouble in all, of so many calls", f"{sum(found.struck.values())}, {found.calls}")
     for what, seconds in found.seconds.items():
         table.add_row(f"{what} after", f"{seconds:.0f} s")
     console.print(table)
