@@ -37,14 +37,14 @@ check: setup ## Lint, types, import contracts, generated documents
 
 test: setup ## Run all tests but the long proofs, with coverage of what is deployed
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
 model: setup ## The life cycle's model test at length: 100,000 steps (ten minutes)
 	@$(BIN)/python -m tests.chaos.model --steps 100000
 
-proof: setup ## The long proofs over the wire: schedules, storm, every crash point (an hour and more)
+proof: setup ## The long proofs over the wire: schedules, storm, every crash point (an hour)
 	@$(BIN)/python -m pytest -m proof -n 2 --dist loadfile
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm

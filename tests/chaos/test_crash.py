@@ -35,7 +35,6 @@ def postgres() -> Iterator[Postgres]:
         yield made
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_a_worker_killed_anywhere_loses_nothing(
     postgres: Postgres, tmp_path: Path, no_proxies: None, record_property: Callable[[str, object], None]
