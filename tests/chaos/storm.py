@@ -384,13 +384,22 @@ def main() -> int:
     columns = (TextColumn("ended"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory(prefix="storm-") as folder, Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=asked.approvals)
+        told = 0
+
+        def say(ended: int) -> None:
+            nonlocal told
+            progress.update(task, completed=ended)
+            if not console.is_terminal and ended >= told + 500:
+                told = ended
+                console.print(f"{ended} ended so far")
+
         # A claim lasts as long as an invocation may: shorter invocations let the work of a killed worker go on sooner.
         with storm(
             asked.approvals,
             asked.accounts,
             asked.seed,
             Path(folder),
-            lambda n: progress.update(task, completed=n),
+            say,
             timeout=90,
         ) as found:
             found.play(asked.trouble, asked.seed, asked.kills, asked.limit)
