@@ -233,7 +233,7 @@ def product(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Res
     """Our functions."""
     made = ground(asked)
     settings = {"QUOTA_SECONDS": str(asked.window)}
-    with deployment(made.stage, folder, template=template(folder, settings=settings), **settings) as cloud:
+    with deployment(made.stage, folder, template=template(folder, settings=settings), settings=settings) as cloud:
         tighten(cloud.admin, asked)
         account = Account(cloud.url, OPERATOR.id, OPERATOR.secret)
         queue = account.get_queue("ecr-approvals")

@@ -352,7 +352,7 @@ def storm(
     made = weather(approvals, accounts, seed)
     settings = {"QUOTA_SECONDS": "1", "SETTLE_SECONDS": "3"}
     ready = template(folder, timeout=timeout, settings=settings)
-    with deployment(made.stage, folder, template=ready, **settings) as cloud:
+    with deployment(made.stage, folder, template=ready, settings=settings) as cloud:
         found = Storm(made, cloud, say)
         try:
             yield found

@@ -62,8 +62,8 @@ def cast() -> Cast:
 
 @pytest.fixture(scope="session")
 def deployed(cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The project's s.yaml at work in a local cloud of its own, with a fresh ledger."""
-    with deployment(cast.stage, tmp_path_factory.mktemp("deployed")) as made:
+    """The project's s.yaml at work in a local cloud of its own, with a fresh ledger. Its workers start as on the platform."""
+    with deployment(cast.stage, tmp_path_factory.mktemp("deployed"), preloaded=False) as made:
         yield made
 
 

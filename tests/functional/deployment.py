@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +54,7 @@ FINAL = ("done", "rejected", "dead")
 PATIENCE = 30.0
 """Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
 PACKAGES = (
+    "coverage",
     "alibabacloud_expressconnectrouter20230901.client",
     "alibabacloud_sts20150401.client",
     "alibabacloud_vpc20160428.client",
@@ -129,19 +130,26 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
     }
 
 
-def up(world: Path, *more: str, env: dict[str, str], template: Path | None, measured: bool = True) -> list[str]:
+def up(
+    world: Path,
+    *more: str,
+    env: dict[str, str],
+    template: Path | None,
+    measured: bool = True,
+    preloaded: bool = True,
+) -> list[str]:
     """The command that starts a local cloud, with the functions of a template deployed when there is one.
 
-    Workers are born with what they import of others, which is most of their cold start. ``measured``: whether the workers'
-    coverage counts.
+    ``measured``: whether the workers' coverage counts; ``preloaded``: whether they are born with what they import of others,
+    which is most of a cold start.
     """
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--with-parent", *more]
     if template is None:
         return command
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         if measured and name in os.environ:
-            command += ["--worker-env", f"{name}={os.environ[name]}", "--preload", "coverage"]
-    command += [part for module in PACKAGES for part in ("--preload", module)]
+            command += ["--worker-env", f"{name}={os.environ[name]}"]
+    command += [part for module in PACKAGES if preloaded for part in ("--preload", module)]
     command += ["--deploy", str(template)]
     return command + [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
 
@@ -443,17 +451,23 @@ def _is_about(completion: Json, document: Json) -> bool:
 
 @contextlib.contextmanager
 def deployment(
-    stage: Stage, folder: Path, *, template: Path | None = TEMPLATE, **settings: str
+    stage: Stage,
+    folder: Path,
+    *,
+    template: Path | None = TEMPLATE,
+    settings: Mapping[str, str] | None = None,
+    preloaded: bool = True,
 ) -> Iterator[Deployment]:
     """A local cloud with functions deployed, ended with the block together with everything it started.
 
-    ``template`` None deploys nothing; ``settings`` are variables of the functions, beside or instead of the usual ones.
+    ``template`` None deploys nothing; ``settings`` are variables of the functions, beside or instead of the usual ones;
+    ``preloaded`` as for ``up``.
     """
     world, accounts = stage.write(folder)
     ledger = new_ledger(folder)
-    env = environment(ledger, accounts) | settings
+    env = environment(ledger, accounts) | dict(settings or {})
     ready, output = folder / "address", folder / "localcloud.log"
-    command = up(world, "--ready-file", str(ready), env=env, template=template)
+    command = up(world, "--ready-file", str(ready), env=env, template=template, preloaded=preloaded)
     with output.open("wb") as sink:
         process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
     try:

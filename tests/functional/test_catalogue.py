@@ -275,7 +275,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("catalogue")
     # The quotas are another test's business: none on the cloud, and a budget for each second here.
     settings = {"QUOTA_SECONDS": "1"}
-    with deployment(stage, folder, template=template(folder, settings=settings), **settings) as cloud:
+    with deployment(stage, folder, template=template(folder, settings=settings), settings=settings) as cloud:
         quotas = cloud.admin.call("GET", "quotas")["quotas"]
         cloud.admin.quota(**dict.fromkeys(quotas))
         early = [one for one in met.values() if not one.late]

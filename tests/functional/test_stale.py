@@ -47,7 +47,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     stage.hub["users"]["runner"] = {"access_key": {"id": RUNNER.id, "secret": RUNNER.secret}, "policies": policies}
     with relay() as between:
         through = {f"{name}_ENDPOINT": between.url for name in ("MNS", "STS", "VPC", "ECR")}
-        with deployment(stage, tmp_path_factory.mktemp("stale"), template=TEMPLATE, **through) as cloud:
+        with deployment(stage, tmp_path_factory.mktemp("stale"), template=TEMPLATE, settings=through) as cloud:
             host, _, port = cloud.address.partition(":")
             between.target = (host, int(port))
             yield Line(cloud, between, spokes)
