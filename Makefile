@@ -35,7 +35,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/python -m cli schemas --check
 	@$(BIN)/python -m cli errors --check
 
-test: setup ## Run all tests but the long proofs, with coverage of what is deployed
+test: setup ## Run all tests, with coverage of what is deployed
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
@@ -45,7 +45,6 @@ model: setup ## The life cycle's model test at length: 100,000 steps (ten minute
 	@$(BIN)/python -m tests.chaos.model --steps 100000
 
 proof: setup ## The long proofs over the wire: schedules, storm, every crash point (an hour)
-	@$(BIN)/python -m pytest -m proof -n 2 --dist loadfile
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash

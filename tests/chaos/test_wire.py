@@ -24,7 +24,6 @@ SAMPLE = 8
 # -- the sample --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_lives_under_trouble_end_as_the_approvals_say(tmp_path: Path, no_proxies: None) -> None:
     """Eight schedules with kills, cuts, late effects and lagging reads; the whole of it is a make target of its own."""
