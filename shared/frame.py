@@ -61,6 +61,9 @@ class Frame:
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._letters_ms = _PUBLISHING_MS
+        self._held: list[
+            tuple[str, str, str]
+        ] = []  # (grant, side, worker) of visits that perhaps could not end their claim
 
     def check(self) -> None:
         """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""
@@ -123,6 +126,7 @@ class Frame:
         """Visit the grants that were touched, and publish what comes of it."""
         self.publish()
         try:
+            self._give_up()
             converge = self.converge(hand, invocation, limit_seconds)
         except LedgerError as away:
             self._wake_later(hand, touched, away)
@@ -135,6 +139,7 @@ class Frame:
                 return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
             except LedgerError as away:
                 log.warning("ledger.away", grant=grant_id, reason=str(away))
+                self._held.append((grant_id, hand.side, invocation))
                 return grant_id, Visit("later", now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
@@ -143,6 +148,12 @@ class Frame:
             if found_out.next_at is not None:
                 self.wake(grant_id, hand.side, found_out.next_at)
         self.publish()
+
+    def _give_up(self) -> None:
+        """End the claims that earlier visits could not end: else everybody would wait until they have run out."""
+        while self._held:
+            self.ledger.give_up(*self._held[-1], now_ms())
+            self._held.pop()
 
     def _wake_later(self, hand: Hand, touched: Iterable[str], away: LedgerError) -> None:
         log.warning("ledger.away", reason=str(away))

@@ -424,6 +424,16 @@ class Ledger:
             held = connection.execute(sql.select(sides.c.knocks).where(*mine)).one_or_none()
             return held is None  # the claim ran out and is somebody else's: nothing of ours to keep
 
+    def give_up(self, grant_id: str, side: str, worker: str, now: int) -> None:
+        """Give a side back that a worker could not, since the ledger was away. It works no more, so its calls are over."""
+        mine = sides.c.grant_id == grant_id, sides.c.side == side, sides.c.claimed_by == worker
+        with self._transaction() as connection:
+            self._locked(connection, grant_id)
+            held = connection.execute(sides.update().where(*mine).values(claimed_by=None, claimed_until=None)).rowcount
+            if held:
+                open_ones = intents.c.grant_id == grant_id, intents.c.side == side, intents.c.result.is_(None)
+                connection.execute(intents.update().where(*open_ones, intents.c.made_at > now).values(made_at=now))
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def read(self, grant_id: str, side: str, now: int) -> Work | None:

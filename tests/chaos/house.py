@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
@@ -156,33 +155,6 @@ class House:
         """Deploy once more, into the same cloud and with the same ledger."""
         env = {name: value.replace("{address}", self.address) for name, value in {**self.env, **settings}.items()}
         self.admin.call("POST", "deploy", {"template": str(template), "env": env})
-
-    @contextlib.contextmanager
-    def ledger_busy(self) -> Iterator[sqlite3.Connection]:
-        """Hold the ledger's write lock: whoever wants to write has to wait."""
-        path = sql.make_url(self.ledger_url).database
-        if path is None:
-            raise HouseError("only a ledger in a file can be kept busy")
-        connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-
-    @contextlib.contextmanager
-    def ledger_away(self) -> Iterator[None]:
-        """Hide a table of the ledger: whoever wants to admit or to look finds that the ledger is not there."""
-        self._alter("approvals", "approvals_away")
-        try:
-            yield
-        finally:
-            self._alter("approvals_away", "approvals")
-
-    def _alter(self, before: str, after: str) -> None:
-        with self.ledger_busy() as connection:
-            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from localcloud.switches import Switches
 from shared.errors import GrantError
 from tests.chaos.house import FUNCTIONS, House, HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, counts, verdict
-from tests.functional.deployment import config, run
+from tests.functional.deployment import config, ledger_busy, ledger_without, run
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,
@@ -595,7 +595,8 @@ class Play:
         self._helping.append(self._helpers.submit(what, *arguments))
 
     def _trouble_the_ledger(self, made: House, kind: str, seconds: float) -> None:
-        with self._troubling, made.ledger_busy() if kind == "busy" else made.ledger_away():
+        url = made.ledger_url
+        with self._troubling, ledger_busy(url) if kind == "busy" else ledger_without(url, "approvals"):
             time.sleep(seconds)
 
     def _document(self, told: Schedule, sketch: Json) -> Json:

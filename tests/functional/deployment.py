@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -117,6 +118,35 @@ def new_ledger(folder: Path) -> str:
     done = run("cli", "ledger", "upgrade", "--ledger-url", url)
     assert done.returncode == 0, done.stderr
     return url
+
+
+@contextlib.contextmanager
+def ledger_busy(url: str) -> Iterator[sqlite3.Connection]:
+    """Hold the write lock of a ledger in a file: whoever wants to write has to wait."""
+    path = sql.make_url(url).database
+    assert path is not None
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def ledger_without(url: str, table: str) -> Iterator[None]:
+    """Hide a table of a ledger in a file: whoever needs it finds that the ledger is not there."""
+
+    def rename(before: str, after: str) -> None:
+        with ledger_busy(url) as connection:
+            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+    rename(table, f"{table}_away")
+    try:
+        yield
+    finally:
+        rename(f"{table}_away", table)
 
 
 def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.functional.conftest import Cast
-from tests.functional.deployment import Deployment, Json, approval, revocation
-from tests.functional.world import HUB, HUB_ECR, Spoke
+from tests.functional.deployment import Deployment, Json, approval, ledger_without, revocation, until
+from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, Spoke
 
 KINDS: dict[str, Json] = {
     "throttled": {"kind": "throttle"},
@@ -123,3 +124,30 @@ def where(deployed: Deployment, document: Json, operation: str) -> Json:
     if operation != "DeleteExpressConnectRouterAssociation":
         return {"resource": document["instance"]["id"]}
     return {"resource": deployed.event(document, "associated")["association_id"]}
+
+
+@pytest.mark.parametrize("tables", [["sides"], ["sides", "intents"]], ids=" and ".join)
+def test_a_ledger_that_was_away_delays_nothing_for_long(deployed: Deployment, spoke: Spoke, tables: list[str]) -> None:
+    """Away while a grant is being asked for, which then cannot be noted: done soon after it is back, with one grant.
+
+    Not only when the claim has run out that the worker could not give back, which takes longer than an invocation may.
+    """
+    document = approval(spoke.uid, next(spoke.vpcs))
+    instance = document["instance"]["id"]
+    asked = {"service": "ecr", "operation": "GrantInstanceToExpressConnectRouter", "resource": instance}
+    deployed.admin.plan(kind="slow", seconds=3, **asked)
+    deployed.send(document)
+    intended = "SELECT grant_id FROM grants JOIN intents USING (grant_id) WHERE instance_id = :instance"
+    [[grant]] = until(lambda: deployed.rows(intended, instance=instance), "an intent")
+
+    def is_missed() -> bool:
+        lines = [line["text"] for line in deployed.logs(GRANT_FUNCTION)]
+        return any('"ledger.away"' in line and grant in line for line in lines)
+
+    with ExitStack() as away:
+        for table in tables:
+            away.enter_context(ledger_without(deployed.ledger_url, table))
+        until(is_missed, "the worker misses the ledger")
+    assert deployed.answer(document, 60)["event"] == "done"
+    effects = [entry["operation"] for entry in deployed.journal(document) if entry["effect"]]
+    assert effects == ["GrantInstanceToExpressConnectRouter", "CreateExpressConnectRouterAssociation"]

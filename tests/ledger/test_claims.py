@@ -81,6 +81,39 @@ def test_whoever_knocks_is_heard(admitted: Ledger) -> None:
     assert admitted.release(ID, GRANT, "one", before + 2)
 
 
+def test_a_claim_that_is_given_up_is_free_and_its_calls_are_over(admitted: Ledger) -> None:
+    """Its intents can have been made now at the latest, no more when the claim would have run out."""
+    assert admitted.claim(ID, GRANT, "one", NOW, SOON)
+    work = admitted.read(ID, GRANT, NOW)
+    assert work is not None
+    intent = admitted.intend(work, "grant", NOW)
+    assert intent is not None
+    assert intent.made_at == SOON
+
+    admitted.give_up(ID, GRANT, "one", NOW + 1)
+
+    again = admitted.read(ID, GRANT, NOW + 1)
+    assert again is not None
+    assert [one.made_at for one in again.my_intents] == [NOW + 1]
+    assert admitted.claim(ID, GRANT, "two", NOW + 1, SOON)
+
+
+def test_who_gives_up_too_late_takes_nothing_from_the_next(admitted: Ledger) -> None:
+    """Neither the claim of whoever came next, nor the time of its intents."""
+    assert admitted.claim(ID, GRANT, "one", NOW, SOON)
+    assert admitted.claim(ID, GRANT, "two", SOON, SOON + 60_000)
+    work = admitted.read(ID, GRANT, SOON)
+    assert work is not None
+    assert admitted.intend(work, "grant", SOON) is not None
+
+    admitted.give_up(ID, GRANT, "one", SOON + 1)
+
+    again = admitted.read(ID, GRANT, SOON + 1)
+    assert again is not None
+    assert [one.made_at for one in again.my_intents] == [SOON + 60_000]
+    assert not admitted.claim(ID, GRANT, "three", SOON + 1, SOON + 60_000)
+
+
 def test_a_claimed_side_is_left_out_by_the_timer(admitted: Ledger) -> None:
     """What a worker is at needs no wake, until the claim runs out."""
     assert admitted.claim(ID, GRANT, "one", NOW, SOON)

@@ -108,6 +108,7 @@ STEPS: dict[str, Step] = {
     "claim": lambda at: at.ledger.claim(ID, GRANT, "three", LATER, LATER + HOUR),
     "claim what ran out": lambda at: at.ledger.claim(ID, GRANT, "three", LATER + HOUR, LATER + 2 * HOUR),
     "release": lambda at: at.ledger.release(ID, GRANT, "one", 0),
+    "give up": lambda at: at.ledger.give_up(ID, GRANT, "one", LATER),
     "read": lambda at: at.ledger.read(ID, GRANT, LATER) is not None,
     "let time pass": lambda at: at.ledger.due(LATER),
     "intend to grant": lambda at: at.ledger.intend(at.scene.grant, "grant", LATER) is not None,
