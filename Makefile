@@ -44,7 +44,7 @@ test: setup ## Run all tests, with coverage of what is deployed
 model: setup ## The life cycle's model test at length: 100,000 steps (ten minutes)
 	@$(BIN)/python -m tests.chaos.model --steps 100000
 
-proof: setup ## The long proofs over the wire: schedules, storm, every crash point (an hour)
+proof: setup ## The long proofs over the wire: schedules, storm, every crash point (45 minutes)
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
