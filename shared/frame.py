@@ -61,9 +61,8 @@ class Frame:
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._letters_ms = _PUBLISHING_MS
-        self._held: list[
-            tuple[str, str, str]
-        ] = []  # (grant, side, worker) of visits that perhaps could not end their claim
+        # (grant, side, worker) of visits that perhaps could not end their claim
+        self._held: list[tuple[str, str, str]] = []
 
     def check(self) -> None:
         """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -203,15 +204,15 @@ class Nursery:
             self._reading = asyncio.create_task(self._read(reader))
 
     async def fork(
-        self, script: Path, environment: Mapping[str, str], folder: Path, descriptors: Sequence[int]
+        self, script: Path, environment: Mapping[str, str], folder: Path, connection: int, output: int, errors: int
     ) -> _Forked:
-        """A new process that runs a script. ``descriptors``: standard output and error, and the script's argument."""
+        """A new process that runs a script, with the number that ``connection`` has there as its argument."""
         await self.start()
         words = {"script": str(script), "environment": dict(environment), "folder": str(folder)}
         if self._requests is None:
             raise NurseryError(0, "it has stopped")
         started: asyncio.Future[_Forked] = asyncio.get_running_loop().create_future()
-        socket.send_fds(self._requests, [json.dumps(words).encode() + b"\n"], list(descriptors))
+        socket.send_fds(self._requests, [json.dumps(words).encode() + b"\n"], [output, errors, connection])
         self._asked.append(started)
         return await started
 
@@ -237,7 +238,6 @@ class Nursery:
                 self._forked.pop(words["ended"]).end(words["code"])
                 continue
             pid = words["started"]
-            self._warden.watch(pid)
             self._forked[pid] = _Forked(pid)
             started = self._asked.popleft()
             if started.cancelled():
@@ -278,9 +278,9 @@ class WorkerProcess:
         folder: Path,
         warden: Warden,
         on_line: OnLine,
+        pass_fds: Sequence[int] = (),
     ) -> "WorkerProcess":
         """Start a process group under the warden's eyes; OSError when the command cannot be run."""
-        await warden.start()
 
         async def started(output: int, errors: int) -> _Process:
             return await asyncio.create_subprocess_exec(
@@ -290,6 +290,7 @@ class WorkerProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
+                pass_fds=pass_fds,
                 process_group=0,
             )
 
@@ -311,28 +312,24 @@ class WorkerProcess:
 
         OSError when that cannot be done.
         """
-        await warden.start()
-
-        async def started(output: int, errors: int) -> _Process:
-            if nursery is not None:
-                return await nursery.fork(script, environment, folder, (output, errors, connection.fileno()))
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-s", "-u", str(script), str(connection.fileno())),
-                env=dict(environment),
-                cwd=folder,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                pass_fds=(connection.fileno(),),
-                process_group=0,
+        number = connection.fileno()
+        if nursery is None:
+            return await cls.start(
+                [sys.executable, "-P", "-s", "-u", str(script), str(number)],
+                environment=environment,
+                folder=folder,
+                warden=warden,
+                on_line=on_line,
+                pass_fds=(number,),
             )
-
-        return await cls._piped(started, warden, on_line)
+        forked = partial(nursery.fork, script, environment, folder, number)
+        return await cls._piped(forked, warden, on_line)
 
     @classmethod
     async def _piped(
         cls, started: Callable[[int, int], Awaitable[_Process]], warden: Warden, on_line: OnLine
     ) -> "WorkerProcess":
+        await warden.start()
         pipes = (_Pipe("stdout", on_line), _Pipe("stderr", on_line))
         try:
             process = await started(pipes[0].write_end, pipes[1].write_end)
