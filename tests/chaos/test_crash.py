@@ -37,7 +37,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.mark.timeout(300)
 def test_a_worker_killed_anywhere_loses_nothing(
-    postgres: Postgres, tmp_path: Path, no_proxies: None, record_property: Callable[[str, object], None]
+    postgres: Postgres, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """A sample with every flow in it; all points are a make target of their own."""
     run = Run(tmp_path, postgres)

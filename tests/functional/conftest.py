@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,15 +10,6 @@ from tests.functional.deployment import Deployment, deployment
 from tests.functional.world import EXAMPLE, HUB, HUB_ROLE, SPOKE, SPOKE_ROLE, Hub, Spoke, Stage, example_actions
 
 _SPOKES = 120
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """The SDKs send loopback calls to a proxy when the environment names one, so it must not."""
-    names = [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}]
-    kept = {name: os.environ.pop(name) for name in names}
-    yield
-    os.environ.update(kept)
 
 
 class Cast:

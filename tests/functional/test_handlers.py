@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import sqlalchemy as sql
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from functions.associate import handler as associate
@@ -19,7 +17,16 @@ from functions.grant import handler as grant
 from shared.errors import LedgerError, SettingsError
 from shared.frame import Frame
 from shared.ledger import Ledger, now_ms
-from tests.functional.deployment import Deployment, Json, approval, deployment, environment, request_id, revocation
+from tests.functional.deployment import (
+    Deployment,
+    Json,
+    approval,
+    deployment,
+    environment,
+    ledger_without,
+    request_id,
+    revocation,
+)
 from tests.functional.inprocess import RUNNER, Context
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
 
@@ -261,25 +268,13 @@ def test_without_credentials_the_function_does_not_start(bench: Bench) -> None:
         Frame(Context("in-process"))
 
 
-@contextlib.contextmanager
-def away(ledger: Ledger) -> Iterator[None]:
-    """The ledger lacks a table."""
-    with ledger.engine.begin() as connection:
-        connection.execute(sql.text("ALTER TABLE closes RENAME TO closes_away"))
-    try:
-        yield
-    finally:
-        with ledger.engine.begin() as connection:
-            connection.execute(sql.text("ALTER TABLE closes_away RENAME TO closes"))
-
-
-def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke) -> None:
     """With the ledger away the batch goes back to its queue, to come later, hints aside; nothing is raised. What is an approval
     is done then, and what is none is rejected under the id that its sender knows."""
     document = approval(fresh.uid, next(fresh.vpcs))
     wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-whatever"}
     before = len(bench.wakes("ecr-approvals"))
-    with away(ledger):
+    with ledger_without(bench.cloud.ledger_url, "closes"):
         assert bench.grant(document, "no approval", wake) == {"sent again": 3}
     assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 0
     assert len(bench.wakes("ecr-approvals")) == before + 2
@@ -293,11 +288,11 @@ def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke, ledge
     assert bench.cloud.answer_to_message(original["message_id"])["event"] == "rejected"
 
 
-def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: Spoke, ledger: Ledger) -> None:
+def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: Spoke) -> None:
     """With the ledger and the queue away the batch has to come back; when both are there the same event is handled."""
     document = approval(fresh.uid, next(fresh.vpcs))
     bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=4)
-    with away(ledger), pytest.raises(LedgerError, match="the ledger is away"):
+    with ledger_without(bench.cloud.ledger_url, "closes"), pytest.raises(LedgerError, match="the ledger is away"):
         bench.grant(document)
     assert bench.grant(document) == {"settled": 1}
     bench.associate()
