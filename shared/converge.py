@@ -357,7 +357,7 @@ class Converge:
             begun_at = self._clock()
             look = self._hand.look(work, trail, look)
             work, doubtful = self._note(work, look, begun_at)
-            step = Step.WAIT if doubtful else look.step(self._as_it_counts(work), bool(work.mine.ours))
+            step = Step.WAIT if doubtful else self._step(work, look, begun_at)
             log.debug("grant.step", step=step.value, state=look.state)
             match step:
                 case Step.SETTLE:
@@ -382,6 +382,14 @@ class Converge:
                         raise refused
                     refused = self._act(step, work, trail)
         return self._later(start, _POLL_MS, Reason(code="Busy", text="the leases keep changing"), attempt=False)
+
+    def _step(self, work: Work, look: Look, at: int) -> Step:
+        """What to do about a look that can be trusted, begun at this time."""
+        step = look.step(self._as_it_counts(work), bool(work.mine.ours))
+        let_go_at = work.other.seen_at if work.other_gone else None
+        if step is Step.HOLD and look.in_use and let_go_at is not None and at - let_go_at < self._settle_ms:
+            return Step.WAIT  # account B may not see yet that account A has let go, and nobody would wake us
+        return step
 
     def _may(self, step: Step) -> bool:
         """Whether the mode lets this step act on the cloud."""

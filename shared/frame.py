@@ -162,13 +162,13 @@ class Frame:
     def _send_again(self, hand: Hand, item: Item, away: LedgerError) -> LedgerError | None:
         """Send what could not be taken in to its queue again, for when the ledger is back; the error when that failed too.
 
-        Hints are not worth that: the timer finds what they are about.
+        A hint is tried once and never lost: the timer finds what it is about, only later.
         """
+        hint = False
         with suppress(BadInput):
-            if isinstance(parse(item.body), Completion | Wake):
-                return None
+            hint = isinstance(parse(item.body), Completion | Wake)
         queue = self.settings.approvals_queue if hand.side == GRANT else self.settings.associations_queue
-        for pause in _SEND_AGAIN_PAUSES:
+        for pause in _SEND_AGAIN_PAUSES[:1] if hint else _SEND_AGAIN_PAUSES:
             time.sleep(pause)
             try:
                 self.messaging.send(queue, again(item), _AWAY_SECONDS)
@@ -177,7 +177,7 @@ class Frame:
                 told = {"message_id": item.message_id, "code": error.code, "reason": str(error)}
                 log.warning("message.not_sent_again", **told)
         else:
-            return away
+            return None if hint else away
         log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
         return None
 

@@ -89,6 +89,7 @@ class SideRow:
     state: str
     ours: bool | None
     association_id: str | None
+    seen_at: int | None
     attempts: int
     next_at: int | None
     waiting_since: int | None
@@ -1107,6 +1108,7 @@ def _side_row(row: Row[Any]) -> SideRow:
         state=row.state,
         ours=row.ours,
         association_id=row.association_id,
+        seen_at=row.seen_at,
         attempts=row.attempts,
         next_at=row.next_at,
         waiting_since=row.waiting_since,
