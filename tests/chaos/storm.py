@@ -43,7 +43,6 @@ FINAL = ("done", "rejected")
 FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
 WRITES = ("Grant*", "Revoke*", "Create*", "Delete*", "Attach*", "Detach*", "Modify*")
 TICK_SECONDS = 6.0
-REST_SECONDS = 420.0
 
 
 @dataclass
@@ -193,8 +192,11 @@ class Storm:
         self.answers = self.account.get_queue("ecr-answers")
         self.answers.set_encoding(False)
 
-    def play(self, share: float, seed: int, kills: int, limit: float) -> None:
-        """Send everything into the trouble, let it pass, redrive what is dead, and wait until all is at rest."""
+    def play(self, share: float, seed: int, kills: int, limit: float, rest: float) -> None:
+        """Send everything into the trouble, let it pass, redrive what is dead, and wait until all is at rest.
+
+        ``limit``: seconds until the trouble ends at the latest; ``rest``: seconds after that until all has to be at rest.
+        """
         started = time.monotonic()
         # The published quotas are another proof's business (bench/quota.py).
         self.admin.quota(**dict.fromkeys(self.admin.call("GET", "quotas")["quotas"]))
@@ -214,9 +216,7 @@ class Storm:
         if done.returncode:
             raise RuntimeError(done.stderr)
         self.redriven = len(json.loads(done.stdout)["redriven"])
-        self._until(
-            lambda: len(self.ends) >= len(self.weather.sent) and self._at_rest(), started + limit + REST_SECONDS
-        )
+        self._until(lambda: len(self.ends) >= len(self.weather.sent) and self._at_rest(), time.monotonic() + rest)
         self.seconds["at rest"] = time.monotonic() - started
 
     def close(self) -> None:
@@ -279,7 +279,7 @@ class Storm:
 
     def _at_rest(self) -> bool:
         """Nothing on the way and nothing to do; what is delayed comes to nothing."""
-        return not list(self._left())
+        return next(self._left(), None) is None
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -312,18 +312,17 @@ class Storm:
             if queue["account"] == HUB and queue["messages"] and queue["name"] != "ecr-answers":
                 yield f"queue {queue['name']} holds {len(queue['messages'])} messages"
         for what, statement in (
-            ("letters are not published", "SELECT count(*) FROM outbox WHERE published_at IS NULL"),
-            ("approvals have no outcome", "SELECT count(*) FROM approvals WHERE outcome IS NULL OR outcome = 'dead'"),
-            ("sides are dead", "SELECT count(*) FROM sides WHERE dead_at IS NOT NULL"),
-            ("intents are open", "SELECT count(*) FROM intents WHERE result IS NULL"),
+            ("letters are not published", "SELECT seq FROM outbox WHERE published_at IS NULL"),
+            ("approvals have no outcome", "SELECT request_id FROM approvals WHERE outcome IS NULL OR outcome = 'dead'"),
+            ("sides are dead", "SELECT grant_id, side, trouble FROM sides WHERE dead_at IS NOT NULL"),
+            ("intents are open", "SELECT grant_id, side, operation FROM intents WHERE result IS NULL"),
             (
                 "sides are not settled",
-                "SELECT count(*) FROM sides JOIN grants USING (grant_id) WHERE observed_generation <> generation",
+                "SELECT grant_id, side, trouble FROM sides JOIN grants USING (grant_id) WHERE observed_generation <> generation",
             ),
         ):
-            [(count,)] = self.cloud.rows(statement)
-            if count:
-                yield f"{count} {what}"
+            if rows := self.cloud.rows(statement):
+                yield f"{len(rows)} {what}, such as {rows[0]}"
 
     def _world(self) -> Iterator[str]:
         """The cloud is what was approved: no more, no less, each once."""
@@ -386,6 +385,7 @@ def main() -> int:
     parser.add_argument("--trouble", type=float, default=0.1, help="share of the functions' calls (default 0.1)")
     parser.add_argument("--kills", type=int, default=3, help="how often a worker dies in each of six ways (default 3)")
     parser.add_argument("--limit", type=float, default=1500, help="seconds until the trouble ends at the latest")
+    parser.add_argument("--rest", type=float, default=420, help="seconds after that until all has to be at rest")
     asked = parser.parse_args()
     configure("stderr", logging.WARNING)
     console = Console()
@@ -410,7 +410,7 @@ def main() -> int:
             say,
             timeout=90,
         ) as found:
-            found.play(asked.trouble, asked.seed, asked.kills, asked.limit)
+            found.play(asked.trouble, asked.seed, asked.kills, asked.limit, asked.rest)
             wrong = found.faults()
     report(found, console)
     for line in wrong[:50]:
