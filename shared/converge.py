@@ -386,8 +386,9 @@ class Converge:
     def _step(self, work: Work, look: Look, at: int) -> Step:
         """What to do about a look that can be trusted, begun at this time."""
         step = look.step(self._as_it_counts(work), bool(work.mine.ours))
-        let_go_at = work.other.seen_at if work.other_gone else None
-        if step is Step.HOLD and look.in_use and let_go_at is not None and at - let_go_at < self._settle_ms:
+        let_go_at = [work.other.seen_at] if work.other_gone and work.other.seen_at is not None else []
+        trusted = believable(contradicted_at=let_go_at, at=at, settle=self._settle_ms)
+        if step is Step.HOLD and look.in_use and not trusted:
             return Step.WAIT  # account B may not see yet that account A has let go, and nobody would wake us
         return step
 

@@ -62,7 +62,7 @@ class Frame:
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._letters_ms = _PUBLISHING_MS
         # (grant, side, worker) of visits that perhaps could not end their claim
-        self._held: list[tuple[str, str, str]] = []
+        self._unreleased: list[tuple[str, str, str]] = []
 
     def check(self) -> None:
         """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""
@@ -89,7 +89,7 @@ class Frame:
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
         away: LedgerError | None = None
-        lost: LedgerError | None = None
+        lost = False
         for item in map(unwrapped, items(event)):
             if away is None:
                 try:
@@ -98,7 +98,7 @@ class Frame:
                 except LedgerError as error:
                     away = error  # nor is it tried for those behind it: each would wait as long
             if away is not None:
-                lost = self._send_again(hand, item, away) or lost
+                lost = not self._send_again(hand, item, away) or lost
                 counted["sent again"] = counted.get("sent again", 0) + 1
             elif found is None:
                 counted["rejected"] = counted.get("rejected", 0) + 1
@@ -109,8 +109,8 @@ class Frame:
         else:
             self._wake_later(hand, touched, away)
         log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
-        if lost is not None:
-            raise lost
+        if away is not None and lost:
+            raise away
         return counted
 
     def _converge(
@@ -138,7 +138,7 @@ class Frame:
                 return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
             except LedgerError as away:
                 log.warning("ledger.away", grant=grant_id, reason=str(away))
-                self._held.append((grant_id, hand.side, invocation))
+                self._unreleased.append((grant_id, hand.side, invocation))
                 return grant_id, Visit("later", now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
@@ -150,17 +150,17 @@ class Frame:
 
     def _give_up(self) -> None:
         """End the claims that earlier visits could not end: else everybody would wait until they have run out."""
-        while self._held:
-            self.ledger.give_up(*self._held[-1], now_ms())
-            self._held.pop()
+        while self._unreleased:
+            self.ledger.give_up(*self._unreleased[-1], now_ms())
+            self._unreleased.pop()
 
     def _wake_later(self, hand: Hand, touched: Iterable[str], away: LedgerError) -> None:
         log.warning("ledger.away", reason=str(away))
         for grant_id in touched:
             self.wake(grant_id, hand.side, now_ms() + _AWAY_SECONDS * 1000)
 
-    def _send_again(self, hand: Hand, item: Item, away: LedgerError) -> LedgerError | None:
-        """Send what could not be taken in to its queue again, for when the ledger is back; the error when that failed too.
+    def _send_again(self, hand: Hand, item: Item, away: LedgerError) -> bool:
+        """Send what could not be taken in to its queue again, for when the ledger is back. False when it is lost now.
 
         A hint is tried once and never lost: the timer finds what it is about, only later.
         """
@@ -177,9 +177,9 @@ class Frame:
                 told = {"message_id": item.message_id, "code": error.code, "reason": str(error)}
                 log.warning("message.not_sent_again", **told)
         else:
-            return None if hint else away
+            return hint
         log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
-        return None
+        return True
 
     def converge(self, hand: Hand, invocation: str, limit_seconds: float) -> Converge:
         """The loop for one side, in the present mode."""

@@ -91,7 +91,8 @@ def hub_step(facts: HubFacts) -> Step:
 def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
     """Whether a look, begun at this time, can be trusted. It may show a state that is older by up to ``settle``.
 
-    So it proves nothing so soon after a write of ours that asked for something else than it shows (``contradicted_at``): the
-    answer may come from before that write, or the write may still be on its way.
+    So it proves nothing so soon after what speaks against it (``contradicted_at``). After a write of ours that asked for
+    something else than it shows, the answer may come from before that write, or the write may still be on its way; after a
+    sight of the other side that shows something else, it may come from before that.
     """
     return all(at - made_at >= settle for made_at in contradicted_at)
