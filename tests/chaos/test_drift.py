@@ -22,7 +22,7 @@ from localcloud.kernel import Cloud
 from shared.ledger import now_ms
 from tests.chaos.house import House, template
 from tests.chaos.wire import Foreign
-from tests.functional.deployment import OPERATOR, environment, new_ledger, run
+from tests.functional.deployment import OPERATOR, SETTLE_SECONDS, environment, new_ledger, run
 from tests.functional.world import REGION, Hub, Spoke, Stage
 from tests.localcloud.harness import LocalCloud
 
@@ -30,7 +30,6 @@ Json = dict[str, Any]
 
 pytestmark = pytest.mark.timeout(400)
 
-SETTLE_SECONDS = 0.5
 PREFIXES = ["10.20.0.0/16"]
 LEASE_SECONDS = 4.0
 REPAIRED_BY_DEFAULT = {"grant-missing", "association-missing", "prefixes-differ"}
@@ -239,7 +238,7 @@ def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
     owners = {name: spokes[position % len(spokes)] for position, name in enumerate(SCENES)}
     instances = {name: next(owners[name].vpcs if kind == "vpc" else owners[name].vbrs) for name, kind in SCENES.items()}
     _, accounts = stage.write(folder)
-    env = environment(new_ledger(folder), accounts) | {"SETTLE_SECONDS": str(SETTLE_SECONDS)}
+    env = environment(new_ledger(folder), accounts)
     cloud = LocalCloud(stage.file).start()
     house: House | None = None
     try:

@@ -52,6 +52,8 @@ Json = dict[str, Any]
 FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
 TEMPLATE = ROOT / "s.yaml"
 FINAL = ("done", "rejected", "dead")
+SETTLE_SECONDS = 0.5
+"""Reads are not older than this, unless a test plans it."""
 PATIENCE = 30.0
 """Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
 PACKAGES = (
@@ -155,7 +157,7 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
         "LEDGER_URL": ledger,
         "ACCOUNTS_FILE": str(accounts),
         "MODE": "full",
-        "SETTLE_SECONDS": "0.5",
+        "SETTLE_SECONDS": str(SETTLE_SECONDS),
         **{f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
 
@@ -224,6 +226,11 @@ def revocation(of: Json, closes: Any, **changes: Any) -> Json:
         "approved_at": now(minutes=1),
     }
     return {**document, **changes}
+
+
+def wake(grant_id: str = "g-nobody") -> Json:
+    """A wake; one for a grant that nobody has is harmless."""
+    return {"schema": "ecr-grants/wake/1", "grant_id": grant_id}
 
 
 def config(address: str, key: Key) -> Config:
@@ -468,9 +475,8 @@ class Deployment:
 
     def nudge(self) -> None:
         """Let both functions handle one harmless message: from then on their triggers go by the present switches."""
-        wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"}
         for queue in ("ecr-approvals", "ecr-associations"):
-            self.send(wake, queue=queue)
+            self.send(wake(), queue=queue)
         self.quiet()
 
 

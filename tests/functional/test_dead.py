@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, run, until
+from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, run, until, wake
 from tests.functional.world import HUB, HUB_ECR, Spoke, Stage
 
 GRAVE = "ecr-approvals-dead"
@@ -234,8 +234,7 @@ def test_a_dead_letter_that_was_sent_twice_changes_nothing(desk: Desk) -> None:
 
 def test_more_than_one_batch_is_redriven(desk: Desk) -> None:
     """The first sixteen are shown; all are redriven."""
-    wake = json.dumps({"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"})
-    desk.cloud.send(*[wake] * 35, queue=GRAVE)
+    desk.cloud.send(*[json.dumps(wake())] * 35, queue=GRAVE)
     assert len(desk.told("list")) == 16
     assert len(desk.told("redrive", "--reason", "DeadLetter")["redriven"]) == 35
     assert desk.buried() == []

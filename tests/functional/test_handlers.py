@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from shared.errors import LedgerError, SettingsError
 from shared.frame import Frame
 from shared.ledger import Ledger, now_ms
 from tests.functional.deployment import (
+    SETTLE_SECONDS,
     Deployment,
     Json,
     approval,
@@ -28,6 +28,7 @@ from tests.functional.deployment import (
     ledger_without,
     request_id,
     revocation,
+    wake,
 )
 from tests.functional.inprocess import RUNNER, Context
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
@@ -195,9 +196,8 @@ def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, sha
     good = [approval(fresh.uid, next(fresh.vpcs)) for _ in range(2)]
     bad = approval(fresh.uid, "vpc_1")
     rubbish = ["", "{", "\x00", "W10=", json.dumps({"schema": "ecr-grants/approval/2"})]
-    wake = json.dumps({"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"})
 
-    counted = bench.grant(plain(good[0]), *rubbish, encoded(bad), wake, encoded(good[1]), shape=shape)
+    counted = bench.grant(plain(good[0]), *rubbish, encoded(bad), json.dumps(wake()), encoded(good[1]), shape=shape)
 
     assert counted == {"rejected": len(rubbish) + 1, "settled": 3}
     for document in good:
@@ -277,10 +277,9 @@ def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke) -> No
     """With the ledger away the batch goes back to its queue, to come later; nothing is raised. What is an approval is done then,
     what is none is rejected under the id that its sender knows, and a hint still wakes."""
     document = approval(fresh.uid, next(fresh.vpcs))
-    wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-whatever"}
     before = len(bench.wakes("ecr-approvals"))
     with ledger_without(bench.cloud.ledger_url, "closes"):
-        assert bench.grant(document, "no approval", wake) == {"sent again": 3}
+        assert bench.grant(document, "no approval", wake()) == {"sent again": 3}
     assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 0
     assert len(bench.wakes("ecr-approvals")) == before + 3
 
@@ -297,10 +296,9 @@ def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: S
     """With the ledger and the queue away the batch has to come back, but not for a hint; when both are there the same event is
     handled."""
     document = approval(fresh.uid, next(fresh.vpcs))
-    wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-whatever"}
     bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", after=1, times=1)
     with ledger_without(bench.cloud.ledger_url, "closes"):
-        assert bench.grant(document, wake) == {"sent again": 2}
+        assert bench.grant(document, wake()) == {"sent again": 2}
     bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=4)
     with ledger_without(bench.cloud.ledger_url, "closes"), pytest.raises(LedgerError, match="the ledger is away"):
         bench.grant(document)
@@ -319,8 +317,7 @@ def test_a_mode_that_does_not_act_admits_and_holds(bench: Bench, fresh: Spoke, l
         assert bench.cloud.kinds(document) == ["admitted"]
     finally:
         ledger.set_mode("full", "somebody", now_ms())
-    wake = {"schema": "ecr-grants/wake/1", "grant_id": bench.cloud.about(document)[0]["grant"]["grant_id"]}
-    assert bench.grant(wake) == {"settled": 1}
+    assert bench.grant(wake(bench.cloud.about(document)[0]["grant"]["grant_id"])) == {"settled": 1}
     assert bench.associate() == {"settled": 1}
     assert bench.cloud.answer(document)["event"] == "done"
 
@@ -342,23 +339,21 @@ def test_pause_teardown_puts_up_and_takes_nothing_down(bench: Bench, fresh: Spok
 
 def test_what_account_a_has_just_let_go_of_is_looked_at_again_soon(bench: Bench, fresh: Spoke) -> None:
     """Account B's view may be older and still show it attached; no completion is left that would wake anybody later."""
-    settle = float(environment("", Path())["SETTLE_SECONDS"])
     for instance in fresh.vbrs:
         document = approval(fresh.uid, instance)
         bench.grant(document)
         bench.associate()
-        time.sleep(settle)
+        time.sleep(SETTLE_SECONDS)
         assert bench.grant(revocation(document, "all")) == {"held": 1}
         assert bench.associate() == {"settled": 1}
         [detached] = [one for one in bench.cloud.about(document) if one["event"] == "dissociated"]
-        bench.cloud.admin.plan(kind="lag", operation="DescribeVirtualBorderRouters", seconds=settle)
+        bench.cloud.admin.plan(kind="lag", operation="DescribeVirtualBorderRouters", seconds=SETTLE_SECONDS)
         if bench.grant(detached) == {"later": 1}:
             break  # otherwise this machine was so slow that the look was no longer too early
     else:
         pytest.fail("what account A has let go of stays held")
     time.sleep(POLL_SECONDS)
-    wake = {"schema": "ecr-grants/wake/1", "grant_id": detached["grant"]["grant_id"]}
-    assert bench.grant(wake) == {"settled": 1}
+    assert bench.grant(wake(detached["grant"]["grant_id"])) == {"settled": 1}
     assert bench.cloud.answer(document)["event"] == "done"
 
 

@@ -9,7 +9,7 @@ from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from jsonschema import Draft202012Validator
 
 from tests.functional.conftest import Cast
-from tests.functional.deployment import FUNCTIONS, Deployment, Json, approval, until
+from tests.functional.deployment import FUNCTIONS, Deployment, Json, approval, until, wake
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, ROOT, Spoke
 
 COMPLETION = Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / "completion.json").read_text("utf-8")))
@@ -144,7 +144,7 @@ def test_a_grant_that_is_not_there_yet_is_waited_for(deployed: Deployment, spoke
     admitted = deployed.event(document, "admitted")
     until(lambda: deployed.calls(document, "GrantInstanceToExpressConnectRouter"), "the throttled call")
 
-    deployed.send({"schema": "ecr-grants/wake/1", "grant_id": admitted["grant"]["grant_id"]}, queue="ecr-associations")
+    deployed.send(wake(admitted["grant"]["grant_id"]), queue="ecr-associations")
 
     def held() -> bool:
         lines = [line["text"] for line in deployed.logs(ASSOCIATE_FUNCTION) if "grant.held" in line["text"]]
