@@ -210,7 +210,7 @@ class Lane:
         if scene in ("down", "reconcile"):
             self._send(document)
             self._calm()
-            self.made.learn_links()
+            self.made.world()
         if scene == "redrive":
             words = {"kind": "error", "status": 403, "code": "NoPermission", "resource": self.instance(number)}
             self.made.admin.plan(**words, service="ecr", operation="GrantInstanceToExpressConnectRouter")
@@ -222,7 +222,7 @@ class Lane:
             document |= {"ends_at": now(seconds=-LEASE_SECONDS), "on_end": "teardown"}
             self._send(document)
             self._calm()
-            self.made.learn_links()
+            self.made.world()
             time.sleep(max(0.0, ends - time.time() + 0.1))
         if scene == "reconcile":
             hub = Hub(HUB, HUB_ECR, _ADMIN)
@@ -390,7 +390,7 @@ class Lane:
 
     def judge(self) -> list[str]:
         """Every rule that was broken in this lane."""
-        self.made.learn_links()
+        self.made.world()
         targets = [
             Target(str(one["instance"]["id"]), kind, HUB_ECR)
             for one, (_, kind) in zip(self._approvals, self._scenes, strict=True)
@@ -402,7 +402,7 @@ class Lane:
                 targets=targets,
                 told=[(one.seen_at, one.body) for one in self.made.told],
                 writes=self.made.writes(),
-                world=self.made.admin.world(),
+                world=self.made.world(),
                 links=self.made.links,
                 rules=Rules(60_000, 0.0),
                 now_ms=int(time.time() * 1000),

@@ -50,7 +50,9 @@ GRANTING = ("GrantInstanceToExpressConnectRouter",)
 REVOKING = ("RevokeInstanceFromExpressConnectRouter",)
 WRITES = (*GRANTING, *MAKING, *CHANGING, *UNMAKING, *REVOKING)
 _FOR_EVER_MS = 10 * 366 * 86_400_000
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = (
+    0.2  # each look costs the cloud a snapshot; under wire_schedule.ENDS an association lasts several of them
+)
 
 
 class HouseError(Exception):
@@ -105,11 +107,12 @@ class House:
     ledger_url: str
     folder: Path
     env: Mapping[str, str]
-    watching: bool = True  # whether associations are noted as they come and go; else only by ``learn_links``
+    watching: bool = True  # whether associations are looked for as they come and go, beside whenever the world is read
     told: list[Told] = field(default_factory=list)
     """Every completion that the topic delivered, repetitions included, in the order of arrival."""
     links: dict[str, str] = field(default_factory=dict)
-    """Instance by association id, as far as they were seen in the world."""
+    """Instance by association id, as the world showed them or a completion named them: whoever made one has told of it by one
+    or the other. A call that deletes an association names it alone, and the journal does not say of what it is."""
 
     def __post_init__(self) -> None:
         """Open what is used all the time."""
@@ -178,10 +181,20 @@ class House:
                     return found
                 raise
             position = self.position()
-            self.told += [Told(position, json.loads(message.message_body)) for message in messages]
+            bodies = [json.loads(message.message_body) for message in messages]
+            self.told += [Told(position, body) for body in bodies]
+            self.links |= {
+                body["association_id"]: body["grant"]["instance_id"] for body in bodies if body.get("association_id")
+            }
             self._answers.batch_delete_message([message.receipt_handle for message in messages])
             found += len(messages)
             wait_seconds = 0
+
+    def world(self) -> Json:
+        """What is there now; every association in it is remembered."""
+        world = self.admin.world()
+        self.links |= {one["association_id"]: one["instance_id"] for one in world["associations"]}
+        return world
 
     def writes(self) -> list[Json]:
         """Every call that wanted to change grants or associations, whoever made it, in the journal's order."""
@@ -191,7 +204,7 @@ class House:
     def on_the_way(self) -> int:
         """Messages in the work queues and deliveries of the topic that are not settled yet, delayed wakes aside."""
         found = 0
-        for queue in self.admin.world()["mns"]["queues"]:
+        for queue in self.world()["mns"]["queues"]:
             if queue["account"] == HUB and queue["name"] in ("ecr-approvals", "ecr-associations", "ecr-answers"):
                 found += int(queue["active"]) + int(queue["inactive"])
         return found
@@ -226,20 +239,15 @@ class House:
         return "\n".join(f"{moment} {name}: {text}" for moment, name, text in sorted(lines)[-last:])
 
     def _follow_links(self) -> None:
-        """Learn which instance an association is of: a call that deletes one names the association alone."""
+        """See associations that end before anybody tells of them, as under trouble; whoever is quicker than a look is missed."""
         after = 0
         while not self._closing.wait(_LOOK_SECONDS):
             query = {"after": after, "operation": "CreateExpressConnectRouterAssociation"}
             with contextlib.suppress(AdminError):
                 answer = self.admin.call("GET", "journal", query=query)
-                after = answer["last"]
                 if any(entry["effect"] for entry in answer["entries"]):
-                    self.learn_links()
-
-    def learn_links(self) -> None:
-        """Note every association that there is."""
-        for link in self.admin.world()["associations"]:
-            self.links[link["association_id"]] = link["instance_id"]
+                    self.world()
+                after = answer["last"]
 
 
 @contextlib.contextmanager

@@ -177,7 +177,7 @@ class Stay:
 
     def look(self, moment: str) -> None:
         """Keep what every instance looks like now."""
-        world = self.house.admin.world()
+        world = self.house.world()
         links = [*world["associations"], *world["child_instances"]]
         self.worlds[moment] = {
             name: {
@@ -242,7 +242,7 @@ def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
     cloud = LocalCloud(stage.file).start()
     house: House | None = None
     try:
-        house = House(cloud.url, env["LEDGER_URL"], folder, env)
+        house = House(cloud.url, env["LEDGER_URL"], folder, env, watching=False)
         house.redeploy(template(folder, settings={}))
         hands = {name: Foreign(house, hubs.get(name, hub), owners[name], instances[name]) for name in SCENES}
         made = Stay(cloud, house, hands, instances)

@@ -716,7 +716,7 @@ class Play:
             targets=self._targets,
             told=[(one.seen_at, one.body) for one in made.told],
             writes=made.writes(),
-            world=made.admin.world(),
+            world=made.world(),
             links=made.links,
             rules=Rules(int(SKEW_SECONDS * 1000), ENDS["dissociation"]),
             now_ms=int(time.time() * 1000),
@@ -776,7 +776,7 @@ class Foreign:
         request = self._models.GrantInstanceToExpressConnectRouterRequest(**self._granted())
         self.b.grant_instance_to_express_connect_router(request)
         return next(
-            str(one["grant_id"]) for one in self._made.admin.world()["grants"] if one["instance_id"] == self._instance
+            str(one["grant_id"]) for one in self._made.world()["grants"] if one["instance_id"] == self._instance
         )
 
     def revoke(self) -> None:
@@ -815,7 +815,7 @@ class Foreign:
 
     def association(self) -> Json:
         """The association or attachment as the world has it; its status is empty when there is none."""
-        world = self._made.admin.world()
+        world = self._made.world()
         for one in (*world["associations"], *world["child_instances"]):
             if one["instance_id"] == self._instance:
                 return dict(one)
