@@ -23,7 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.chaos.machine import KINDS, ModelLedger, Parts, Schedule, drawn, listening, opened, play
+from tests.chaos.machine import listening, opened, play
+from tests.chaos.model_schedule import KINDS, Schedule, drawn
+from tests.chaos.parts import ModelLedger, Parts
 from tests.chaos.planted import PLANTED
 from tests.chaos.turns import TROUBLES, Violation
 
@@ -50,7 +52,7 @@ _DEATHS = (
     "before a transaction", "before a commit", "after a commit", "before a read", "after a read", "before a write",
     "after a write", "before publishing", "after publishing", "before a wake",
 )  # fmt: skip
-_HANDS = (
+_OTHERS = (
     "granted", "associated", "revoked", "changed the prefixes", "dissociated", "dissociated and revoked",
     "deleted the instance",
 )  # fmt: skip
@@ -59,7 +61,7 @@ EXPECTED = (
     *(f"{write}: {fate}" for write in _WRITES for fate in _FATES),
     *(f"event {event}" for event in _EVENTS),
     *(f"died {where}" for where in _DEATHS),
-    *(f"other hand: {what}" for what in _HANDS),
+    *(f"somebody else: {what}" for what in _OTHERS),
     *(f"visit: {outcome}" for outcome in ("settled", "held", "later", "busy", "dead")),
     *(f"trouble {name}" for name in TROUBLES),
     *(f"their own automation: {what}" for what in ("associated", "dissociated")),
@@ -142,7 +144,7 @@ def told(failure: Failure, length: int, planted: str | None, console: Console) -
     with listening(), opened(parts) as ledger:
         schedule = shrunk(drawn(failure.seed, length), parts, ledger, _SHRINK_SECONDS)
         console.print(f"cut down to {len(schedule.ops)} operations:", highlight=False)
-        console.print(f"grants {schedule.keys}, {schedule.strangers} put up before by other hands", highlight=False)
+        console.print(f"grants {schedule.keys}, {schedule.strangers} put up before by others", highlight=False)
         try:
             play(schedule, parts, ledger, Counter())
         except Violation as violation:

@@ -32,7 +32,7 @@ class Referee:
         self.facts: list[Fact] = []
         self._tokens: dict[str, tuple[Write, Worker]] = {}
         self._last_token: dict[tuple[str, str], str] = {}
-        self.excused: set[str] = set()  # instances where another hand took something away since the last rest
+        self.excused: set[str] = set()  # instances where somebody else took something away since the last rest
         self.theirs: set[str] = set()  # instances whose association is account A's own to make
 
     def admitted(self, document: Document, held_until: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""What should be, computed from nothing but the approvals that were sent and what other hands did.
+"""What should be, computed from nothing but the approvals that were sent and what others did.
 
 It shares no code with what it judges: it knows leases from the design alone, and works on the documents as they were sent.
 """

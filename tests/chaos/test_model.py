@@ -11,21 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.chaos.machine import (
-    KEYS,
-    KINDS,
-    SCENES,
-    WEIGHTS,
-    Machine,
-    Op,
-    Parts,
-    Schedule,
-    drawn,
-    listening,
-    opened,
-    play,
-)
+from tests.chaos.machine import Machine, listening, opened, play
 from tests.chaos.model import LENGTH, shrunk
+from tests.chaos.model_schedule import KINDS, SCENES, WEIGHTS, Op, Schedule, drawn
+from tests.chaos.model_world import KEYS
+from tests.chaos.parts import Parts
 from tests.chaos.planted import PLANTED
 from tests.chaos.turns import TROUBLES, Violation
 
@@ -119,7 +109,7 @@ class Life(RuleBasedStateMachine):
         strangers=st.integers(0, 2),
     )
     def begin(self, keys: set[int], windowed: bool, trouble: str, strangers: int) -> None:  # drawn
-        """Some grants, and what other hands had put up before."""
+        """Some grants, and what others had put up before."""
         schedule = Schedule(tuple(sorted(keys)), windowed, trouble, strangers, ())
         self._machine = Machine(schedule, Parts(), self._ledger, Counter())
 

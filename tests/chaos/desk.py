@@ -1,0 +1,180 @@
+"""Between what is tested and the model cloud: the queues and the topic, and what a function does around its loop."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shared.errors import CloudUnreachable, GrantError, PermanentError
+from shared.ledger import ASSOCIATE, GRANT, Letter, Mode
+from shared.messages import WAKE, Completion, Reason, Request, Wake, parse
+from shared.reconcile import Reconcile
+from tests.chaos.model_cloud import ModelCloud
+from tests.chaos.model_world import CLAIM_MS, INVENTORY, SETTINGS, SETTLE_MS
+from tests.chaos.parts import ModelLedger, Parts
+from tests.chaos.reference import Document
+from tests.chaos.turns import Turns, Violation
+
+PUBLISHING_MS = 240_000
+HEARS = {GRANT: ("dissociated",), ASSOCIATE: ("granted", "unwanted")}  # as the topic is subscribed to
+
+
+@dataclass
+class Mail:
+    """A message in a queue. ``document``: the approval in it, when it is one."""
+
+    message_id: str
+    body: str
+    due: int
+    document: Document | None = None
+
+
+class Post:
+    """Queues and the topic. Messages come twice, late, in any order; what is not an approval may get lost."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.queues: dict[str, list[Mail]] = {GRANT: [], ASSOCIATE: []}
+        self.published: dict[str, str] = {}
+        self.unconfirmed: set[int] = set()  # published, and not known to the ledger as published
+        self.asked: Counter[tuple[str, str, str]] = Counter()  # requests whose outcome somebody asked for again
+        self.hear: Callable[[Completion], None] = lambda _: None
+        self._numbers = 0
+
+    def message_id(self) -> str:
+        """An id for a new message."""
+        self._numbers += 1
+        return f"m{self._numbers}"
+
+    def put(self, side: str, body: str, due: int, document: Document | None = None) -> Mail:
+        """Put a message into a queue."""
+        mail = Mail(self.message_id(), body, due, document)
+        self.queues[side].append(mail)
+        return mail
+
+    def send(self, side: str, body: str, due: int) -> None:
+        """Send a wake. It may get lost."""
+        turns = self._turns
+        if turns.luck.strikes(turns.trouble.unsent):
+            turns.counts["wake lost"] += 1
+            return
+        self.put(side, body, due)
+
+    def publish(self, letter: Letter) -> None:
+        """Publish a completion to whom it concerns. Raises CloudUnreachable, perhaps after the effect."""
+        turns = self._turns
+        turns.boundary("before publishing")
+        unsent = turns.luck.strikes(turns.trouble.unsent)
+        if unsent and turns.luck.strikes(0.5):
+            turns.counts["publishing failed"] += 1
+            raise CloudUnreachable("no answer", executed=True)
+        completion = parse(letter.body)
+        assert isinstance(completion, Completion)
+        self._once(letter, completion)
+        for side, tags in HEARS.items():
+            if letter.tag in tags:
+                self.send(side, letter.body, turns.now)
+        self.hear(completion)
+        turns.boundary("after publishing")
+        if unsent:
+            turns.counts["publishing unanswered"] += 1
+            raise CloudUnreachable("no answer", executed=True)
+
+    def _once(self, letter: Letter, completion: Completion) -> None:
+        """Nothing is published twice but what nobody can know to be out, and what somebody asked for again."""
+        before = self.published.setdefault(completion.id, letter.body)
+        if before != letter.body:
+            raise Violation(f"completion {completion.id} was published with another content")
+        if before is not letter.body and letter.seq not in self.unconfirmed:
+            request = completion.request
+            if request is None or not self.asked[(request.issuer, request.request_id, request.digest)]:
+                raise Violation(f"completion {letter.seq} ({letter.tag}) was published twice")
+            self.asked[(request.issuer, request.request_id, request.digest)] -= 1
+        self.unconfirmed.add(letter.seq)
+
+
+class Desk:
+    """What ``shared.frame.Frame`` does around the loop, with everything handed in."""
+
+    def __init__(self, parts: Parts, ledger: ModelLedger, cloud: ModelCloud, turns: Turns, post: Post) -> None:
+        self.ledger = ledger
+        self.inventory = INVENTORY
+        self.settings = SETTINGS
+        self._parts, self._cloud, self._turns, self._post = parts, cloud, turns, post
+        self.admitted: Callable[[Document, str], None] = lambda _document, _digest: None
+        self.refused: Callable[[Mail], None] = lambda _: None
+
+    def handle(self, side: str, mails: Sequence[Mail]) -> None:
+        """One event: admit, converge, publish, wake."""
+        worker = self._turns.worker
+        assert worker is not None
+        mode: Mode = self.ledger.said_mode() or "full"
+        worker.mode = mode
+        converge = self._parts.converge(
+            self.ledger,
+            self._parts.spoke(self._cloud) if side == GRANT else self._parts.hub(self._cloud),
+            self.inventory,
+            worker=worker.name,
+            mode=mode,
+            clock=self._turns.clock,
+            settle_ms=SETTLE_MS,
+            claim_ms=CLAIM_MS,
+        )
+        touched: dict[str, None] = {}
+        for mail in mails:
+            touched |= dict.fromkeys(self._admit(mail))
+        self.publish()
+        for grant_id in touched:
+            visit = converge.visit(grant_id)
+            self._turns.counts[f"visit: {visit.outcome}"] += 1
+            self.publish()
+            if visit.next_at is not None:
+                self.wake(grant_id, side, visit.next_at)
+
+    def _admit(self, mail: Mail) -> tuple[str, ...]:
+        request: Request | None = None
+        try:
+            body = parse(mail.body)
+            if isinstance(body, Wake):
+                return (body.grant_id,)
+            if isinstance(body, Completion):
+                return () if body.grant is None else (body.grant.grant_id,)
+            request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
+            self.inventory.check(body.grant)
+            document, digest, worker = mail.document, body.digest, self._turns.worker
+            if document is not None and worker is not None:
+                worker.committed = lambda: self.admitted(document, digest)
+            admission = self.ledger.admit(body, mail.message_id, self._turns.now)
+            if worker is not None:
+                worker.committed = None
+            if not admission.new:
+                self._turns.counts["admitted again"] += 1
+                self._post.asked[(body.issuer, body.request_id, body.digest)] += 1
+            return admission.touched
+        except PermanentError as error:
+            self.ledger.reject_message(mail.message_id, mail.body, Reason.of(error), self._turns.now, request=request)
+            self.refused(mail)
+            return ()
+
+    def publish(self) -> None:
+        """Everything that the outbox holds."""
+        while letters := self.ledger.take_letters(20, self._turns.now, self._turns.now + PUBLISHING_MS):
+            for position, letter in enumerate(letters):
+                try:
+                    self._post.publish(letter)
+                except GrantError:
+                    self.ledger.give_back([left.seq for left in letters[position:]])
+                    return
+                self.ledger.published(letter.seq, self._turns.now)
+                self._post.unconfirmed.discard(letter.seq)
+
+    def wake(self, grant_id: str, side: str, next_at: int) -> None:
+        """A delayed message that looks again."""
+        self._turns.boundary("before a wake")
+        self._post.send(side, json.dumps({"schema": WAKE, "grant_id": grant_id}), next_at)
+
+    def reconcile(self) -> None:
+        """One tick."""
+        Reconcile(self, self._cloud, clock=self._turns.clock, accounts_at_once=1).run()

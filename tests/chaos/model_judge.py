@@ -1,0 +1,219 @@
+"""The judgement at rest: whether the model cloud, the record and the answers are what follows from the approvals alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sql
+
+from shared.ledger import ASSOCIATE, GRANT
+from shared.ledger.tables import events, intents, sides
+from shared.messages import GrantKey
+from tests.chaos.model_world import CLAIM_MS, SKEW_MS, THEIRS
+from tests.chaos.reference import closes, instance, live, millis, prefixes, same
+from tests.chaos.story import Story, short
+from tests.chaos.turns import Violation
+
+FINAL = ("done", "rejected")
+ONCE_PER_GENERATION = ("granted", "associated", "unwanted", "dissociated", "revoked")
+
+
+def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
+    """Raises Violation with everything that is wrong. ``expected``: the drift that must have been found, and since when."""
+    wrong = [*_wrong_cloud(story)]
+    news = _read_events(story, wrong)
+    wrong += _wrong_requests(story)
+    wrong += _wrong_leases(story)
+    wrong += _wrong_transitions(story, news)
+    wrong += _wrong_drift(story, news, expected)
+    fault = story.ledger.first_fault(story.heads, None)
+    wrong += [] if fault is None else [f"the record: {fault}"]
+    story.heads.append(story.ledger.head(story.turns.now))
+    if wrong:
+        raise Violation("; ".join(wrong))
+    story.touched.clear()
+    story.adopted_links.clear()
+    story.referee.at_rest()
+    for key in story.keys:
+        place = story.cloud.places[key]
+        story.was[(key, GRANT)] = place.granted.now is not None and place.granted.now.ours
+        story.was[(key, ASSOCIATE)] = place.link.now is not None and place.link.now.ours
+
+
+def _wrong_cloud(story: Story) -> Iterator[str]:
+    """How the cloud differs from what the approvals say."""
+    for key in story.keys:
+        place, leases, where = story.cloud.places[key], story.leases(key), key.instance_id
+        granted, link = place.granted.now, place.link.now
+        up = bool(leases) and place.exists.now
+        story.counts[f"at rest: {'up' if up else 'down'}"] += 1
+        foreign_link = (key, ASSOCIATE) in story.foreign
+        theirs = key.ecr_id == THEIRS
+        if up and granted is None:
+            yield f"{where} is not granted, and a lease is live"
+        if not up and granted is not None and granted.ours and not foreign_link:
+            yield f"{where} is granted, and no lease is live"
+        if (key, GRANT) in story.foreign and (granted is None or granted.ours):
+            yield f"{where}: the grant of somebody else is no longer what it was: {granted}"
+        if up and (link is None or link.status != "ACTIVE"):
+            yield f"{where} is not associated ({link}), and a lease is live"
+        if not up and link is not None and (link.ours or theirs):
+            yield f"{where} is associated, and no lease is live"
+        if foreign_link and (link is None or link.ours or link.prefixes != story.foreign[(key, ASSOCIATE)]):
+            yield f"{where}: the association of somebody else is no longer what it was: {link}"
+        if up and link is not None and link.ours and link.prefixes != prefixes(leases):
+            yield f"{where}: the prefixes are {link.prefixes}, approved are {prefixes(leases)}"
+
+
+def _read_events(story: Story, wrong: list[str]) -> list[dict[str, Any]]:
+    """The events since the last rest; their numbering and that they were all published."""
+    record = story.record
+    with story.ledger.engine.begin() as connection:
+        rows = connection.execute(sql.select(events).where(events.c.seq > record.seq).order_by(events.c.seq)).all()
+    news = [json.loads(row.body) for row in rows]
+    for row, told in zip(rows, news, strict=True):
+        record.seq += 1
+        if row.seq != record.seq:
+            wrong.append(f"event {record.seq} is missing")
+        if row.event_id in record.ids:
+            wrong.append(f"event {row.seq} has the name of another")
+        record.ids.add(row.event_id)
+        if row.grant_id is not None:
+            record.numbers[row.grant_id] = record.numbers.get(row.grant_id, 0) + 1
+            if row.number != record.numbers[row.grant_id]:
+                wrong.append(f"event {row.seq} is number {row.number}, not {record.numbers[row.grant_id]}")
+            record.per_generation[(row.grant_id, told["generation"], row.kind)] += 1
+        if story.post.published.get(row.event_id) != row.body:
+            wrong.append(f"event {row.seq} ({row.kind}) was not published")
+        request = told.get("request")
+        if request is not None:
+            request_name = request["issuer"], request["request_id"], request["digest"]
+            record.per_request[(*request_name, row.kind)] += 1
+            if row.kind in ("done", "rejected", "dead"):
+                record.outcomes.setdefault(request_name, []).append(row.kind)
+        if row.kind == "rejected" and row.grant_id is None:
+            record.refused[told["message_id"]] += 1
+        code = f" {told['reason']['code']}" if row.kind.startswith("drift") else ""
+        story.counts[f"event {row.kind}{code}"] += 1
+    for (grant_id, generation, kind), often in record.per_generation.items():
+        if often > 1 and kind in ONCE_PER_GENERATION:
+            wrong.append(f"{kind} was recorded {often} times for generation {generation} of {story.name_of(grant_id)}")
+    return news
+
+
+def _wrong_requests(story: Story) -> Iterator[str]:
+    """Every approval has one final outcome, and the one that follows from the approvals."""
+    alive = {same(document) for document in live(story.documents(), story.turns.now, SKEW_MS)}
+    known = {same(document): document for document in story.documents()}
+    for one, document in known.items():
+        request = story.names.get(one)
+        if request is None:
+            yield f"never admitted: {short(document)}"
+            continue
+        key = next(key for key in story.keys if key.instance_id == instance(document))
+        gone = not story.cloud.places[key].exists.now
+        outcomes = story.record.outcomes.get(request, [])
+        final = [outcome for outcome in outcomes if outcome in FINAL]
+        if story.excused(key) and not final:
+            continue
+        if len(final) != 1 or outcomes[-1] != final[0]:
+            yield f"{short(document)} ended {outcomes or 'never'}"
+        elif document["action"] == "revoke" and final != ["done"]:
+            yield f"{short(document)} ended {final}"
+        elif one in alive and final != ["done"] and not gone:
+            yield f"{short(document)} is live and ended {final}"
+        elif one in story.late and final != ["rejected"]:
+            yield f"{short(document)} was closed before it came, and ended {final}"
+        if story.record.per_request[(*request, "held" if one in story.held else "admitted")] != 1:
+            yield f"{short(document)} was not admitted once"
+    for issuer, request_id in {request[:2] for request in story.names.values()}:
+        several = [request for request in story.names.values() if request[:2] == (issuer, request_id)]
+        told = sum(story.record.per_request[(*request, "second-digest")] for request in several)
+        if told != len(several) - 1 or len(set(several)) != len(several):
+            yield f"{issuer} {request_id} has {len(several)} contents, told {told} times"
+    for message_id in story.rubbish:
+        if story.record.refused[message_id] != 1:
+            yield f"message {message_id} was refused {story.record.refused[message_id]} times"
+
+
+def _wrong_leases(story: Story) -> Iterator[str]:
+    """Ends are recorded once, as they were approved."""
+    revokes = [document for document in story.documents() if document["action"] == "revoke"]
+    for document in {same(one): one for one in story.documents() if one["action"] == "grant"}.values():
+        request = story.names.get(same(document))
+        if request is None or not story.cloud.places[story.key_of(document)].exists.now:
+            continue
+        over = document.get("ends_at") is not None and millis(document["ends_at"]) <= story.turns.now
+        closed = any(closes(revoke, document, SKEW_MS) for revoke in revokes)
+        for kind, on_end in (("overdue", "report"), ("ended", "teardown")):
+            often = story.record.per_request[(*request, kind)]
+            right = over and document.get("on_end") == on_end
+            if often > right or (right and not closed and often != 1):
+                yield f"{short(document)}: {kind} was recorded {often} times"
+        if story.record.per_request[(*request, "ending")] > (document.get("ends_at") is not None):
+            yield f"{short(document)}: ending was recorded too often"
+
+
+def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str]:
+    """What we made and took down since the last rest was told, and what stands was told for these very leases."""
+    told = {(one["grant"]["grant_id"], one["event"]) for one in news if one.get("grant")}
+    generations = {one.key.grant_id: one.generation for one in story.ledger.standing()}
+    for key in story.keys:
+        place = story.cloud.places[key]
+        if not place.exists.now or key in story.touched:
+            continue
+        for side, there, made, gone in (
+            (GRANT, place.granted.now, "granted", "revoked"),
+            (ASSOCIATE, place.link.now, "associated", "dissociated"),
+        ):
+            if side == ASSOCIATE and key.ecr_id == THEIRS:
+                continue
+            if story.was.get((key, side)) and there is None and (key.grant_id, gone) not in told:
+                yield f"{key.instance_id}: {gone} was not told"
+            now_told = story.record.per_generation[(key.grant_id, generations.get(key.grant_id, 0), made)]
+            if story.leases(key) and now_told != 1:
+                yield f"{key.instance_id}: {made} was told {now_told} times for the present leases"
+    yield from _open_questions(story)
+
+
+def _open_questions(story: Story) -> Iterator[str]:
+    """No write is left unresolved, and nobody holds a claim for longer than a worker lives."""
+    with story.ledger.engine.begin() as connection:
+        unresolved = connection.execute(
+            sql.select(intents.c.grant_id, intents.c.operation).where(intents.c.result.is_(None))
+        ).all()
+        claims = connection.execute(
+            sql.select(sides.c.grant_id, sides.c.claimed_by).where(sides.c.claimed_until > story.turns.now + CLAIM_MS)
+        ).all()
+    excused = {key.grant_id for key in story.keys if story.excused(key)}
+    for row in unresolved:
+        if row.grant_id not in excused:
+            yield f"{story.name_of(row.grant_id)}: what became of {row.operation} is open"
+    for row in claims:
+        yield f"{story.name_of(row.grant_id)}: {row.claimed_by} holds a claim for too long"
+
+
+def _wrong_drift(
+    story: Story, news: list[dict[str, Any]], expected: dict[GrantKey, tuple[int, set[str]]]
+) -> Iterator[str]:
+    """Drift is found where somebody else was, and nowhere else."""
+    found = [(one["grant"]["grant_id"], one["reason"]["code"]) for one in news if one["event"] == "drift-found"]
+    touched = {key.grant_id for key in story.touched}
+    resting_on = {key.grant_id for key, side in story.foreign if side == ASSOCIATE}
+    resting_on |= {key.grant_id for key in story.adopted_links}
+    for grant_id, kind in found:
+        if kind == "prefixes-differ" and grant_id in resting_on:
+            continue  # leases that rest on what somebody else put up may come to want other prefixes
+        if kind == "foreign-association" and grant_id in {key.grant_id for key in story.robots}:
+            continue  # account A's own automation lets go when it gets round to it
+        if grant_id not in touched:
+            yield f"{story.name_of(grant_id)}: drift {kind} was found, and nobody else was there"
+    for key, (since, kinds) in expected.items():
+        ends = [millis(one["ends_at"]) for one in story.documents() if one.get("ends_at")]
+        if any(since < end <= story.turns.now for end in ends):
+            continue  # the end of a lease made somebody look before the tick could tell
+        for kind in kinds:
+            if (key.grant_id, kind) not in found:
+                yield f"{key.instance_id}: drift {kind} was not found"

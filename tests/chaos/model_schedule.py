@@ -1,0 +1,82 @@
+"""Schedules of the model test: plain data out of a seed. Any list of operations is a valid schedule, so one that fails can be
+cut down by leaving operations out.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tests.chaos.model_world import KEYS
+from tests.chaos.turns import TROUBLES
+
+
+class Op(NamedTuple):
+    """One operation. The numbers choose among whatever there is to choose from; ``luck`` 0 is the kindest luck."""
+
+    kind: str
+    a: int = 0
+    b: int = 0
+    c: int = 0
+    luck: int = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A whole example: which grants there are, whether a change window is set, and what happens."""
+
+    keys: tuple[int, ...]
+    windowed: bool
+    trouble: str
+    strangers: int  # what others had put up before
+    ops: tuple[Op, ...]
+
+
+WEIGHTS = {
+    "ask": 220,
+    "deliver": 200,
+    "flow": 240,
+    "open": 60,
+    "step": 120,
+    "finish": 40,
+    "kill": 12,
+    "tick": 60,
+    "turn": 120,
+    "trouble": 30,
+    "adopt": 25,
+    "mode": 14,
+    "redrive": 15,
+    "replay": 25,
+    "rubbish": 5,
+    "robot": 15,
+    "rest": 14,
+}
+# What is worth trying in a row: something happens while a worker stands still.
+SCENES = (
+    ("open", "adopt", "finish"),
+    ("open", "ask", "flow", "finish"),
+    ("open", "open", "finish", "finish"),
+    ("open", "turn", "step", "kill", "turn", "ask", "flow", "turn", "flow"),
+    ("open", "kill", "turn", "flow"),
+    ("open", "tick", "finish"),
+    ("ask", "flow", "ask", "flow", "ask", "flow"),
+    ("ask", "deliver", "turn", "flow", "flow"),
+)
+KINDS = tuple(WEIGHTS)
+OFTEN = ("storm", "storm", "storm", "storm", "lossy", *TROUBLES)
+_WIDE = 1 << 20
+
+
+def drawn(seed: int, length: int) -> Schedule:
+    """The schedule of a seed."""
+    chance = random.Random(seed)  # noqa: S311  # a test's choices, not a secret
+    keys = tuple(sorted(chance.sample(range(len(KEYS)), chance.choice([1, 1, 1, 2, 2]))))
+    kinds: list[str] = []
+    while len(kinds) < length:
+        kinds += (
+            chance.choice(SCENES) if chance.random() < 0.1 else chance.choices(KINDS, weights=list(WEIGHTS.values()))
+        )
+    numbers = [[chance.randrange(_WIDE) for _ in range(4)] for _ in kinds]
+    ops = tuple(Op(kind, *four) for kind, four in zip(kinds, numbers, strict=True))
+    return Schedule(keys, chance.random() < 0.15, chance.choice(OFTEN), chance.choice([0, 0, 1, 2]), ops)

@@ -1,0 +1,54 @@
+"""The world of the model test: whose grants there are, how long things take there, and the settings that follow from that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from shared.inventory import Inventory
+from shared.lease import Timing, Window
+from shared.messages import GrantKey, InstanceType
+from shared.settings import Settings
+from tests.chaos.model_cloud import LATE_MS, STALE_MS
+
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+SETTLE_MS = STALE_MS + LATE_MS + 1
+LIMIT_MS = 60_000  # the platform ends an invocation then
+CLAIM_MS = LIMIT_MS + 10_000
+PUBLISHING_MS = 240_000
+SKEW_MS = 15_000  # short, since nothing is believed for so long after a revoke of all
+TIMING = Timing(skew=SKEW_MS, warn=5 * MINUTE, stuck=2 * MINUTE)
+WINDOW = Window.parse("06:00-12:00")
+A, B, REGION = "1000000000000001", "2000000000000002", "cn-hangzhou"
+OURS, THEIRS = "ecr-modelours", "ecr-modeltheirs"
+
+
+def _key(kind: InstanceType, name: str, ecr: str = OURS) -> GrantKey:
+    return GrantKey(ecr, A, kind, name, REGION, B)
+
+
+KEYS = (_key("VPC", "vpc-one"), _key("VPC", "vpc-two"), _key("VBR", "vbr-one"), _key("VPC", "vpc-theirs", THEIRS))
+INVENTORY = Inventory.model_validate(
+    {
+        "version": 1,
+        "accounts": {
+            uid: {"name": role, "owner": role, "environment": "test", "role": role, "external_id": f"model:{role}"}
+            | ({"ecrs": {OURS: {}, THEIRS: {"association": "theirs"}}} if uid == A else {})
+            for uid, role in ((A, "hub"), (B, "spoke"))
+        },
+    }
+)
+SETTINGS = Settings.model_validate(
+    {"FC_REGION": REGION, "LEDGER_URL": "sqlite://", "MODE": "full", "SETTLE_SECONDS": SETTLE_MS / 1000}
+)
+
+ROUTES = ("10.1.0.0/16", "10.2.0.0/16", "9.0.0.0/8")
+
+
+def written(moment: int) -> str:
+    """A time as messages have it."""
+    return datetime.fromtimestamp(moment / 1000, UTC).isoformat()
+
+
+def routes(key: GrantKey, count: int) -> tuple[str, ...]:
+    """So many of the routes; a VBR has none."""
+    return ROUTES[:count] if key.instance_type == "VPC" else ()

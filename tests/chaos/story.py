@@ -1,0 +1,155 @@
+"""Everything of one schedule of the model test while it is played, and what can be asked about it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from shared.ledger import Head
+from shared.messages import Completion, GrantKey
+from tests.chaos.desk import Desk, Mail, Post
+from tests.chaos.model_cloud import ModelCloud
+from tests.chaos.model_schedule import Schedule
+from tests.chaos.model_world import KEYS, SKEW_MS, THEIRS, TIMING, WINDOW
+from tests.chaos.parts import ModelLedger, Parts
+from tests.chaos.referee import Referee
+from tests.chaos.reference import Document, instance, live, millis, same
+from tests.chaos.turns import START, TROUBLES, Turns, Violation, Worker
+
+
+@dataclass
+class Robot:
+    """Account A's own automation, where the association is theirs: it acts on the latest completion that it heard."""
+
+    number: int = 0
+    wants: bool = False
+
+
+@dataclass
+class Record:
+    """What the events said until now."""
+
+    seq: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    outcomes: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    per_request: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    per_generation: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Story:
+    """What was sent, admitted and done by others so far, beside the parts that are tested and the model cloud."""
+
+    def __init__(self, schedule: Schedule, parts: Parts, ledger: ModelLedger, counts: Counter[str]) -> None:
+        self.trace: list[str] = []
+        self.counts = counts
+        self.turns = Turns(counts)
+        self.keys = tuple(KEYS[one] for one in schedule.keys)
+        self.windowed = schedule.windowed
+        ledger.empty()
+        ledger.turns = self.turns
+        ledger.timing = replace(TIMING, window=WINDOW if schedule.windowed else None)
+        self.ledger = ledger
+        self.referee = Referee(self.turns, SKEW_MS, windowed=schedule.windowed)
+        self.referee.theirs = {key.instance_id for key in KEYS if key.ecr_id == THEIRS}
+        self.cloud = ModelCloud(self.turns, self.keys, self.referee)
+        self.post = Post(self.turns)
+        self.post.hear = self._hear
+        self.desk = Desk(parts, ledger, self.cloud, self.turns, self.post)
+        self.desk.admitted = self._admitted
+        self.desk.refused = self._refused
+        self.sent: list[Mail] = []
+        self.rubbish: set[str] = set()
+        self.workers: list[Worker] = []
+        self.names: dict[str, tuple[str, str, str]] = {}  # what identifies an approval, by what makes it the same
+        self.held: set[str] = set()
+        self.late: set[str] = set()  # grants that were dead before they came
+        self.foreign: dict[tuple[GrantKey, str], tuple[str, ...]] = {}  # what others put up, with its prefixes
+        self.adopted_links: set[GrantKey] = set()  # since the last rest: until then others' associations
+        self.robots = {key: Robot() for key in self.keys if key.ecr_id == THEIRS}
+        self.touched: dict[GrantKey, tuple[int, set[str]]] = {}  # by others since the last rest: when, and the drift
+        self.was: dict[tuple[GrantKey, str], bool] = {}  # what was ours at the last rest
+        self.record = Record()
+        self.heads: list[Head] = []
+        self.turns.trouble = TROUBLES[schedule.trouble]
+
+    def say(self, text: str) -> None:
+        """Put a remark into the trace."""
+        self.trace.append(f"    {text}")
+
+    # -- asking -----------------------------------------------------------------------------------------------------
+
+    def excused(self, key: GrantKey) -> bool:
+        """Whether nothing can bring this grant to rest: its instance is gone, or what is not ours hangs on what is."""
+        place = self.cloud.places[key]
+        granted, link = place.granted.now, place.link.now
+        if not place.exists.now:
+            return bool(self.leases(key))
+        hangs = granted is not None and granted.ours and link is not None and not link.ours
+        return hangs and not self.leases(key) and key.ecr_id != THEIRS
+
+    def name_of(self, grant_id: str) -> str:
+        """The instance that a grant is about, which people remember better."""
+        return next((key.instance_id for key in self.keys if key.grant_id == grant_id), grant_id)
+
+    def documents(self) -> list[Document]:
+        """Every approval that was sent so far."""
+        return [mail.document for mail in self.sent if mail.document is not None]
+
+    def leases(self, key: GrantKey) -> list[Document]:
+        """The live leases on a grant."""
+        every = live(self.documents(), self.turns.now, SKEW_MS)
+        return [lease for lease in every if instance(lease) == key.instance_id]
+
+    def key_of(self, document: Document) -> GrantKey:
+        """The grant that an approval is about."""
+        return next(key for key in self.keys if key.instance_id == instance(document))
+
+    # -- what is heard meanwhile -------------------------------------------------------------------------------------
+
+    def _hear(self, completion: Completion) -> None:
+        """Account A's own automation hears what is published."""
+        for key, robot in self.robots.items():
+            if completion.grant is None or completion.grant.grant_id != key.grant_id:
+                continue
+            if completion.event in ("granted", "unwanted", "revoked") and (completion.number or 0) > robot.number:
+                robot.number, robot.wants = completion.number or 0, completion.event == "granted"
+
+    def _admitted(self, document: Document, digest: str) -> None:
+        """The transaction that admits an approval was committed."""
+        key, approved_at = same(document), millis(document["approved_at"])
+        if key in self.names:
+            return
+        self.names[key] = document.get("issuer", "direct"), document["request_id"], digest
+        held_until = approved_at - SKEW_MS if approved_at > self.turns.now + SKEW_MS else None
+        dead = self.referee.admitted(document, held_until)
+        if held_until is not None:
+            self.held.add(key)
+        elif dead:
+            self.late.add(key)
+        self.say(f"admitted {short(document)}{'' if held_until is None else ', held'}")
+
+    def _refused(self, mail: Mail) -> None:
+        if mail.message_id not in self.rubbish:
+            raise Violation(f"a good message was refused: {mail.body}")
+
+
+def short(thing: Document | Mail) -> str:
+    """A message in a few words."""
+    document = thing.document if isinstance(thing, Mail) else thing
+    if document is None:
+        assert isinstance(thing, Mail)
+        told = json.loads(thing.body)
+        return f"{thing.message_id} {told.get('event') or 'wake'}"
+    if "instance" not in document:
+        return str(document["action"])
+    at = millis(document["approved_at"]) - START
+    what = (
+        f"{document['action']} {document.get('issuer', 'direct')}/{document['request_id']} {instance(document)} at {at}"
+    )
+    if document["action"] == "revoke":
+        return f"{what} closes {document['closes']}"
+    ends = f" ends {millis(document['ends_at']) - START} {document['on_end']}" if document.get("ends_at") else ""
+    return f"{what} {','.join(document.get('allowed_prefixes', []))} {document['reason'][-1]}{ends}"
