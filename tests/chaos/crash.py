@@ -43,7 +43,9 @@ from tests.chaos.house import HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
 from tests.chaos.relay import HOWS, Seen, Trap, http_relay, ledger_relay
 from tests.chaos.wire import Foreign, without_proxies
-from tests.functional.deployment import OPERATOR, approval, clean_environment, now, revocation
+from tests.functional.approvals import approval, now, revocation
+from tests.functional.deployment import OPERATOR
+from tests.functional.launch import clean_environment
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,

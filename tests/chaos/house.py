@@ -10,10 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import signal
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +25,8 @@ from localcloud.client import AdminClient, AdminError
 from shared.cloud.functions import Functions
 from shared.cloud.sessions import Keys
 from shared.ledger import Ledger, now_ms
-from tests.functional.deployment import OPERATOR, REQUESTER, clean_environment, environment, new_ledger, up
+from tests.functional.deployment import OPERATOR, REQUESTER
+from tests.functional.launch import environment, launched, new_ledger, up
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,
@@ -271,25 +269,10 @@ def house(
     more = dict(settings or {})
     env = environment(theirs, accounts) | more
     path = template(folder, timeout=timeout, workers=workers, settings=more)
-    ready, output = folder / "address", folder / "localcloud.log"
-    command = up(world, "--ready-file", str(ready), env=env, template=path, measured=False)
-    with output.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
-    try:
-        deadline = time.monotonic() + 240
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise HouseError("the local cloud did not start:\n" + output.read_text("utf-8"))
-            time.sleep(0.05)
-        made = House(ready.read_text("utf-8"), ours, folder, env, watching)
+    command = up(world, env=env, template=path, measured=False)
+    with launched(command, folder) as url:
+        made = House(url, ours, folder, env, watching)
         try:
             yield made
         finally:
             made.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

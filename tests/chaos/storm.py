@@ -35,7 +35,9 @@ from shared.cloud.sessions import Keys
 from shared.errors import GrantError
 from shared.log import configure
 from tests.chaos.house import template
-from tests.functional.deployment import OPERATOR, Deployment, approval, deployment, revocation, run
+from tests.functional.approvals import approval, revocation
+from tests.functional.deployment import OPERATOR, Deployment, deployment
+from tests.functional.launch import run
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, Stage
 
 Json = dict[str, Any]

@@ -22,7 +22,8 @@ from localcloud.kernel import Cloud
 from shared.ledger import now_ms
 from tests.chaos.house import House, template
 from tests.chaos.wire import Foreign
-from tests.functional.deployment import OPERATOR, SETTLE_SECONDS, environment, new_ledger, run
+from tests.functional.deployment import OPERATOR
+from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, run
 from tests.functional.world import REGION, Hub, Spoke, Stage
 from tests.localcloud.harness import LocalCloud
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.poison import KINDS, Bad, corpus
-from tests.functional.deployment import Deployment, Json, approval, deployment
+from tests.functional.approvals import approval
+from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import InProcess, events
 from tests.functional.inprocess import in_process as in_this_process
 from tests.functional.world import HUB_ECR, Spoke, Stage

@@ -37,7 +37,8 @@ from localcloud.switches import Switches
 from shared.errors import GrantError
 from tests.chaos.house import FUNCTIONS, House, HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, counts, verdict
-from tests.functional.deployment import config, ledger_busy, ledger_without, run
+from tests.functional.deployment import config
+from tests.functional.launch import ledger_busy, ledger_without, run
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import pytest
 import sqlalchemy as sql
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
@@ -33,204 +24,18 @@ from mns.queue import Message
 from localcloud.client import AdminClient
 from shared.cloud.functions import Functions
 from shared.cloud.sessions import Keys
-from tests.functional.world import (
-    ASSOCIATE_FUNCTION,
-    GRANT_FUNCTION,
-    HUB,
-    HUB_ECR,
-    RECONCILE_FUNCTION,
-    REGION,
-    ROOT,
-    Key,
-    Spoke,
-    Stage,
-)
+from tests.functional.approvals import approval as approval  # noqa: PLC0414  # bench.quota takes it from here
+from tests.functional.approvals import wake
+from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up
+from tests.functional.waiting import PATIENCE, until
+from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, RECONCILE_FUNCTION, REGION, Key, Spoke, Stage
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
-TEMPLATE = ROOT / "s.yaml"
 FINAL = ("done", "rejected", "dead")
-SETTLE_SECONDS = 0.5
-"""Reads are not older than this, unless a test plans it."""
-PATIENCE = 30.0
-"""Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
-PACKAGES = (
-    "coverage",
-    "alibabacloud_expressconnectrouter20230901.client",
-    "alibabacloud_sts20150401.client",
-    "alibabacloud_vpc20160428.client",
-    "mns.account",
-    "mns.topic",
-    "psycopg",
-    "pydantic_settings",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.dialects.sqlite",
-    "stamina",
-    "structlog",
-    "yaml",
-)
 REQUESTER = Key("LTAI-example-requester", "example-secret-of-the-requester")
 OPERATOR = Key("LTAI-example-operator", "example-secret-of-the-operator")
-
-_numbers = itertools.count(1)
-
-
-def until(check: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """The first thing that ``check`` finds. Fails with ``what`` was waited for."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            pytest.fail(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.05)
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    """Our environment without proxies, where the SDKs would send loopback calls, and without what makes processes measure
-    their coverage: only workers do (``up``), and it makes everything slower by half.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.startswith("COVERAGE_")
-    }
-    return {**kept, **more}
-
-
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a module of the project to its end, as a person would."""
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE,
-        check=False,
-    )
-
-
-def new_ledger(folder: Path) -> str:
-    """A fresh SQLite ledger with its tables, made by the command that people use."""
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    done = run("cli", "ledger", "upgrade", "--ledger-url", url)
-    assert done.returncode == 0, done.stderr
-    return url
-
-
-@contextlib.contextmanager
-def ledger_busy(url: str) -> Iterator[sqlite3.Connection]:
-    """Hold the write lock of a ledger in a file: whoever wants to write has to wait."""
-    path = sql.make_url(url).database
-    assert path is not None
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield connection
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def ledger_without(url: str, table: str) -> Iterator[None]:
-    """Hide a table of a ledger in a file: whoever needs it finds that the ledger is not there."""
-
-    def rename(before: str, after: str) -> None:
-        with ledger_busy(url) as connection:
-            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
-
-    rename(table, f"{table}_away")
-    try:
-        yield
-    finally:
-        rename(f"{table}_away", table)
-
-
-def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict[str, str]:
-    """The variables that the functions of a test run with."""
-    return {
-        "LEDGER_URL": ledger,
-        "ACCOUNTS_FILE": str(accounts),
-        "MODE": "full",
-        "SETTLE_SECONDS": str(SETTLE_SECONDS),
-        **{f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
-    }
-
-
-def up(
-    world: Path,
-    *more: str,
-    env: dict[str, str],
-    template: Path | None,
-    measured: bool = True,
-    preloaded: bool = True,
-) -> list[str]:
-    """The command that starts a local cloud, with the functions of a template deployed when there is one.
-
-    ``measured``: whether the workers' coverage counts; ``preloaded``: whether they are born with what they import of others,
-    which is most of a cold start.
-    """
-    command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--with-parent", *more]
-    if template is None:
-        return command
-    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-        if measured and name in os.environ:
-            command += ["--worker-env", f"{name}={os.environ[name]}"]
-    command += [part for module in PACKAGES if preloaded for part in ("--preload", module)]
-    command += ["--deploy", str(template)]
-    return command + [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
-
-
-def now(**ago: float) -> str:
-    """The present as messages write it, or so long ago."""
-    moment = datetime.now(UTC) - timedelta(**ago)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def request_id() -> str:
-    """A request id that no other test uses."""
-    return f"REQ-{next(_numbers):05d}"
-
-
-def approval(spoke: str, instance_id: str, **changes: Any) -> Json:
-    """An approval to grant one of a spoke's instances to the example's router; keyword arguments replace fields."""
-    kind = instance_id.partition("-")[0].upper()
-    document: Json = {
-        "schema": "ecr-grants/approval/2",
-        "issuer": "self-service",
-        "request_id": request_id(),
-        "action": "grant",
-        "ecr": {"id": HUB_ECR, "owner_uid": HUB},
-        "instance": {"type": kind, "id": instance_id, "region": REGION, "owner_uid": spoke},
-        "allowed_prefixes": ["10.20.0.0/16"] if kind == "VPC" else [],
-        "requested_by": "requester@example.com",
-        "approved_by": ["approver@example.com"],
-        "approved_at": now(hours=1),
-        "reason": "A functional test needs it",
-    }
-    return {**document, **changes}
-
-
-def revocation(of: Json, closes: Any, **changes: Any) -> Json:
-    """An approval to close leases on the grant that another approval is about."""
-    document = {
-        **{name: value for name, value in of.items() if name not in ("allowed_prefixes", "ends_at", "on_end")},
-        "request_id": request_id(),
-        "action": "revoke",
-        "closes": closes,
-        "approved_at": now(minutes=1),
-    }
-    return {**document, **changes}
-
-
-def wake(grant_id: str = "g-nobody") -> Json:
-    """A wake; one for a grant that nobody has is harmless."""
-    return {"schema": "ecr-grants/wake/1", "grant_id": grant_id}
 
 
 def config(address: str, key: Key) -> Config:
@@ -253,8 +58,6 @@ class Deployment:
     stage: Stage
     ledger_url: str
     accounts_file: Path
-    folder: Path
-    process: subprocess.Popen[bytes]
     completions: list[Json] = field(default_factory=list)
     """Every completion the topic delivered so far, in the order of arrival."""
 
@@ -340,17 +143,17 @@ class Deployment:
 
     def wait_for(self, wanted: Callable[[Json], bool], what: str, seconds: float = PATIENCE) -> Json:
         """The first completion that is wanted, of all that ever came."""
-
-        deadline = time.monotonic() + seconds
         looked_at = 0
-        while True:
-            found = next(filter(wanted, self.completions[looked_at:]), None)
-            if found is not None:
-                return found
-            looked_at = len(self.completions)
-            if time.monotonic() > deadline:
-                pytest.fail(f"after {seconds:g} s still not: {what}\n{self.story()}")
-            self.receive(1)
+
+        def came() -> Json | None:
+            nonlocal looked_at
+            news, looked_at = self.completions[looked_at:], len(self.completions)
+            return next(filter(wanted, news), None)
+
+        try:
+            return until(came, what, seconds, meanwhile=lambda: self.receive(1))
+        except AssertionError as missed:
+            raise AssertionError(f"{missed}\n{self.story()}") from None
 
     def answer(self, document: Json, seconds: float = PATIENCE) -> Json:
         """The final outcome of a request."""
@@ -502,26 +305,9 @@ def deployment(
     world, accounts = stage.write(folder)
     ledger = new_ledger(folder)
     env = environment(ledger, accounts) | dict(settings or {})
-    ready, output = folder / "address", folder / "localcloud.log"
-    command = up(world, "--ready-file", str(ready), env=env, template=template, preloaded=preloaded)
-    with output.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=sink, stderr=sink)
-    try:
-
-        def is_ready() -> bool:
-            assert process.poll() is None, "the local cloud did not start:\n" + output.read_text()
-            return ready.exists()
-
-        until(is_ready, "the local cloud is ready", 3 * PATIENCE)
-        made = Deployment(ready.read_text(), stage, ledger, accounts, folder, process)
+    with launched(up(world, env=env, template=template, preloaded=preloaded), folder) as url:
+        made = Deployment(url, stage, ledger, accounts)
         try:
             yield made
         finally:
             made.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

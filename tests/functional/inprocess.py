@@ -14,7 +14,8 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from shared.converge import SpokeHand
 from shared.frame import Door, Frame
-from tests.functional.deployment import Deployment, deployment, environment
+from tests.functional.deployment import Deployment, deployment
+from tests.functional.launch import environment
 from tests.functional.world import GRANT_FUNCTION, HUB, Key, Stage
 
 RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")

@@ -14,7 +14,8 @@ from shared.cloud.messaging import Messaging
 from shared.cloud.sessions import Keys
 from shared.errors import GrantError
 from tests.chaos.house import template
-from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, now, request_id, revocation
+from tests.functional.approvals import approval, now, request_id, revocation
+from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
 from tests.functional.world import HUB, Spoke, Stage
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all requests

@@ -13,16 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.deployment import (
-    OPERATOR,
-    PATIENCE,
-    Deployment,
-    approval,
-    clean_environment,
-    new_ledger,
-    run,
-    until,
-)
+from tests.functional.approvals import approval
+from tests.functional.deployment import OPERATOR, Deployment
+from tests.functional.launch import clean_environment, new_ledger, run
+from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import EXAMPLE, GRANT_FUNCTION, ROOT, SPOKE, SPOKE_ROLE
 from tests.localcloud.processes import alive, descendants
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.functional.deployment import OPERATOR, Deployment, Json, approval, deployment, run, until, wake
+from tests.functional.approvals import approval, wake
+from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
+from tests.functional.launch import run
+from tests.functional.waiting import until
 from tests.functional.world import HUB, HUB_ECR, Spoke, Stage
 
 GRAVE = "ecr-approvals-dead"

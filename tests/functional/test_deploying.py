@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.functional.deployment import PATIENCE, TEMPLATE, clean_environment, environment, up
+from tests.functional.launch import TEMPLATE, clean_environment, environment, up
+from tests.functional.waiting import PATIENCE
 from tests.functional.world import ROOT, Stage
 
 PASSWORD = "a-password-nobody-may-see"

@@ -18,19 +18,10 @@ from functions.grant import handler as grant
 from shared.errors import LedgerError, SettingsError
 from shared.frame import Frame
 from shared.ledger import Ledger, now_ms
-from tests.functional.deployment import (
-    SETTLE_SECONDS,
-    Deployment,
-    Json,
-    approval,
-    deployment,
-    environment,
-    ledger_without,
-    request_id,
-    revocation,
-    wake,
-)
+from tests.functional.approvals import approval, request_id, revocation, wake
+from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER, Context
+from tests.functional.launch import SETTLE_SECONDS, environment, ledger_without
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
 
 POLL_SECONDS = 3.0

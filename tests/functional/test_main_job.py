@@ -8,8 +8,10 @@ import pytest
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from jsonschema import Draft202012Validator
 
+from tests.functional.approvals import approval, wake
 from tests.functional.conftest import Cast
-from tests.functional.deployment import FUNCTIONS, Deployment, Json, approval, until, wake
+from tests.functional.deployment import FUNCTIONS, Deployment, Json
+from tests.functional.waiting import until
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, ROOT, Spoke
 
 COMPLETION = Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / "completion.json").read_text("utf-8")))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from shared.ledger import now_ms
-from tests.functional.deployment import Json, approval
+from tests.functional.approvals import approval
+from tests.functional.deployment import Json
 from tests.functional.inprocess import InProcess, events, in_process
 from tests.functional.world import HUB, Spoke, Stage
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.functional.approvals import approval, request_id, revocation
 from tests.functional.conftest import Cast
-from tests.functional.deployment import Deployment, Json, approval, request_id, revocation
+from tests.functional.deployment import Deployment, Json
 from tests.functional.world import HUB, HUB_ROLE, SPOKE, SPOKE_ROLE, Spoke, example_actions
 
 SPOKE_ACTIONS = list(dict.fromkeys(example_actions(SPOKE, SPOKE_ROLE)))

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 
+from tests.functional.approvals import approval
 from tests.functional.conftest import Cast
-from tests.functional.deployment import PATIENCE, Deployment, Json, approval, until
+from tests.functional.deployment import Deployment, Json
+from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import REGION, Hub, Spoke
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.functional.approvals import approval
 from tests.functional.conftest import Cast
-from tests.functional.deployment import FUNCTIONS, Deployment, Json, approval
+from tests.functional.deployment import FUNCTIONS, Deployment, Json
 from tests.functional.world import EXAMPLE, HUB, HUB_ECR, Spoke
 
 Make = Callable[[Spoke], Json | str]

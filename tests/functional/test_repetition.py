@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.functional.deployment import Deployment, Json, approval, request_id
+from tests.functional.approvals import approval, request_id
+from tests.functional.deployment import Deployment, Json
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Spoke
 
 WRITES = ("GrantInstanceToExpressConnectRouter", "CreateExpressConnectRouterAssociation")

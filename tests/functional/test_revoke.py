@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.deployment import Deployment, Json, approval, now, request_id, revocation
+from tests.functional.approvals import approval, now, request_id, revocation
+from tests.functional.deployment import Deployment, Json
 from tests.functional.world import HUB, HUB_ECR, Spoke
 
 UNDOING = {"vpc": "DeleteExpressConnectRouterAssociation", "vbr": "DetachExpressConnectRouterChildInstance"}

@@ -8,8 +8,9 @@ import re
 import psutil  # type: ignore[import-untyped]  # its stubs are not among our requirements
 import pytest
 
+from tests.functional.approvals import approval, revocation
 from tests.functional.conftest import Cast
-from tests.functional.deployment import Deployment, approval, revocation
+from tests.functional.deployment import Deployment
 
 LOOKS_LIKE_ONE = re.compile(r"\b[0-9a-f]{44}\b|\bCAIS[\w+/=-]{40,}")
 """How the local cloud writes the secrets and tokens of role sessions; no id of ours looks like that."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.functional.deployment import FUNCTIONS, TEMPLATE, Deployment, approval, environment
+from tests.functional.approvals import approval
+from tests.functional.deployment import FUNCTIONS, Deployment
+from tests.functional.launch import TEMPLATE, environment
 from tests.functional.world import GRANT_FUNCTION, HUB_ECR, ROOT, Spoke
 
 

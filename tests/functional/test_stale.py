@@ -18,7 +18,9 @@ from shared.errors import CloudUnreachable
 from shared.inventory import read_inventory
 from shared.messages import GrantKey
 from shared.settings import Settings
-from tests.functional.deployment import OPERATOR, TEMPLATE, Deployment, Json, approval, deployment
+from tests.functional.approvals import approval
+from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
+from tests.functional.launch import TEMPLATE
 from tests.functional.relay import Relay, relay
 from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE_ROLE, Key, Spoke, Stage
 

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from localcloud.fc.errors import TemplateError
 from localcloud.fc.packages import lay_out
 from localcloud.fc.variables import Resolver
-from tests.functional.deployment import TEMPLATE
+from tests.functional.launch import TEMPLATE
 from tests.functional.world import EXAMPLE, HUB, REGION, ROOT
 
 Json = dict[str, Any]

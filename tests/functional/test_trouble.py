@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.functional.approvals import approval, revocation
 from tests.functional.conftest import Cast
-from tests.functional.deployment import Deployment, Json, approval, ledger_without, revocation, until
+from tests.functional.deployment import Deployment, Json
+from tests.functional.launch import ledger_without
+from tests.functional.waiting import until
 from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, Spoke
 
 KINDS: dict[str, Json] = {
