@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from tests.chaos.crash import FLOWS, Place, Run, points_at, sample
-from tests.chaos.relay import HOWS, Trap, ledger_relay
+from tests.chaos.crash import Run
+from tests.chaos.crash_points import FLOWS, Place, points_at, sample
+from tests.chaos.traps import HOWS, Trap, ledger_relay
 from tests.ledger.postgres import PASSWORD, USER, Postgres, running
 
 SEED, SAMPLE, LANES = 3, 8, 4

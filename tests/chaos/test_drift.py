@@ -20,8 +20,8 @@ import pytest
 
 from localcloud.kernel import Cloud
 from shared.ledger import now_ms
+from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, template
-from tests.chaos.wire import Foreign
 from tests.functional.deployment import OPERATOR
 from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, run
 from tests.functional.world import REGION, Hub, Spoke, Stage
@@ -77,7 +77,7 @@ class Stay:
 
     cloud: LocalCloud
     house: House
-    hands: Mapping[str, Foreign]
+    admins: Mapping[str, Administrators]
     instances: Mapping[str, str]
     documents: dict[str, Json] = field(default_factory=dict)
     reports: dict[str, Json] = field(default_factory=dict)
@@ -245,8 +245,8 @@ def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
     try:
         house = House(cloud.url, env["LEDGER_URL"], folder, env, watching=False)
         house.redeploy(template(folder, settings={}))
-        hands = {name: Foreign(house, hubs.get(name, hub), owners[name], instances[name]) for name in SCENES}
-        made = Stay(cloud, house, hands, instances)
+        admins = {name: Administrators(house, hubs.get(name, hub), owners[name], instances[name]) for name in SCENES}
+        made = Stay(cloud, house, admins, instances)
         _everything_comes_up(made, {name: (hubs.get(name, hub), owners[name]) for name in SCENES})
         _somebody_adopts(made)
         _somebody_meddles(made, give_to=spokes[0].uid)
@@ -263,8 +263,8 @@ def stay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stay]:
 def _everything_comes_up(made: Stay, places: Mapping[str, tuple[Hub, Spoke]]) -> None:
     """Some things are there before us; then every lease is opened, and some rest on what was there."""
     for name in FOREIGN:
-        made.hands[name].grant()
-    made.hands["adopted"].associate(*PREFIXES)
+        made.admins[name].grant()
+    made.admins["adopted"].associate(*PREFIXES)
     made.look("before us")
     for name, (hub, spoke) in places.items():
         if name not in UNASKED:
@@ -283,21 +283,21 @@ def _somebody_adopts(made: Stay) -> None:
 
 
 def _somebody_meddles(made: Stay, give_to: str) -> None:
-    """Everything that other hands can do, while nothing of ours is under way."""
+    """Everything that administrators can do by themselves, while nothing of ours is under way."""
     made.house.tick()  # what was adopted is looked at
     made.quiet()
-    made.hands["revoked"].revoke()
-    made.hands["dissociated"].dissociate()
-    made.hands["detached"].dissociate()
-    made.hands["rerouted"].change("192.168.0.0/16")
+    made.admins["revoked"].revoke()
+    made.admins["dissociated"].dissociate()
+    made.admins["detached"].dissociate()
+    made.admins["rerouted"].change("192.168.0.0/16")
     for name in ("granted anew", "never asked for", "never asked for, associated"):
-        made.hands[name].grant()
-    made.hands["never asked for, associated"].associate()
+        made.admins[name].grant()
+    made.admins["never asked for, associated"].associate()
     for name in ("deleted", "router deleted"):
-        made.hands[name].dissociate()
-    made.hands["deleted"].revoke()
+        made.admins[name].dissociate()
+    made.admins["deleted"].revoke()
     made.cloud.inside(lambda inside: inside.network.vpcs.pop(made.instances["deleted"]))
-    made.hands["router deleted"].delete_router()
+    made.admins["router deleted"].delete_router()
     router = made.documents["given away"]["ecr"]["id"]
 
     def give_away(inside: Cloud) -> None:
@@ -347,8 +347,8 @@ def _policy_changes(made: Stay, folder: Path) -> None:
     inside = inside.replace("functionName: ecr-grants-reconcile", "functionName: ecr-grants$reconcile", 1)
     path.write_text(text + "\n" + inside, "utf-8")
     made.house.redeploy(path, DRIFT_REPAIR="grant-missing,foreign-grant,foreign-association")
-    made.hands["rerouted"].change("172.16.0.0/12")
-    made.hands["revoked"].revoke()
+    made.admins["rerouted"].change("172.16.0.0/12")
+    made.admins["revoked"].revoke()
     made.look("meddled again")
     made.reports["in a service"] = made.run_reconcile("--service", "ecr-grants", "--function", "reconcile")
     until(
@@ -489,8 +489,8 @@ def test_the_end_of_its_lease_leaves_a_foreign_grant_alone(stay: Stay) -> None:
 
 def test_what_is_foreign_is_taken_down_where_policy_says_so(stay: Stay) -> None:
     """It is adopted, and nobody wants it: account A lets go, then account B revokes. What was reported before stays."""
-    stay.hands["unwelcome"].grant()
-    stay.hands["unwelcome"].associate()
+    stay.admins["unwelcome"].grant()
+    stay.admins["unwelcome"].associate()
     stay.look("unwelcome")
     report = stay.house.tick()
     assert report["drift"] == {"foreign-grant": 1, "foreign-association": 1}

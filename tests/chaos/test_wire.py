@@ -13,7 +13,8 @@ import pytest
 
 from localcloud.switches import Switches
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
-from tests.chaos.wire import KINDS, Play, Round, rounds_of, schedule, settings_of
+from tests.chaos.wire_play import Play, Round, rounds_of, settings_of
+from tests.chaos.wire_schedule import KINDS, schedule
 
 Json = dict[str, Any]
 

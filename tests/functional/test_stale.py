@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Line:
 
     cloud: Deployment
     relay: Relay
+    url: str
+    """Where the relay listens."""
     spokes: list[Spoke]
 
 
@@ -47,12 +50,12 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     statement = {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": ["*"]}
     policies = {"assume": {"Version": "1", "Statement": [statement]}}
     stage.hub["users"]["runner"] = {"access_key": {"id": RUNNER.id, "secret": RUNNER.secret}, "policies": policies}
-    with relay() as between:
-        through = {f"{name}_ENDPOINT": between.url for name in ("MNS", "STS", "VPC", "ECR")}
+    with relay() as (between, url):
+        through = {f"{name}_ENDPOINT": url for name in ("MNS", "STS", "VPC", "ECR")}
         with deployment(stage, tmp_path_factory.mktemp("stale"), template=TEMPLATE, settings=through) as cloud:
             host, _, port = cloud.address.partition(":")
-            between.target = (host, int(port))
-            yield Line(cloud, between, spokes)
+            between.connect = lambda: socket.create_connection((host, int(port)))
+            yield Line(cloud, between, url, spokes)
 
 
 def writes(cloud: Deployment, document: Json) -> Counter[str]:
@@ -119,7 +122,7 @@ def test_a_send_whose_answer_does_not_come_is_an_error_and_no_second_send(
     line: Line, operation: str, kind: str
 ) -> None:
     """The SDK alone would send once more in silence; our gate tells, and the journal shows one call."""
-    messaging = Messaging(line.relay.url, lambda: Keys(OPERATOR.id, OPERATOR.secret, ""))
+    messaging = Messaging(line.url, lambda: Keys(OPERATOR.id, OPERATOR.secret, ""))
 
     def send() -> str:
         if operation == "SendMessage":
@@ -166,7 +169,7 @@ def test_connections_that_rested_for_long_are_not_used_again(line: Line, tmp_pat
     """A connection may be dead without a word: after a freeze calls go over new ones, and do not wait for the old."""
     spoke = line.spokes[2]
     names = ("FC_REGION", REGION), ("LEDGER_URL", line.cloud.ledger_url)
-    endpoints = {f"{name}_ENDPOINT": line.relay.url for name in ("MNS", "STS", "VPC", "ECR")}
+    endpoints = {f"{name}_ENDPOINT": line.url for name in ("MNS", "STS", "VPC", "ECR")}
     settings = Settings.model_validate({**dict(names), **endpoints})
     clock = Clock()
     keys = Keys(RUNNER.id, RUNNER.secret, "")

@@ -1,4 +1,4 @@
-"""Relays between a process and what it talks to, which can kill the process at a chosen moment of its n-th request.
+"""Traps: relays that kill a process at a chosen moment of its n-th request to what it talks to.
 
 One for the ledger, which sees the commits of a worker in PostgreSQL's wire protocol (its documentation, chapter
 "Frontend/Backend Protocol"), and one for a command's HTTP. Nothing of what passes is changed. Who connects to the ledger is
@@ -7,9 +7,7 @@ known by the process id that Linux tells of a unix socket's peer.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import signal
 import socket
 import struct
@@ -20,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from tests.functional.relay import Line, Relay
 
 _WRITING = (b"INSERT", b"UPDATE", b"DELETE")
 HOWS = ("before", "after", "reply")
@@ -144,8 +144,40 @@ class Requests:
         return True
 
 
-class Relay:
-    """Passes on what one listening socket accepts, until it is closed."""
+class _Trapped(Line):
+    """A connection of a process that may be killed at what it asks for."""
+
+    def __init__(self, book: Book, reader: Reader, pid: int, whose: Callable[[int], str]) -> None:
+        super().__init__()
+        self._book, self._reader, self._pid, self._whose = book, reader, pid, whose
+        self._name: str | None = None  # asked for once it says something that counts
+        self._doomed = ""
+
+    def passes(self, data: bytes, *, asked: bool, send: Callable[[bytes], None]) -> bool:
+        if asked:
+            for _ in range(self._reader.requests(data)):
+                self._name = self._whose(self._pid) if self._name is None else self._name
+                self._doomed = self._book.passes(self._name) or self._doomed
+            if self._doomed == "before":
+                return self._kill()
+            send(data)
+            return True
+        over = self._reader.replied(data)
+        if self._doomed == "after" and over:
+            return self._kill()
+        if self._doomed in ("", "reply"):
+            send(data)
+        if self._doomed == "reply" and over:
+            return self._kill()
+        return True
+
+    def _kill(self) -> bool:
+        os.kill(self._pid, signal.SIGKILL)
+        return False
+
+
+class TrapRelay(Relay):
+    """A relay with a book of what passed, in which a trap can be set."""
 
     def __init__(
         self,
@@ -155,75 +187,12 @@ class Relay:
         process: Callable[[socket.socket], int],
         whose: Callable[[int], str],
     ) -> None:
-        """``process`` is at the other end of a connection, ``whose`` it is is asked once it says something that counts."""
+        """``process`` is at the other end of a connection; ``whose`` knows the function that it works for."""
         self.book = Book()
-        self._listening, self._connect, self._reader = listening, connect, reader
-        self._process, self._whose = process, whose
-        self._threads: list[threading.Thread] = []
-        self._open: set[socket.socket] = {listening}
-        self._accepting = threading.Thread(target=self._accept, name="relay", daemon=True)
-        self._accepting.start()
-
-    def close(self) -> None:
-        """Cut everything."""
-        for one in list(self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._accepting.join(10)
-        for thread in self._threads:
-            thread.join(10)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(client,), name="relayed", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, self._connect() as server:
-            self._open |= {client, server}
-            try:
-                self._pass_on(client, server)
-            finally:
-                self._open -= {client, server}
-
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        pid, whose = self._process(client), None
-        reader, doomed = self._reader(), ""
-        with selectors.DefaultSelector() as selector:
-            for one in (client, server):
-                selector.register(one, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]  # both are sockets
-                    if not data:
-                        return
-                    if key.fileobj is client:
-                        for _ in range(reader.requests(data)):
-                            whose = self._whose(pid) if whose is None else whose
-                            doomed = self.book.passes(whose) or doomed
-                        if doomed == "before":
-                            os.kill(pid, signal.SIGKILL)
-                            return
-                        server.sendall(data)
-                        continue
-                    over = reader.replied(data)
-                    if doomed == "after" and over:
-                        os.kill(pid, signal.SIGKILL)
-                        return
-                    if not doomed or doomed == "reply":
-                        client.sendall(data)
-                    if doomed == "reply" and over:
-                        os.kill(pid, signal.SIGKILL)
-                        return
+        super().__init__(listening, connect, lambda caller: _Trapped(self.book, reader(), process(caller), whose))
 
 
-def ledger_relay(server: Path, whose: Callable[[int], str]) -> tuple[Relay, Path]:
+def ledger_relay(server: Path, whose: Callable[[int], str]) -> tuple[TrapRelay, Path]:
     """A relay before the PostgreSQL server whose socket is in a folder; the folder with the relay's own socket.
 
     ``whose`` knows the function that a process id works for.
@@ -238,14 +207,14 @@ def ledger_relay(server: Path, whose: Callable[[int], str]) -> tuple[Relay, Path
         made.connect(str(server / ".s.PGSQL.5432"))
         return made
 
-    return Relay(listening, connect, Commits, _peer, whose), folder
+    return TrapRelay(listening, connect, Commits, _peer, whose), folder
 
 
-def http_relay(address: str, pid: Callable[[], int]) -> tuple[Relay, str]:
+def http_relay(address: str, pid: Callable[[], int]) -> tuple[TrapRelay, str]:
     """A relay before a host:port for a command with one process id; the relay's own host:port."""
     host, _, port = address.rpartition(":")
     listening = socket.create_server(("127.0.0.1", 0))
-    relay = Relay(
+    relay = TrapRelay(
         listening, lambda: socket.create_connection((host, int(port)), 30), Requests, lambda _: pid(), lambda _: ""
     )
     return relay, f"127.0.0.1:{listening.getsockname()[1]}"
