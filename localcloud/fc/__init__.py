@@ -2,7 +2,7 @@
 
 ``template`` reads s.yaml, ``deployment`` checks it against the world, ``pool`` and ``instances`` run the processes,
 ``streams``, ``timers`` and ``web`` are the triggers, ``tasks`` the asynchronous invocations, ``api`` the wire and
-``service`` the whole. ``bootstrap`` runs inside the workers and ``warden`` beside them.
+``service`` the whole. ``bootstrap`` runs inside the workers and ``reaper`` beside them.
 """
 
 from localcloud.fc.errors import DeployError

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import aiohttp
 
 from localcloud.fc.logs import FunctionLog
-from localcloud.fc.processes import Nursery, Warden, WorkerProcess
+from localcloud.fc.processes import ForkServer, Reaper, WorkerProcess
 from localcloud.fc.template import Hook, LogConfig, Props
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Surroundings:
     clock: "Clock"
     world: "World"
     switches: "Switches"
-    warden: Warden
-    nursery: Nursery | None
+    reaper: Reaper
+    forkserver: ForkServer | None
     account: str
     region: str
     forwarded: Mapping[str, str]
@@ -314,8 +314,8 @@ class PythonInstance(Instance):
                 theirs,
                 environment=self.environment(),
                 folder=self.code,
-                warden=self.around.warden,
-                nursery=self.around.nursery,
+                reaper=self.around.reaper,
+                forkserver=self.around.forkserver,
                 on_line=self.heard,
             )
         except OSError as problem:
@@ -476,7 +476,7 @@ class CustomInstance(Instance):
                 command,
                 environment=self.environment(),
                 folder=self.code,
-                warden=self.around.warden,
+                reaper=self.around.reaper,
                 on_line=self.heard,
             )
         except OSError as problem:

@@ -1,8 +1,8 @@
 """Processes of functions: started in a group of their own, followed, frozen, and never left behind.
 
 Every worker leads its own process group, so that a signal reaches whatever it started too, and Ctrl-C in a terminal
-reaches the local cloud alone. The warden (``warden.py``) ends the groups when the local cloud cannot do so itself, and the
-nursery (``nursery.py``) starts workers that have their packages already.
+reaches the local cloud alone. The reaper (``reaper.py``) ends the groups when the local cloud cannot do so itself, and the
+forkserver (``forkserver.py``) starts workers that have their packages already.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ OnLine = Callable[[str, str], None]
 """Called with "stdout" or "stderr" and one line."""
 
 
-class Warden:
+class Reaper:
     """The process that outlives the local cloud by just long enough to clean up."""
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class Warden:
         self._folders: list[Path] = []
 
     async def start(self) -> None:
-        """Be there; a warden that died is replaced and told everything again."""
+        """Be there; a reaper that died is replaced and told everything again."""
         async with self._starting:
             if self._process is not None and self._process.returncode is None:
                 return
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-IS",
-                str(Path(__file__).with_name("warden.py")),
+                str(Path(__file__).with_name("reaper.py")),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -69,7 +69,7 @@ class Warden:
         self._tell(f"{folder}\n")
 
     async def stop(self) -> None:
-        """End the warden, and with it whatever is still on its list."""
+        """End the reaper, and with it whatever is still on its list."""
         if self._process is None or self._process.stdin is None:
             return
         self._process.stdin.close()
@@ -125,7 +125,7 @@ class _Pipe:
 
 
 class _Process(Protocol):
-    """A process that was started, here or in the nursery."""
+    """A process that was started, here or in the forkserver."""
 
     @property
     def pid(self) -> int: ...
@@ -135,7 +135,7 @@ class _Process(Protocol):
 
 
 class _Forked:
-    """A process of the nursery's."""
+    """A process of the forkserver's."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -153,15 +153,15 @@ class _Forked:
         return self.returncode or 0
 
 
-class NurseryError(OSError):
-    """The nursery cannot import what it was told to, or is not there; ``strerror`` says why."""
+class ForkServerError(OSError):
+    """The forkserver cannot import what it was told to, or is not there; ``strerror`` says why."""
 
 
-class Nursery:
+class ForkServer:
     """The process that has modules imported already and forks workers."""
 
-    def __init__(self, warden: Warden, modules: Sequence[str]) -> None:
-        self._warden = warden
+    def __init__(self, reaper: Reaper, modules: Sequence[str]) -> None:
+        self._reaper = reaper
         self._modules = modules
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
@@ -171,16 +171,16 @@ class Nursery:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Be there, with everything imported; raises NurseryError. One that died is replaced."""
+        """Be there, with everything imported; raises ForkServerError. One that died is replaced."""
         async with self._starting:
             if self._reading is not None and not self._reading.done():
                 return
-            await self._warden.start()
+            await self._reaper.start()
             requests, theirs = socket.socketpair()
             reports, reporting = os.pipe()
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-s", "-u", str(Path(__file__).with_name("nursery.py"))),
+                    *(sys.executable, "-P", "-s", "-u", str(Path(__file__).with_name("forkserver.py"))),
                     *(str(theirs.fileno()), str(reporting), *self._modules),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,
@@ -191,7 +191,7 @@ class Nursery:
             finally:
                 theirs.close()
                 os.close(reporting)
-            self._warden.watch(self._process.pid)
+            self._reaper.watch(self._process.pid)
             self._requests = requests
             reader = asyncio.StreamReader()
             await asyncio.get_running_loop().connect_read_pipe(
@@ -200,7 +200,7 @@ class Nursery:
             first = await reader.readline()
             if problem := json.loads(first)["problem"] if first else "it ended at once":
                 await self.stop()
-                raise NurseryError(0, problem)
+                raise ForkServerError(0, problem)
             self._reading = asyncio.create_task(self._read(reader))
 
     async def fork(
@@ -210,7 +210,7 @@ class Nursery:
         await self.start()
         words = {"script": str(script), "environment": dict(environment), "folder": str(folder)}
         if self._requests is None:
-            raise NurseryError(0, "it has stopped")
+            raise ForkServerError(0, "it has stopped")
         started: asyncio.Future[_Forked] = asyncio.get_running_loop().create_future()
         socket.send_fds(self._requests, [json.dumps(words).encode() + b"\n"], [output, errors, connection])
         self._asked.append(started)
@@ -221,7 +221,7 @@ class Nursery:
         self._close()
         if self._process is not None:
             await self._process.wait()
-            self._warden.forget(self._process.pid)
+            self._reaper.forget(self._process.pid)
         if self._reading is not None:
             await self._reading
 
@@ -253,17 +253,17 @@ class Nursery:
         self._forked.clear()
         for started in self._asked:
             if not started.done():
-                started.set_exception(NurseryError(0, "it has ended"))
+                started.set_exception(ForkServerError(0, "it has ended"))
         self._asked.clear()
 
 
 class WorkerProcess:
     """One running process group and what it prints."""
 
-    def __init__(self, process: _Process, pipes: Sequence[_Pipe], warden: Warden) -> None:
+    def __init__(self, process: _Process, pipes: Sequence[_Pipe], reaper: Reaper) -> None:
         self._process = process
         self._pipes = pipes
-        self._warden = warden
+        self._reaper = reaper
         self.frozen = False
         """Whether the group stands still."""
         self._ended = asyncio.Event()
@@ -276,11 +276,11 @@ class WorkerProcess:
         *,
         environment: Mapping[str, str],
         folder: Path,
-        warden: Warden,
+        reaper: Reaper,
         on_line: OnLine,
         pass_fds: Sequence[int] = (),
     ) -> "WorkerProcess":
-        """Start a process group under the warden's eyes; OSError when the command cannot be run."""
+        """Start a process group under the reaper's eyes; OSError when the command cannot be run."""
 
         async def started(output: int, errors: int) -> _Process:
             return await asyncio.create_subprocess_exec(
@@ -294,7 +294,7 @@ class WorkerProcess:
                 process_group=0,
             )
 
-        return await cls._piped(started, warden, on_line)
+        return await cls._piped(started, reaper, on_line)
 
     @classmethod
     async def start_script(
@@ -304,32 +304,32 @@ class WorkerProcess:
         *,
         environment: Mapping[str, str],
         folder: Path,
-        warden: Warden,
-        nursery: Nursery | None,
+        reaper: Reaper,
+        forkserver: ForkServer | None,
         on_line: OnLine,
     ) -> "WorkerProcess":
-        """Start a Python script whose one argument is the number of a socket, in a new interpreter or from a nursery.
+        """Start a Python script whose one argument is the number of a socket, in a new interpreter or from a forkserver.
 
         OSError when that cannot be done.
         """
         number = connection.fileno()
-        if nursery is None:
+        if forkserver is None:
             return await cls.start(
                 [sys.executable, "-P", "-s", "-u", str(script), str(number)],
                 environment=environment,
                 folder=folder,
-                warden=warden,
+                reaper=reaper,
                 on_line=on_line,
                 pass_fds=(number,),
             )
-        forked = partial(nursery.fork, script, environment, folder, number)
-        return await cls._piped(forked, warden, on_line)
+        forked = partial(forkserver.fork, script, environment, folder, number)
+        return await cls._piped(forked, reaper, on_line)
 
     @classmethod
     async def _piped(
-        cls, started: Callable[[int, int], Awaitable[_Process]], warden: Warden, on_line: OnLine
+        cls, started: Callable[[int, int], Awaitable[_Process]], reaper: Reaper, on_line: OnLine
     ) -> "WorkerProcess":
-        await warden.start()
+        await reaper.start()
         pipes = (_Pipe("stdout", on_line), _Pipe("stderr", on_line))
         try:
             process = await started(pipes[0].write_end, pipes[1].write_end)
@@ -340,8 +340,8 @@ class WorkerProcess:
         finally:
             for pipe in pipes:
                 os.close(pipe.write_end)
-        warden.watch(process.pid)
-        return cls(process, pipes, warden)
+        reaper.watch(process.pid)
+        return cls(process, pipes, reaper)
 
     @property
     def pid(self) -> int:
@@ -406,7 +406,7 @@ class WorkerProcess:
         await self._process.wait()
         self._signal(signal.SIGKILL)  # what it had started itself and not waited for
         self._ended.set()
-        self._warden.forget(self.pid)
+        self._reaper.forget(self.pid)
         for pipe in self._pipes:
             pipe.drain()
             pipe.close()

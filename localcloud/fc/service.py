@@ -19,7 +19,7 @@ from localcloud.fc.functions import Function
 from localcloud.fc.instances import Invocation, Surroundings, new_request_id
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity
-from localcloud.fc.processes import Nursery, NurseryError, Warden
+from localcloud.fc.processes import ForkServer, ForkServerError, Reaper
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Task, Tasks
@@ -43,8 +43,8 @@ class FcService:
         self._deployed: dict[str, Deployed] = {}
         self._logs: dict[str, FunctionLog] = {}
         self._capacity = Capacity()
-        self._warden = Warden()
-        self._nursery: Nursery | None = None
+        self._reaper = Reaper()
+        self._forkserver: ForkServer | None = None
         self._deploying = asyncio.Lock()
         self._packages: Path | None = None
         self._laid_out = 0
@@ -55,9 +55,9 @@ class FcService:
     async def stop(self) -> None:
         """End every trigger and every process."""
         await asyncio.gather(*(deployed.stop() for deployed in self._deployed.values()))
-        if self._nursery is not None:
-            await self._nursery.stop()
-        await self._warden.stop()
+        if self._forkserver is not None:
+            await self._forkserver.stop()
+        await self._reaper.stop()
 
     # For the admin API and the kernel
 
@@ -74,18 +74,18 @@ class FcService:
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
             try:
-                await self._warden.start()
+                await self._reaper.start()
                 if self._packages is None:
                     self._packages = Path(tempfile.mkdtemp(prefix="localcloud-packages-"))
-                    self._warden.sweep(self._packages)
+                    self._reaper.sweep(self._packages)
                 folders = await asyncio.to_thread(self._lay_out, specs, self._packages)
             except OSError as problem:
                 raise DeployError(f"{path}: the package cannot be laid out: {problem}") from None
             try:
                 if self.cloud.preloaded:
-                    self._nursery = self._nursery or Nursery(self._warden, self.cloud.preloaded)
-                    await self._nursery.start()
-            except NurseryError as problem:
+                    self._forkserver = self._forkserver or ForkServer(self._reaper, self.cloud.preloaded)
+                    await self._forkserver.start()
+            except ForkServerError as problem:
                 raise DeployError(f"cannot be preloaded: {problem.strerror}") from None
             around = self._surroundings()
             functions = [
@@ -163,8 +163,8 @@ class FcService:
             clock=cloud.clock,
             world=cloud.world,
             switches=cloud.switches,
-            warden=self._warden,
-            nursery=self._nursery,
+            reaper=self._reaper,
+            forkserver=self._forkserver,
             account=cloud.world.deploy_account,
             region=cloud.world.region,
             forwarded=dict(cloud.worker_environment),

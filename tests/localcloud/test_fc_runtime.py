@@ -490,7 +490,7 @@ def run_up(
 @pytest.mark.parametrize("preload", [(), ("decimal",)], ids=["interpreter", "preloaded"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Signals, preload: Sequence[str]) -> None:
-    """Stopped or killed outright: frozen workers, servers of custom runtimes and the warden are gone afterwards, and
+    """Stopped or killed outright: frozen workers, servers of custom runtimes and the reaper are gone afterwards, and
     so are the packages it laid out."""
     shutil.copytree(SAMPLE, tmp_path / "code")
     (tmp_path / "code" / ".fcignore").write_text("nothing\n")
@@ -540,11 +540,11 @@ def test_the_process_that_forks_workers_is_replaced(functions: Functions) -> Non
     """When it is gone, its workers are too, and the next call has a new one of both."""
     functions.deploy(function("a"))
     first = functions.invoke("a", {"do": "calls"}).json()["pid"]
-    nursery = psutil.Process(first).ppid()
-    os.kill(nursery, signal.SIGKILL)
-    until(lambda: not alive(nursery) and not alive(first), "both to end")
+    forkserver = psutil.Process(first).ppid()
+    os.kill(forkserver, signal.SIGKILL)
+    until(lambda: not alive(forkserver) and not alive(first), "both to end")
     second = until(lambda: functions.invoke("a", {"do": "calls"}).json().get("pid"), "a worker")
-    assert psutil.Process(second).ppid() not in (nursery, os.getpid())
+    assert psutil.Process(second).ppid() not in (forkserver, os.getpid())
 
 
 @pytest.mark.parametrize(
