@@ -205,7 +205,7 @@ def serve(folder: Path, all_: Standing, window: float, pipe: Connection) -> None
             ends = {f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")}
             files = {"LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}", "ACCOUNTS_FILE": str(folder / "accounts.yaml")}
             paced = {"QUOTA_SECONDS": str(window), "DRIFT_REPAIR": "none"}
-            await server.cloud.fc.deploy(ROOT / "s.yaml", {**ends, **files, **paced})
+            await server.fc.deploy(ROOT / "s.yaml", {**ends, **files, **paced})
             pipe.send(address)
             await asyncio.get_running_loop().run_in_executor(None, _until_closed, pipe)
         finally:

@@ -147,8 +147,8 @@ async def _run(asked: argparse.Namespace) -> int:
     if asked.state_dir is not None:
         asked.state_dir.mkdir(parents=True, exist_ok=True)
     server = Server(file, port=asked.port, state_directory=asked.state_dir)
-    server.cloud.worker_environment = _assignments(asked.worker_env, "--worker-env")
-    server.cloud.preloaded = tuple(asked.preload)
+    server.fc.worker_environment = _assignments(asked.worker_env, "--worker-env")
+    server.fc.preloaded = tuple(asked.preload)
     calm_collector()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -181,9 +181,9 @@ async def _bring_up(server: "Server", asked: argparse.Namespace, environment: di
     address = server.cloud.address
     if asked.deploy is not None:
         filled = {name: value.replace("{address}", address) for name, value in environment.items()}
-        await server.cloud.fc.deploy(asked.deploy, filled)
+        await server.fc.deploy(asked.deploy, filled)
     print(f"localcloud ready at http://{address}", flush=True)
-    for function in server.cloud.fc.functions():
+    for function in server.fc.functions():
         print(f"  function {function['name']}", flush=True)
     if asked.ready_file is not None:
         # A reader must never find half an address.

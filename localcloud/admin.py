@@ -1,4 +1,4 @@
-"""The referee's side door: JSON over loopback, unsigned, for tests and for people.
+"""The admin API of the local cloud: JSON over loopback, unsigned, for tests and for people.
 
 Journal, world snapshot, clock, planned trouble, switches, quotas and the functions' logs. A bad request is answered
 400 with a reason and changes nothing.
@@ -8,7 +8,7 @@ import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aiohttp import web
@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from localcloud.clock import iso_precise
 from localcloud.faults import Plan
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
+from localcloud.fc.service import FcService
+from localcloud.kernel import Cloud
+from localcloud.mns.service import MnsService
 
 PREFIX = "/_localcloud/"
 MOST_WAIT_SECONDS = 60.0
@@ -76,8 +76,10 @@ class _Asked:
 class Admin:
     """Answers under /_localcloud/."""
 
-    def __init__(self, cloud: "Cloud") -> None:
+    def __init__(self, cloud: Cloud, mns: MnsService, fc: FcService) -> None:
         self._cloud = cloud
+        self._mns = mns
+        self._fc = fc
         self._routes: dict[tuple[str, str], Callable[[_Asked], Awaitable[Any]]] = {
             ("GET", "health"): self._health,
             ("GET", "journal"): self._journal,
@@ -141,8 +143,8 @@ class Admin:
             "time": iso_precise(now),
             **self._cloud.world.snapshot(),
             **self._cloud.network.snapshot(now),
-            "mns": self._cloud.mns.snapshot(),
-            "fc": self._cloud.fc.snapshot(),
+            "mns": self._mns.snapshot(),
+            "fc": self._fc.snapshot(),
         }
 
     async def _clock(self, asked: _Asked) -> Any:
@@ -211,22 +213,22 @@ class Admin:
     async def _functions(self, asked: _Asked) -> Any:
         if len(asked.path) == 1:
             asked.only()
-            return {"functions": self._cloud.fc.functions()}
+            return {"functions": self._fc.functions()}
         if len(asked.path) != 3 or asked.path[2] != "logs":
             raise BadRequest("possible: functions, functions/{name}/logs", 404)
         asked.only("after", "wait")
         self._known_function(asked.path[1])
-        return await self._cloud.fc.logs(asked.path[1], asked.number("after", 0), asked.seconds("wait"))
+        return await self._fc.logs(asked.path[1], asked.number("after", 0), asked.seconds("wait"))
 
     async def _kill_function(self, asked: _Asked) -> Any:
         asked.only()
         if len(asked.path) != 3 or asked.path[2] != "kill":
             raise BadRequest("possible: functions/{name}/kill", 404)
         self._known_function(asked.path[1])
-        return {"killed": await self._cloud.fc.kill(asked.path[1])}
+        return {"killed": await self._fc.kill(asked.path[1])}
 
     def _known_function(self, name: str) -> None:
-        if name not in {function["name"] for function in self._cloud.fc.functions()}:
+        if name not in {function["name"] for function in self._fc.functions()}:
             raise BadRequest(f"no function {name!r}", 404)
 
     async def _deploy(self, asked: _Asked) -> Any:
@@ -238,10 +240,10 @@ class Admin:
         if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
             raise BadRequest("env: a mapping of strings is wanted")
         try:
-            await self._cloud.fc.deploy(Path(template), {**env})
+            await self._fc.deploy(Path(template), {**env})
         except ValueError as error:
             raise BadRequest(str(error)) from error
-        return {"functions": self._cloud.fc.functions()}
+        return {"functions": self._fc.functions()}
 
 
 async def _read(request: web.BaseRequest) -> _Asked:

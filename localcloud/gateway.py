@@ -7,18 +7,12 @@ The gateway also does what no service should: cut connections, and what is due o
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from localcloud.admin import Admin
-from localcloud.kernel import AFTER_REPLY
+from localcloud.kernel import AFTER_REPLY, Cloud
 from localcloud.quick import Plain, QuickWriter, in_full
 from localcloud.refusal import Cut
-from localcloud.rpc import RpcService
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
 
 Handler = Callable[[web.BaseRequest], Awaitable[Plain | web.StreamResponse]]
 
@@ -29,10 +23,12 @@ _FC_PATHS = ("/2021-04-06/", "/2023-03-30/")
 class Gateway:
     """Dispatches requests of the one port."""
 
-    def __init__(self, cloud: "Cloud") -> None:
+    def __init__(self, cloud: Cloud, *, rpc: Handler, mns: Handler, fc: Handler, admin: Handler) -> None:
         self._cloud = cloud
-        self._rpc = RpcService(cloud)
-        self._admin = Admin(cloud)
+        self._rpc = rpc
+        self._mns = mns
+        self._fc = fc
+        self._admin = admin
         self._writer = QuickWriter()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -65,14 +61,14 @@ class Gateway:
             _, _, rest = target.partition("://")
             target = "/" + rest.partition("/")[2]
         if "x-acs-action" in request.headers and not target.startswith(_FC_PATHS):
-            return self._rpc.handle
+            return self._rpc
         if target.startswith(_MNS_PATHS) or "x-mns-version" in request.headers:
-            return self._cloud.mns.handle
+            return self._mns
         if target.startswith(_FC_PATHS):
-            return self._cloud.fc.handle
+            return self._fc
         if target.startswith("/_localcloud/"):
-            return self._admin.handle
-        return self._rpc.handle
+            return self._admin
+        return self._rpc
 
 
 def _cut(request: web.BaseRequest) -> web.StreamResponse:

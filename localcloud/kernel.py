@@ -2,7 +2,8 @@
 
 Services parse their own wire, authenticate with ``signatures`` and ``World.authenticate``, build a ``Call`` and hand
 it to ``Cloud.perform`` together with the change or look itself. The kernel then does the same for all of them:
-quota, planned trouble, RAM, the deed, planned trouble again, the journal.
+quota, planned trouble, RAM, the deed, planned trouble again, the journal. It knows no service: what it needs of one,
+the service registers here.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from localcloud.call import Call, Caller
 from localcloud.clock import Clock, iso
@@ -21,34 +22,18 @@ from localcloud.journal import Journal
 from localcloud.network import Network
 from localcloud.quotas import Quotas, throttled
 from localcloud.ram import Decision, Lookup, access_denied_detail, evaluate
-from localcloud.refusal import Cut, Denied, Refusal, Throttled, Unauthenticated, not_emulated
+from localcloud.refusal import Cut, Denied, Refusal, Throttled
 from localcloud.signatures import Nonces
 from localcloud.switches import Switches
 from localcloud.world import World, unauthenticated
 from localcloud.worldfile import WorldFile
-
-if TYPE_CHECKING:
-    from localcloud.fc import FcService
-    from localcloud.mns import MnsService
-
-__all__ = [
-    "Call",
-    "Caller",
-    "Cloud",
-    "Cut",
-    "Denied",
-    "Refusal",
-    "Throttled",
-    "Unauthenticated",
-    "not_emulated",
-]
 
 T = TypeVar("T")
 
 AFTER_REPLY: contextvars.ContextVar[list[Callable[[], object]] | None] = contextvars.ContextVar(
     "after_reply", default=None
 )
-"""What the gateway does once the reply of the request in hand has been sent."""
+"""What the gateway does once the reply of the current request has been sent."""
 
 _DENIALS = {
     "sts": ("NoPermission", "You are not authorized to do this action. You should be authorized by RAM."),
@@ -62,11 +47,15 @@ _DENIALS = {
 }
 
 
+class Workers(Protocol):
+    """Whoever runs the worker processes that planned trouble kills."""
+
+    def kill_origin(self, access_key_id: str) -> bool:
+        """Kill the worker that was given this access key; whether there was one."""
+
+
 class Cloud:
     """Everything of one running local cloud."""
-
-    mns: "MnsService"
-    fc: "FcService"
 
     def __init__(self, file: WorldFile, *, state_directory: Path | None = None) -> None:
         self.file = file
@@ -81,11 +70,12 @@ class Cloud:
         self.nonces = Nonces()
         self.address = ""
         """host:port, once the server listens."""
-        self.worker_environment: dict[str, str] = {}
-        """Variables of localcloud's own environment that workers get (coverage uses it)."""
-        self.preloaded: tuple[str, ...] = ()
-        """Modules that workers of built-in runtimes have imported when they are born."""
+        self._workers: list[Workers] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def register_workers(self, workers: Workers) -> None:
+        """Let planned trouble reach the processes of a service that runs some."""
+        self._workers.append(workers)
 
     def authenticate(self, access_key_id: str, security_token: str | None) -> Caller:
         """Who signed with this key; raises Unauthenticated, whose ``reason`` services map to their own codes."""
@@ -225,7 +215,7 @@ class Cloud:
             elif plan.kind == "cut_before":
                 raise Cut("planned: cut before the effect")
             elif plan.kind == "kill_before":
-                self.fc.kill_origin(call.caller.origin)
+                self._kill_origin(call)
                 raise Cut("planned: the worker was killed before the effect")
             elif plan.kind == "late":
                 self._check(call)
@@ -237,12 +227,16 @@ class Cloud:
             if plan.kind == "cut_after":
                 raise Cut("planned: cut after the effect")
             if plan.kind == "kill_after":
-                self.fc.kill_origin(call.caller.origin)
+                self._kill_origin(call)
                 raise Cut("planned: the worker was killed after the effect, before the reply")
             if plan.kind == "kill_reply":
                 hooks = AFTER_REPLY.get()
                 if hooks is not None:
-                    hooks.append(lambda: self.fc.kill_origin(call.caller.origin))
+                    hooks.append(lambda: self._kill_origin(call))
+
+    def _kill_origin(self, call: Call) -> None:
+        for workers in self._workers:
+            workers.kill_origin(call.caller.origin)
 
     async def _land_late(self, call: Call, execute: Callable[[], Any], seconds: float) -> None:
         """The effect of a call whose caller gave up long ago; journalled once more when it lands."""

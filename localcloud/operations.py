@@ -3,6 +3,7 @@
 The function reads its parameters (raising Refusal when their form is wrong) and returns ``Work``: which permissions
 are needed, and ``check``, which looks at the state of the cloud when the call really happens. A check of a changing
 operation returns the change as a function that cannot fail, so a dry run is simply a check whose change is not made.
+A product is a table of operations together with the customs of its wire; the server registers it with ``rpc``.
 """
 
 import base64
@@ -10,15 +11,14 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from localcloud.call import Call, Caller
+from localcloud.kernel import Cloud
 from localcloud.params import Params
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
+from localcloud.refusal import Refusal
 
 Reply = dict[str, Any]
 Change = Callable[[], Reply]
@@ -39,30 +39,31 @@ class Work(NamedTuple):
     """The region asked about, when that is not the world's."""
 
 
-Operation = Callable[["Cloud", Caller, Params], Work]
+Operation = Callable[[Cloud, Caller, Params], Work]
 
 
-@dataclass(slots=True)
+class BusinessRefusal(Refusal):
+    """A business error of a product with an envelope: HTTP 4xx, or Success:false inside 200, by switch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
-    """The emulated operations of one API version."""
+    """The emulated operations of one API version, and the customs of its wire."""
 
     service: str
     name: str
     version: str
     methods: frozenset[str]
+    operations: Mapping[str, Operation]
     form_only: bool = False
     """Whether business parameters travel in the body alone."""
     params: type[Params] = Params
-    operations: dict[str, Operation] = field(default_factory=dict)
-
-    def operation(self, name: str) -> Callable[[Operation], Operation]:
-        """Register a function as the emulation of an operation."""
-
-        def register(function: Operation) -> Operation:
-            self.operations[name] = function
-            return function
-
-        return register
+    envelope: bool = False
+    """Whether answers carry Success, Code and Message beside their data; refusals are then ``BusinessRefusal``."""
+    client_token: bool = False
+    """Whether a ClientToken makes a change happen once."""
+    dry_run: Literal["unknown", "error", "switch"] = "unknown"
+    """How a dry run that passed is answered: not at all because there is none, by an error code, or by switch."""
 
 
 T = TypeVar("T")

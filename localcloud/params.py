@@ -95,16 +95,3 @@ class Params:
             if (matched := pattern.fullmatch(key))
         ]
         return [(key, value) for _, key, value in sorted(found)]
-
-
-class EcrParams(Params):
-    """The way Express Connect Router refuses parameters (section 1.2)."""
-
-    def missing(self, name: str) -> Refusal:
-        return Refusal(400, f"MissingParam.{name}", f"The param of {name} is missing.")
-
-    def malformed(self, name: str) -> Refusal:
-        return Refusal(400, f"IllegalParamFormat.{name}", f"The param format of {name} is illegal.")
-
-    def illegal(self, name: str) -> Refusal:
-        return Refusal(400, f"IllegalParam.{name}", f"The param of {name} is illegal.")

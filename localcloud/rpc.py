@@ -1,14 +1,14 @@
-"""The RPC wire of STS, VPC and Express Connect Router (openapi-ecr-vpc-sts.md sections 1.1 and 4).
+"""The RPC wire, which several products share (openapi-ecr-vpc-sts.md sections 1.1 and 4).
 
 Two signatures are spoken: ACS3, where action and version are headers, and the older one, where everything is a
-parameter. One port serves all three products; the API version tells them apart.
+parameter. One port serves all the products that were registered; the API version tells them apart.
 """
 
 import functools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -16,18 +16,10 @@ from pydantic_core import to_json
 
 from localcloud import signatures
 from localcloud.call import Call, Caller
-from localcloud.ecr import PRODUCT as ECR
-from localcloud.ecr import EcrRefusal
-from localcloud.operations import Operation, Product, Reply, Work
+from localcloud.kernel import Cloud
+from localcloud.operations import BusinessRefusal, Operation, Product, Reply, Work
 from localcloud.quick import Plain, whole_body
 from localcloud.refusal import Refusal, Unauthenticated, not_emulated
-from localcloud.sts import PRODUCT as STS
-from localcloud.vpc import PRODUCT as VPC
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
-
-PRODUCTS: Mapping[str, Product] = {product.version: product for product in (STS, VPC, ECR)}
 
 _COMMON = frozenset(
     {
@@ -60,6 +52,7 @@ class _Asked:
     request_id: str
     host: str
     service: str = "rpc"
+    product: str = "rpc"
     operation: str = ""
     access_key_id: str = ""
 
@@ -73,10 +66,12 @@ class _Done(NamedTuple):
 
 
 class RpcService:
-    """Reads requests of the three products, lets them happen, writes answers."""
+    """Reads requests of the registered products, lets them happen, writes answers."""
 
-    def __init__(self, cloud: "Cloud") -> None:
+    def __init__(self, cloud: Cloud, products: Mapping[str, Product]) -> None:
         self._cloud = cloud
+        self._products = products
+        """By API version."""
         self._tokens: dict[tuple[str, str, str], _Done] = {}
         self._most_tokens = TOKENS_BEFORE_SWEEP
 
@@ -98,13 +93,13 @@ class RpcService:
                 raise
             call, execute = self._prepare(product, operation, caller, values, asked)
             reply = await self._cloud.perform(call, execute)
-        except EcrRefusal as refusal:
+        except BusinessRefusal as refusal:
             if self._cloud.switches.ecr_errors == "success_false":
                 return _answer(200, _failed_envelope(asked, refusal))
             return _refuse(asked, refusal)
         except Refusal as refusal:
             return _refuse(asked, refusal)
-        if product is ECR:
+        if product.envelope:
             return _answer(200, _envelope(asked, reply))
         return _answer(200, {"RequestId": asked.request_id, **reply})
 
@@ -131,10 +126,10 @@ class RpcService:
             raise Refusal(400, "MissingAction", "Action is mandatory for this action.")
         if not version:
             raise Refusal(400, "MissingVersion", "Version is mandatory for this action.")
-        product = PRODUCTS.get(version)
+        product = self._products.get(version)
         if product is None:
             raise not_emulated(f"API version {version} (operation {asked.operation})")
-        asked.service = product.service
+        asked.service, asked.product = product.service, product.name
         operation = product.operations.get(asked.operation)
         if operation is None:
             raise not_emulated(f"{asked.operation} of {product.name} {version}")
@@ -186,10 +181,10 @@ class RpcService:
         params = product.params(values)
         try:
             work = operation(self._cloud, caller, params)
-            dry_run = product is not STS and params.flag("DryRun")
-            token = params.text("ClientToken", r"[\x20-\x7e]*") if product is ECR else ""
+            dry_run = product.dry_run != "unknown" and params.flag("DryRun")
+            token = params.text("ClientToken", r"[\x20-\x7e]*") if product.client_token else ""
         except Refusal as error:
-            refusal = error if product is not ECR else EcrRefusal(error.status, error.code, error.message)
+            refusal = BusinessRefusal(error.status, error.code, error.message) if product.envelope else error
 
             def refuse() -> Reply:
                 raise refusal
@@ -215,7 +210,7 @@ class RpcService:
             done = self._tokens.get(key)
             if done is not None and call.now < done.until:
                 if done.params != values and self._cloud.switches.idempotency_mismatch == "refused":
-                    raise EcrRefusal(
+                    raise BusinessRefusal(
                         400,
                         "IdempotentParameterMismatch",
                         "The request uses the same client token as a previous, but non-identical request.",
@@ -234,9 +229,9 @@ class RpcService:
         return reply
 
 
-def _raise_passed(product: Product, ecr_answer: str) -> None:
-    """A dry run that passed: VPC documents an error code for it, for ECR it is a switch (sections 1.1 and 2.1)."""
-    if product is not ECR or ecr_answer == "error":
+def _raise_passed(product: Product, undocumented: str) -> None:
+    """A dry run that passed: some products document an error code for it, else it is a switch (sections 1.1 and 2.1)."""
+    if product.dry_run == "error" or undocumented == "error":
         raise Refusal(400, "DryRunOperation", "Request validation has been passed with DryRun flag set.")
 
 
@@ -322,7 +317,7 @@ def _form(request: web.BaseRequest, body: bytes) -> dict[str, str]:
 
 
 def _envelope(asked: _Asked, reply: Reply) -> Reply:
-    """The envelope of ECR answers (section 1.1); members that are sample noise on success are left out."""
+    """The envelope around an answer (section 1.1); members that are sample noise on success are left out."""
     return {
         "RequestId": asked.request_id,
         "Success": True,
@@ -348,13 +343,12 @@ def _refuse(asked: _Asked, refusal: Refusal) -> Plain:
     if refusal.body is not None:
         content_type, body = refusal.body
         return Plain(refusal.status, {"Content-Type": content_type}, body)
-    product = {"sts": "Sts", "vpc": "Vpc", "ecr": "ExpressConnectRouter"}.get(asked.service, asked.service)
     answer = {
         "RequestId": asked.request_id,
         "HostId": asked.host,
         "Code": refusal.code,
         "Message": refusal.message,
-        "Recommend": f"https://api.aliyun.com/troubleshoot?q={refusal.code}&product={product}"
+        "Recommend": f"https://api.aliyun.com/troubleshoot?q={refusal.code}&product={asked.product}"
         f"&requestId={asked.request_id}",
         **refusal.details,
     }

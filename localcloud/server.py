@@ -2,56 +2,65 @@
 
 import asyncio
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from localcloud.fc import FcService
+from localcloud.admin import Admin
+from localcloud.ecr.product import PRODUCT as ECR
+from localcloud.fc.service import FcService
 from localcloud.gateway import Gateway
 from localcloud.kernel import Cloud
-from localcloud.mns import MnsService
+from localcloud.mns.service import MnsService
+from localcloud.operations import Product
+from localcloud.rpc import RpcService
+from localcloud.sts import PRODUCT as STS
+from localcloud.vpc import PRODUCT as VPC
 from localcloud.worldfile import WorldFile
 
 HOST = "127.0.0.1"
 MOST_BYTES = 33 * 1024 * 1024
 """A synchronous invocation may carry 32 MiB; whatever is larger is refused unread."""
-
-
 LONGEST_LINE = 64 * 1024
 """SDKs put everything into the query, session policies and tokens of some kilobytes included."""
+PRODUCTS: Mapping[str, Product] = {product.version: product for product in (STS, VPC, ECR)}
+"""The products that speak RPC, by the API version that requests name."""
 
 
 class Server:
-    """A running local cloud; made by ``start``, ended by ``stop``."""
+    """A running local cloud: the kernel and its services put together; made by ``start``, ended by ``stop``."""
 
     def __init__(self, file: WorldFile, *, port: int = 0, state_directory: Path | None = None) -> None:
         self.cloud = Cloud(file, state_directory=state_directory)
+        self.mns = MnsService(self.cloud)
+        self.fc = FcService(self.cloud, self.mns.platform)
+        self._gateway = Gateway(
+            self.cloud,
+            rpc=RpcService(self.cloud, PRODUCTS).handle,
+            mns=self.mns.handle,
+            fc=self.fc.handle,
+            admin=Admin(self.cloud, self.mns, self.fc).handle,
+        )
         self._port = port
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen, then bring the services up; the address is known afterwards."""
-        cloud = self.cloud
-        cloud.mns = MnsService(cloud)
-        cloud.fc = FcService(cloud)
-        self._server = web_server(Gateway(cloud).handle)
+        self._server = web_server(self._gateway.handle)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, HOST, self._port, backlog=1024)
-        cloud.address = f"{HOST}:{self._listener.sockets[0].getsockname()[1]}"
-        await cloud.mns.start()
-        await cloud.fc.start()
+        self.cloud.address = f"{HOST}:{self._listener.sockets[0].getsockname()[1]}"
+        self.mns.start()
 
     async def stop(self) -> None:
         """Stop everything that was started, workers first; may be called when starting failed halfway."""
         # While functions end, their last hooks may still call in.
-        if hasattr(self.cloud, "fc"):
-            await self.cloud.fc.stop()
+        await self.fc.stop()
         if self._listener is not None:
             self._listener.close()
-        if hasattr(self.cloud, "mns"):
-            await self.cloud.mns.stop()
         await self.cloud.stop_tasks()
         if self._server is not None:
             # Idle connections are waited for as long as busy ones, so the grace is short.

@@ -1,27 +1,21 @@
 """STS 2015-04-01: AssumeRole and GetCallerIdentity (openapi-ecr-vpc-sts.md section 3)."""
 
 import json
-from typing import TYPE_CHECKING
 
 from localcloud.call import Call, Caller
 from localcloud.clock import iso
+from localcloud.kernel import Cloud
 from localcloud.operations import Change, Product, Reply, Work
 from localcloud.params import Params
 from localcloud.ram import Decision, Policy, PolicyError, compile_policy, evaluate_trust
 from localcloud.refusal import Denied, Refusal
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
-    from localcloud.world import Role
-
-PRODUCT = Product("sts", "Sts", "2015-04-01", frozenset({"GET", "POST"}))
+from localcloud.world import Credentials, Role
 
 _ROLE_ARN = r"acs:ram::(\d{15,20}):role/([A-Za-z0-9.-]{1,64})"
 POLICY_BYTES = 2048
 
 
-@PRODUCT.operation("AssumeRole")
-def assume_role(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def assume_role(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """Temporary credentials of a role, when the caller's policies and the role's trust policy both allow it."""
     role_arn = params.required("RoleArn", _ROLE_ARN)
     session_name = params.required("RoleSessionName", r"[A-Za-z0-9.@_-]{2,64}")
@@ -68,18 +62,7 @@ def assume_role(cloud: "Cloud", caller: Caller, params: Params) -> Work:
                 origin=caller.origin,
                 function=caller.function,
             )
-            return {
-                "AssumedRoleUser": {
-                    "AssumedRoleId": f"{role.role_id}:{session_name}",
-                    "Arn": f"{role_arn}/{session_name}",
-                },
-                "Credentials": {
-                    "AccessKeyId": minted.access_key_id,
-                    "AccessKeySecret": minted.access_key_secret,
-                    "SecurityToken": minted.security_token,
-                    "Expiration": iso(minted.expiration),
-                },
-            }
+            return _assumed(role, session_name, minted)
 
         return change
 
@@ -87,8 +70,22 @@ def assume_role(cloud: "Cloud", caller: Caller, params: Params) -> Work:
     return Work(permissions, check=check, conditions=conditions, account=account)
 
 
-@PRODUCT.operation("GetCallerIdentity")
-def get_caller_identity(cloud: "Cloud", caller: Caller, params: Params) -> Work:  # noqa: ARG001
+def _assumed(role: Role, session_name: str, minted: Credentials) -> Reply:
+    return {
+        "AssumedRoleUser": {
+            "AssumedRoleId": f"{role.role_id}:{session_name}",
+            "Arn": f"{role.arn}/{session_name}",
+        },
+        "Credentials": {
+            "AccessKeyId": minted.access_key_id,
+            "AccessKeySecret": minted.access_key_secret,
+            "SecurityToken": minted.security_token,
+            "Expiration": iso(minted.expiration),
+        },
+    }
+
+
+def get_caller_identity(cloud: Cloud, caller: Caller, params: Params) -> Work:  # noqa: ARG001
     """Who the credentials belong to; needs no permission."""
 
     def look(call: Call) -> Reply:  # noqa: ARG001
@@ -137,7 +134,7 @@ def _session_policy(text: str) -> Policy | None:
         ) from error
 
 
-def _trusted(cloud: "Cloud", role: "Role", call: Call) -> Decision:
+def _trusted(cloud: Cloud, role: Role, call: Call) -> Decision:
     """The trust half; the identity half has been decided by the kernel before."""
     caller = call.caller
     kind = {"user": "user", "role": "role"}[caller.kind]
@@ -151,3 +148,15 @@ def _no_permission(call: Call, role_arn: str, why: str, who: str = "") -> Denied
     if who == "root":
         return Denied(403, "NoPermission", "Roles may not be assumed by root accounts.")
     return Denied(403, "NoPermission", "You are not authorized to do this action. You should be authorized by RAM.")
+
+
+PRODUCT = Product(
+    "sts",
+    "Sts",
+    "2015-04-01",
+    frozenset({"GET", "POST"}),
+    operations={
+        "AssumeRole": assume_role,
+        "GetCallerIdentity": get_caller_identity,
+    },
+)

@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localcloud.call import Call, Caller
 from localcloud.clock import iso, milliseconds
+from localcloud.kernel import Cloud
 from localcloud.network import Link
 from localcloud.operations import Product, Reply, Work, token_page
 from localcloud.params import Params
 from localcloud.refusal import Refusal, not_emulated
 from localcloud.worldfile import REGIONS, VbrSpec, VpcSpec
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
-
-PRODUCT = Product("vpc", "Vpc", "2016-04-28", frozenset({"GET", "POST"}))
 
 _SETTLED = {"ACTIVE": "Attached", "INACTIVE": "Attached", "UPDATING": "Attached"}
 _ON_THE_WAY = {
@@ -54,8 +50,7 @@ def _paged(items: Sequence[Any], page: tuple[int, int]) -> tuple[list[Any], Repl
     return shown, {"PageNumber": number, "PageSize": size, "TotalCount": len(items)}
 
 
-@PRODUCT.operation("DescribeVpcs")
-def describe_vpcs(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def describe_vpcs(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """The caller's VPCs in a region; an unknown id is simply not in the list (section 2.1)."""
     region = _region(params)
     ids = [item for item in params.text("VpcId").split(",") if item]
@@ -85,7 +80,7 @@ def describe_vpcs(cloud: "Cloud", caller: Caller, params: Params) -> Work:
     return Work([("vpc:DescribeVpcs", f"acs:vpc:{region}:{caller.account}:vpc/*")], look=look, region=region)
 
 
-def _vpc(cloud: "Cloud", owner: str, vpc: VpcSpec) -> Reply:
+def _vpc(cloud: Cloud, owner: str, vpc: VpcSpec) -> Reply:
     """One VPC with the wrapped lists of the wire, two of which repeat the outer name inside."""
     return {
         "VpcId": vpc.id,
@@ -114,8 +109,7 @@ def _vpc(cloud: "Cloud", owner: str, vpc: VpcSpec) -> Reply:
     }
 
 
-@PRODUCT.operation("DescribeVpcAttribute")
-def describe_vpc_attribute(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def describe_vpc_attribute(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """One VPC, with the ECR it is associated with as its owner sees it (section 2.2)."""
     region = _region(params)
     vpc_id = params.required("VpcId", r"[A-Za-z0-9-]{1,64}")
@@ -153,7 +147,7 @@ def _source(link: Link, when: float) -> Reply:
     }
 
 
-def _unknown_vpc(cloud: "Cloud") -> Refusal:
+def _unknown_vpc(cloud: Cloud) -> Refusal:
     code = cloud.switches.unknown_vpc
     if code == "Forbidden.VpcNotFound":
         return Refusal(400, code, "Specified VPC can not found.")
@@ -168,8 +162,7 @@ _FILTERS: Mapping[str, Callable[[VbrSpec], str]] = {
 }
 
 
-@PRODUCT.operation("DescribeVirtualBorderRouters")
-def describe_virtual_border_routers(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def describe_virtual_border_routers(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """The caller's VBRs in a region, with the ECR each is attached to (section 2.3)."""
     region = _region(params)
     page = _numbered_page(params)
@@ -219,7 +212,7 @@ def _filters(params: Params) -> list[tuple[str, list[str]]]:
     return filters
 
 
-def _vbr(cloud: "Cloud", vbr: VbrSpec, when: float) -> Reply:
+def _vbr(cloud: Cloud, vbr: VbrSpec, when: float) -> Reply:
     """One VBR; CreationTime has no trailing Z and EcrAttatchStatus is the service's own spelling."""
     link = next((link for link in cloud.network.links(when, node_id=vbr.id) if link.kind == "VBR"), None)
     return {
@@ -244,8 +237,7 @@ def _vbr(cloud: "Cloud", vbr: VbrSpec, when: float) -> Reply:
     }
 
 
-@PRODUCT.operation("DescribeVpcGrantRulesToEcr")
-def describe_vpc_grant_rules_to_ecr(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def describe_vpc_grant_rules_to_ecr(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """The grants on the caller's instances in a region; presence means granted (section 2.4)."""
     region = _region(params)
     wanted = (
@@ -296,8 +288,7 @@ def describe_vpc_grant_rules_to_ecr(cloud: "Cloud", caller: Caller, params: Para
     return Work([("vpc:DescribeVpcGrantRulesToEcr", resource)], look=look, region=region)
 
 
-@PRODUCT.operation("DescribeGrantRulesToEcr")
-def describe_grant_rules_to_ecr(cloud: "Cloud", caller: Caller, params: Params) -> Work:
+def describe_grant_rules_to_ecr(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """The grants on one of the caller's VBRs (section 2.5)."""
     region = _region(params)
     vbr_id = params.required("InstanceId", r"vbr-[a-z0-9]+")
@@ -332,3 +323,19 @@ def describe_grant_rules_to_ecr(cloud: "Cloud", caller: Caller, params: Params) 
     # The VBR's resource name has the product code vpc here, and expressconnect when its grant is revoked.
     resource = f"acs:vpc:{region}:{caller.account}:virtualborderrouter/{vbr_id}"
     return Work([("vpc:DescribeGrantRulesToEcr", resource)], look=look, region=region)
+
+
+PRODUCT = Product(
+    "vpc",
+    "Vpc",
+    "2016-04-28",
+    frozenset({"GET", "POST"}),
+    operations={
+        "DescribeVpcs": describe_vpcs,
+        "DescribeVpcAttribute": describe_vpc_attribute,
+        "DescribeVirtualBorderRouters": describe_virtual_border_routers,
+        "DescribeVpcGrantRulesToEcr": describe_vpc_grant_rules_to_ecr,
+        "DescribeGrantRulesToEcr": describe_grant_rules_to_ecr,
+    },
+    dry_run="error",
+)

@@ -4,8 +4,3 @@
 ``streams``, ``timers`` and ``web`` are the triggers, ``tasks`` the asynchronous invocations, ``api`` the wire and
 ``service`` the whole. ``bootstrap`` runs inside the workers and ``reaper`` beside them.
 """
-
-from localcloud.fc.errors import DeployError
-from localcloud.fc.service import FcService
-
-__all__ = ["DeployError", "FcService"]

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localcloud.fc.errors import DeployError, FunctionError
 from localcloud.fc.functions import Function, Identity
@@ -20,9 +20,7 @@ from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, target
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front
 from localcloud.ram import evaluate_trust
-
-if TYPE_CHECKING:
-    from localcloud.world import World
+from localcloud.world import World
 
 _FC = "fc.aliyuncs.com"
 
@@ -69,7 +67,7 @@ class Deployed:
 class Check:
     """Everything a template names must be there."""
 
-    def __init__(self, world: "World", queues: Queues, names: set[str]) -> None:
+    def __init__(self, world: World, queues: Queues, names: set[str]) -> None:
         self._world = world
         self._account = world.deploy_account
         self._queues = queues

@@ -18,18 +18,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import aiohttp
 
+from localcloud.clock import Clock
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.processes import ForkServer, Reaper, WorkerProcess
 from localcloud.fc.template import Hook, LogConfig, Props
-
-if TYPE_CHECKING:
-    from localcloud.clock import Clock
-    from localcloud.switches import Switches
-    from localcloud.world import Credentials, World
+from localcloud.switches import Switches
+from localcloud.world import Credentials, World
 
 CREDENTIALS_LAST = 36 * 3600
 """Seconds a function's temporary credentials are valid (function-compute.md section 4.3)."""
@@ -108,9 +106,9 @@ def error_json(message: str, error_type: str = "") -> bytes:
 class Surroundings:
     """What an instance needs of the cloud around it."""
 
-    clock: "Clock"
-    world: "World"
-    switches: "Switches"
+    clock: Clock
+    world: World
+    switches: Switches
     reaper: Reaper
     forkserver: ForkServer | None
     account: str

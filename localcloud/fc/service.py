@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -26,19 +26,23 @@ from localcloud.fc.tasks import FINAL, Task, Tasks
 from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, HttpTrigger, TimerTrigger
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front, read_body
+from localcloud.kernel import Cloud
+from localcloud.mns.platform import PlatformAccess
 from localcloud.refusal import Refusal, not_emulated
 from localcloud.signatures import acs3
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
 
 
 class FcService:
     """The functions of the deployment account, their triggers and their instances."""
 
-    def __init__(self, cloud: "Cloud") -> None:
-        self.cloud = cloud
-        self._queues = Queues(cloud)
+    def __init__(self, cloud: Cloud, platform: PlatformAccess) -> None:
+        self._cloud = cloud
+        cloud.register_workers(self)
+        self.worker_environment: dict[str, str] = {}
+        """Variables of localcloud's own environment that workers get (coverage uses it)."""
+        self.preloaded: tuple[str, ...] = ()
+        """Modules that workers of built-in runtimes have imported when they are born."""
+        self._queues = Queues(platform)
         self._tasks = Tasks(cloud, self._queues, self._find)
         self._deployed: dict[str, Deployed] = {}
         self._logs: dict[str, FunctionLog] = {}
@@ -48,9 +52,6 @@ class FcService:
         self._deploying = asyncio.Lock()
         self._packages: Path | None = None
         self._laid_out = 0
-
-    async def start(self) -> None:
-        """Nothing runs before something is deployed."""
 
     async def stop(self) -> None:
         """End every trigger and every process."""
@@ -64,7 +65,7 @@ class FcService:
     async def deploy(self, template_path: Path | str, env: Mapping[str, str]) -> list[dict[str, Any]]:
         """Deploy all functions of an s.yaml, or none: raises DeployError. Functions of the same names are replaced."""
         async with self._deploying:
-            world = self.cloud.world
+            world = self._cloud.world
             path = Path(template_path).resolve()
             specs = await asyncio.to_thread(template.load, path, env, world.deploy_account)
             names = {spec.name for spec in specs} | set(self._deployed)
@@ -82,8 +83,8 @@ class FcService:
             except OSError as problem:
                 raise DeployError(f"{path}: the package cannot be laid out: {problem}") from None
             try:
-                if self.cloud.preloaded:
-                    self._forkserver = self._forkserver or ForkServer(self._reaper, self.cloud.preloaded)
+                if self.preloaded:
+                    self._forkserver = self._forkserver or ForkServer(self._reaper, self.preloaded)
                     await self._forkserver.start()
             except ForkServerError as problem:
                 raise DeployError(f"cannot be preloaded: {problem.strerror}") from None
@@ -146,7 +147,7 @@ class FcService:
         return deployed.function if deployed is not None else None
 
     def _log(self, name: str) -> FunctionLog:
-        return self._logs.setdefault(name, FunctionLog(self.cloud.clock.now))
+        return self._logs.setdefault(name, FunctionLog(self._cloud.clock.now))
 
     def _lay_out(self, specs: list[FunctionSpec], place: Path) -> dict[Path, Path]:
         """The folder each function finds its code in, by the folder the template names."""
@@ -158,7 +159,7 @@ class FcService:
         return folders
 
     def _surroundings(self) -> Surroundings:
-        cloud = self.cloud
+        cloud = self._cloud
         return Surroundings(
             clock=cloud.clock,
             world=cloud.world,
@@ -167,7 +168,7 @@ class FcService:
             forkserver=self._forkserver,
             account=cloud.world.deploy_account,
             region=cloud.world.region,
-            forwarded=dict(cloud.worker_environment),
+            forwarded=dict(self.worker_environment),
         )
 
     async def _put_to_work(self, function: Function) -> None:
@@ -180,11 +181,11 @@ class FcService:
             await before.stop()
         for trigger in function.props.triggers:
             if isinstance(trigger, EventBridgeTrigger):
-                deployed.streams.append(Stream(self.cloud, function, trigger, self._queues, self._tasks))
+                deployed.streams.append(Stream(self._cloud, function, trigger, self._queues, self._tasks))
             elif isinstance(trigger, TimerTrigger):
-                deployed.timers.append(Timer(self.cloud, function, trigger, self._tasks))
+                deployed.timers.append(Timer(self._cloud, function, trigger, self._tasks))
             elif isinstance(trigger, HttpTrigger):
-                deployed.front = Front(self.cloud, function, trigger)
+                deployed.front = Front(self._cloud, function, trigger)
                 await deployed.front.start(port)
         self._deployed[function.name] = deployed
         deployed.start()
@@ -202,10 +203,10 @@ class FcService:
             body = await read_body(request, SYNC_LIMIT)
             call = self._authenticated(request, path, body, route, request_id)
             asked = call
-            return await self.cloud.perform(call, lambda: self._execute(request, route, asked, body))
+            return await self._cloud.perform(call, lambda: self._execute(request, route, asked, body))
         except Refusal as refusal:
             if call is None:
-                self.cloud.turned_away("fc", request.method, refusal, request_id=request_id)
+                self._cloud.turned_away("fc", request.method, refusal, request_id=request_id)
             return api.refused(refusal, generation, request_id)
 
     def _authenticated(
@@ -213,7 +214,7 @@ class FcService:
     ) -> Call:
         if request.headers.get("Authorization", "").startswith("FC "):
             raise not_emulated("The older signature 'FC <key>:<signature>'")
-        world = self.cloud.world
+        world = self._cloud.world
         signed = acs3(
             request.method,
             path,
@@ -221,9 +222,9 @@ class FcService:
             request.headers,
             body,
             secret_of=world.secret_of,
-            nonces=self.cloud.nonces,
+            nonces=self._cloud.nonces,
         )
-        caller = self.cloud.authenticate(signed.access_key_id, signed.security_token)
+        caller = self._cloud.authenticate(signed.access_key_id, signed.security_token)
         label = request.host.partition(".")[0]
         account = label if label.isdecimal() and 15 <= len(label) <= 20 else caller.account
         resource = route.resource(world.region, account)
@@ -260,7 +261,7 @@ class FcService:
         return self._async_tasks(request, route, call, deployed.function)
 
     def _named(self, route: api.Route, account: str) -> Deployed:
-        deployed = self._deployed.get(route.function) if account == self.cloud.world.deploy_account else None
+        deployed = self._deployed.get(route.function) if account == self._cloud.world.deploy_account else None
         if deployed is not None:
             return deployed
         if route.generation == "3.0":
@@ -271,7 +272,7 @@ class FcService:
         raise Refusal(404, "ServiceNotFound", f"service '{service}' does not exist")
 
     def _list_functions(self, request: web.BaseRequest, call: Call) -> web.Response:
-        mine = self._deployed.values() if call.account == self.cloud.world.deploy_account else ()
+        mine = self._deployed.values() if call.account == self._cloud.world.deploy_account else ()
         prefix = request.query.get("prefix", "")
         bodies = [
             api.function_body(deployed.function, "3.0")

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localcloud.call import Call, Caller
 from localcloud.fc import events
@@ -18,11 +18,9 @@ from localcloud.fc.instances import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.tasks import PAYLOAD_LIMIT, Tasks
 from localcloud.fc.template import EventBridgeTrigger, target
+from localcloud.kernel import Cloud
+from localcloud.mns.platform import Delivered
 from localcloud.refusal import Cut, Refusal
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
-    from localcloud.mns.service import Delivered
 
 SYNC_LIMIT = 32 * 1024 * 1024
 LONGEST_RUN = 300.0
@@ -49,7 +47,7 @@ def pauses(strategy: str, chance: random.Random) -> Iterator[float]:
 class Batch:
     """Messages on their way to the function, each written down as it will be delivered."""
 
-    messages: "tuple[Delivered, ...]"
+    messages: tuple[Delivered, ...]
     items: tuple[bytes, ...]
     shape: events.Shape
 
@@ -58,7 +56,7 @@ class Stream:
     """One eventbridge trigger at work."""
 
     def __init__(
-        self, cloud: "Cloud", function: Function, trigger: EventBridgeTrigger, queues: Queues, tasks: Tasks
+        self, cloud: Cloud, function: Function, trigger: EventBridgeTrigger, queues: Queues, tasks: Tasks
     ) -> None:
         self._cloud = cloud
         self._function = function
@@ -171,7 +169,7 @@ class Stream:
 
     # Collecting
 
-    async def _collect(self, left: "list[Delivered]") -> "tuple[Batch, list[Delivered]]":
+    async def _collect(self, left: list[Delivered]) -> tuple[Batch, list[Delivered]]:
         """The next batch: until the count is reached, the time is over or the body is full; and what did not fit."""
         shape = self._cloud.switches.event_shape if self.streaming else "single"
         window = self._options.batch_window
@@ -190,8 +188,8 @@ class Stream:
         return self._fill(messages, rest, shape)
 
     def _fill(
-        self, messages: "list[Delivered]", rest: "list[Delivered]", shape: events.Shape
-    ) -> "tuple[Batch, list[Delivered]]":
+        self, messages: list[Delivered], rest: list[Delivered], shape: events.Shape
+    ) -> tuple[Batch, list[Delivered]]:
         limit = PAYLOAD_LIMIT if self._config.async_invocation_type else SYNC_LIMIT
         request_id = new_request_id()
         fitting: list[Delivered] = []
@@ -209,7 +207,7 @@ class Stream:
             size += len(item) + 1
         return Batch(tuple(fitting), tuple(items), shape), rest
 
-    def _item(self, message: "Delivered", request_id: str, shape: events.Shape) -> bytes | None:
+    def _item(self, message: Delivered, request_id: str, shape: events.Shape) -> bytes | None:
         """A message as it will be delivered; None when the filter of the event bus does not let it through."""
         source, enqueued = self._source, message.enqueue_time_ms
         if self.streaming:
@@ -219,13 +217,13 @@ class Stream:
             return None
         return events.item(event["data"] if source.raw else event, shape)
 
-    async def _take(self, count: int, wait: float) -> "list[Delivered]":
+    async def _take(self, count: int, wait: float) -> list[Delivered]:
         source = self._source
         return await self._queues.take(
             source.account, source.queue, count=count, wait_seconds=wait, visibility_seconds=_HELD
         )
 
-    def _release(self, messages: "Sequence[Delivered]") -> None:
+    def _release(self, messages: Sequence[Delivered]) -> None:
         if messages:
             self._queues.release(self._source.account, self._source.queue, messages)
 
@@ -261,7 +259,7 @@ class Stream:
         self._queues.delete(self._source.account, self._source.queue, batch.messages)
         return True
 
-    def _bury(self, grave: str, message: "Delivered") -> bool:
+    def _bury(self, grave: str, message: Delivered) -> bool:
         there = target(grave, self._source.region, self._source.account)
         try:
             self._queues.put(there.account, there.name, message.body)

@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from localcloud.call import Call, Caller
 from localcloud.clock import milliseconds
@@ -17,10 +17,8 @@ from localcloud.fc.functions import Function
 from localcloud.fc.instances import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.template import Target, target
+from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
 
 PAYLOAD_LIMIT = 128 * 1024
 MAX_DELAY = 3599
@@ -89,7 +87,7 @@ class Task:
 class Tasks:
     """All asynchronous invocations of the local cloud."""
 
-    def __init__(self, cloud: "Cloud", queues: Queues, find: Callable[[str], Function | None]) -> None:
+    def __init__(self, cloud: Cloud, queues: Queues, find: Callable[[str], Function | None]) -> None:
         self._cloud = cloud
         self._queues = queues
         self._find = find

@@ -5,7 +5,7 @@ A clock that was turned past several firings gives one: what a test skips did no
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localcloud.call import Call, Caller
 from localcloud.clock import iso
@@ -14,16 +14,14 @@ from localcloud.fc.functions import Function
 from localcloud.fc.instances import new_request_id
 from localcloud.fc.tasks import Tasks
 from localcloud.fc.template import TimerTrigger
+from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
 
 
 class Timer:
     """One timer trigger at work."""
 
-    def __init__(self, cloud: "Cloud", function: Function, trigger: TimerTrigger, tasks: Tasks) -> None:
+    def __init__(self, cloud: Cloud, function: Function, trigger: TimerTrigger, tasks: Tasks) -> None:
         self._cloud = cloud
         self._function = function
         self._config = trigger.trigger_config

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -21,10 +21,8 @@ from localcloud.clock import iso
 from localcloud.fc.functions import Function
 from localcloud.fc.instances import CustomInstance, Instance, Invocation, Outcome, StartFailed, new_request_id
 from localcloud.fc.template import HttpTrigger
+from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
-
-if TYPE_CHECKING:
-    from localcloud.kernel import Cloud
 
 BODY_LIMIT = 32 * 1024 * 1024
 _HOP_BY_HOP = frozenset(
@@ -37,7 +35,7 @@ _TEXT = ("text/", "application/json", "application/xml", "application/x-www-form
 class Front:
     """One HTTP trigger and the port it listens on."""
 
-    def __init__(self, cloud: "Cloud", function: Function, trigger: HttpTrigger) -> None:
+    def __init__(self, cloud: Cloud, function: Function, trigger: HttpTrigger) -> None:
         self._cloud = cloud
         self._function = function
         self._config = trigger.trigger_config

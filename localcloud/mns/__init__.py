@@ -1,9 +1,6 @@
 """The message service (Simple Message Queue, formerly MNS): queues, topics and queue subscriptions.
 
-``queues``, ``topics`` and ``store`` are the state machine, with time handed in; ``wire`` and ``markup`` speak the
-protocol; ``operations`` holds one function per operation; ``service`` ties them to the local cloud's kernel.
+``queues``, ``topics`` and ``store`` are the state machine, with time passed in; ``wire`` and ``markup`` speak the
+protocol; ``operations`` holds one function per operation; ``receiving`` and ``publishing`` wait and retry in cloud
+time; ``service`` ties them to the local cloud's kernel, and ``platform`` is how Function Compute gets at them.
 """
-
-from localcloud.mns.service import Delivered, MnsService
-
-__all__ = ["Delivered", "MnsService"]

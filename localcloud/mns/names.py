@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from localcloud.call import Caller
 from localcloud.mns.errors import refuse
 from localcloud.mns.topics import QueueAddress
 from localcloud.refusal import not_emulated
@@ -71,3 +72,8 @@ def queue_address(endpoint: str, region: str) -> QueueAddress:
 def queue_endpoint(address: QueueAddress, region: str) -> str:
     """How a subscription names its queue: no slash before ``queues``, unlike resource names in policies."""
     return f"acs:mns:{region}:{address.account}:queues/{address.queue}"
+
+
+def platform_caller(account: str) -> Caller:
+    """As whom the platform itself acts."""
+    return Caller(account, "service", "mns", None, f"acs:ram::{account}:service/mns", "", "")

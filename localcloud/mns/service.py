@@ -1,42 +1,36 @@
-"""The message service of a local cloud: HTTP in, a call through the kernel, HTTP out; and the platform's own hands.
-
-Function Compute's queue triggers and dead letters use ``take``, ``delete`` and ``put``: inside the platform nobody
-signs or asks for permission.
-"""
+"""The message service of a local cloud: HTTP in, a call through the kernel, HTTP out."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
 from localcloud.call import Call, Caller
 from localcloud.kernel import Cloud
+from localcloud.mns.context import Context, Reply
 from localcloud.mns.errors import refuse
-from localcloud.mns.markup import clean, document, leaf, writable
-from localcloud.mns.messages import Draft, Property, Receipt, check_properties
+from localcloud.mns.markup import clean, document, leaf
 from localcloud.mns.names import check_host, owner_of
-from localcloud.mns.operations import OPERATIONS, Desk, Reply, permissions
-from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
-from localcloud.mns.store import Outcome, Store, Trouble
-from localcloud.mns.topics import Delivery, Publication, QueueAddress
+from localcloud.mns.operations.table import OPERATIONS, permissions
+from localcloud.mns.platform import PlatformAccess
+from localcloud.mns.publishing import JournalledCourier, Publisher
+from localcloud.mns.queues import DeadLetter
+from localcloud.mns.receiving import Receiver
+from localcloud.mns.store import Store
+from localcloud.mns.topics import QueueAddress
 from localcloud.mns.wire import VERSION, Target, read_request, read_target
 from localcloud.quick import Plain
 from localcloud.refusal import Refusal, Throttled, Unauthenticated, not_emulated
 from localcloud.signatures import mns_v2
 from localcloud.worldfile import QueueSpec, TopicSpec
 
-SLICES: Final = 4
-"""Parts of a queue when the switch ``queue_slices`` is on."""
 THROTTLE_HOLD_SECONDS: Final = 0.01
 """A throttled request is held a little before it is refused (mns.md section 4); the shortest documented time."""
 MAX_BODY_BYTES: Final = 1_048_576
 """More than the largest batch has with every character written as a reference."""
 
-_A_DAY: Final = 86_400.0
 _CONTENT_TYPE: Final = "text/xml;charset=utf-8"
 
 _CODES: Final = {
@@ -53,50 +47,35 @@ _CODES: Final = {
 """What this service calls the reasons for which a signature or key is not accepted; token trouble has a switch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A message handed to the platform itself."""
-
-    message_id: str
-    body: str
-    receipt_handle: str
-    dequeue_count: int
-    enqueue_time_ms: int
-    priority: int
-    user_properties: tuple[Property, ...]
-    system_properties: tuple[Property, ...]
-
-
 class MnsService:
     """Queues and topics, ready for the gateway."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
+        self._cloud = cloud
         self._chance = random.Random()  # noqa: S311 - spreads retries and shuffles deliveries, guards nothing
-        self.store = Store(cloud.world.region, cloud.switches, self, self._chance)
-        self._undelivered = asyncio.Event()
+        self.store = Store(cloud.world.region, cloud.switches, JournalledCourier(cloud), self._chance)
+        self._receiver = Receiver(cloud, self.store, self._chance)
+        self._publisher = Publisher(cloud, self.store)
+        self.platform = PlatformAccess(cloud, self.store, self._receiver, self._publisher)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Create what the world file lists, then keep delivering what could not be delivered at once."""
         now_ms = self._now_ms()
-        for uid, account in self.cloud.world.accounts.items():
+        for uid, account in self._cloud.world.accounts.items():
             for name, queue in account.queues.items():
                 self._create_queue(uid, name, queue, now_ms)
             for name, topic in account.topics.items():
                 self._create_topic(uid, name, topic, now_ms)
-        self.cloud.spawn(self._redeliver())
-
-    async def stop(self) -> None:
-        """Nothing to close: the redelivery task belongs to the kernel."""
+        self._publisher.start()
 
     async def handle(self, request: web.BaseRequest) -> Plain | web.StreamResponse:
         """Answer one request. Raises Cut when planned trouble wants the connection dropped."""
         request_id = f"{self._chance.getrandbits(96):024X}"
         account = ""
         try:
-            desk = await self._read(request, request_id)
-            account = desk.account
-            reply = await self.cloud.perform(desk.call, lambda: self._run(desk))
+            context = await self._read(request, request_id)
+            account = context.account
+            reply = await self._cloud.perform(context.call, lambda: self._run(context))
         except Refusal as refusal:
             if isinstance(refusal, Throttled):
                 await asyncio.sleep(THROTTLE_HOLD_SECONDS)
@@ -109,7 +88,7 @@ class MnsService:
         headers["Content-Type"] = _CONTENT_TYPE
         return Plain(reply.status, headers, reply.body.encode())
 
-    async def _read(self, request: web.BaseRequest, request_id: str) -> Desk:
+    async def _read(self, request: web.BaseRequest, request_id: str) -> Context:
         """Who asks for what: signature, key, host, request line, body. What fails here never became a call."""
         headers = request.headers
         operation = ""
@@ -134,7 +113,7 @@ class MnsService:
                 region=self.store.region,
                 request_id=request_id,
                 permissions=permissions(
-                    operation, asked.route, account, self.store.region, self.cloud.switches.batch_actions
+                    operation, asked.route, account, self.store.region, self._cloud.switches.batch_actions
                 ),
                 params=facts,
                 weight=asked.weight,
@@ -142,13 +121,23 @@ class MnsService:
             )
         except Refusal as refusal:
             wanted = operation or f"{request.method} {request.raw_path}"[:120]
-            self.cloud.turned_away("mns", wanted, refusal, request_id=request_id, access_key_id=_claimed_key(headers))
+            self._cloud.turned_away("mns", wanted, refusal, request_id=request_id, access_key_id=_claimed_key(headers))
             raise
 
         def gone() -> bool:
             return request.transport is None or request.transport.is_closing()
 
-        return Desk(self, asked, call, host, facts, gone)
+        return Context(
+            store=self.store,
+            switches=self._cloud.switches,
+            receiver=self._receiver,
+            publisher=self._publisher,
+            asked=asked,
+            call=call,
+            host=host,
+            facts=facts,
+            gone=gone,
+        )
 
     def _authenticate(self, request: web.BaseRequest, target: Target, body: bytes) -> Caller:
         headers = request.headers
@@ -160,9 +149,9 @@ class MnsService:
                 target.signed,
                 tuple(headers.items()),
                 body,
-                secret_of=self.cloud.world.secret_of,
+                secret_of=self._cloud.world.secret_of,
             )
-            caller = self.cloud.authenticate(signed.access_key_id, signed.security_token)
+            caller = self._cloud.authenticate(signed.access_key_id, signed.security_token)
         except Unauthenticated as refusal:
             raise self._translated(refusal) from refusal
         version = headers.get("x-mns-version")
@@ -174,16 +163,16 @@ class MnsService:
 
     def _translated(self, refusal: Unauthenticated) -> Refusal:
         """The kernel's reason in this service's words."""
-        switches = self.cloud.switches
+        switches = self._cloud.switches
         code = _CODES.get(refusal.reason) or switches.mns_token_refusal
         if code == "TimeExpired":
             return Refusal(int(switches.mns_stale_date), code, refusal.message)
         return refuse(code, refusal.message)
 
-    def _run(self, desk: Desk) -> Reply | Awaitable[Reply]:
-        reply = OPERATIONS[desk.asked.operation].run(desk)
+    def _run(self, context: Context) -> Reply | Awaitable[Reply]:
+        reply = OPERATIONS[context.asked.operation].run(context)
         if isinstance(reply, Reply):
-            desk.call.status = reply.status
+            context.call.status = reply.status
         return reply
 
     def _refused(self, refusal: Refusal, request_id: str, account: str) -> Plain:
@@ -203,177 +192,6 @@ class MnsService:
         )
         headers["Content-Type"] = _CONTENT_TYPE
         return Plain(refusal.status, headers, document("Error", inner).encode())
-
-    # Receiving, with and without patience
-
-    def try_receive(
-        self, call: Call, account: str, name: str, count: int, visibility_seconds: float | None = None
-    ) -> list[Receipt]:
-        """What can be had right now."""
-        now_ms = self._now_ms()
-        manner = self._manner(call, self.store.queue(account, name), now_ms)
-        return self.store.receive(account, name, count, now_ms, visibility_seconds=visibility_seconds, manner=manner)
-
-    async def poll(
-        self,
-        call: Call,
-        account: str,
-        name: str,
-        *,
-        count: int,
-        seconds: float,
-        gone: Callable[[], bool] = lambda: False,
-        visibility_seconds: float | None = None,
-    ) -> list[Receipt]:
-        """Wait in cloud time until there is something: a send, a lapsed visibility, the end of a delay."""
-        clock = self.cloud.clock
-        deadline = clock.now() + seconds
-        while (left := deadline - clock.now()) > 0:
-            queue = self.store.queue(account, name)
-            change_ms = queue.next_change_ms()
-            if change_ms is not None:
-                # A moment later than the change, so that rounding cannot wake us just before it.
-                left = min(left, max(0.0, change_ms / 1_000 + 0.001 - clock.now()))
-            bell = asyncio.Event()
-            queue.wait(bell)
-            try:
-                await clock.wait_for(bell, left)
-            except asyncio.CancelledError:
-                self._pass_on(queue, bell)
-                raise
-            if gone():
-                self._pass_on(queue, bell)
-                return []
-            queue.stop_waiting(bell)
-            receipts = self.try_receive(call, account, name, count, visibility_seconds)
-            if receipts:
-                return receipts
-        return []
-
-    @staticmethod
-    def _pass_on(queue: Queue, bell: asyncio.Event) -> None:
-        """Whoever leaves after its bell was rung wakes the next one, or a message would lie there unseen."""
-        if not queue.stop_waiting(bell):
-            queue.ring(1)
-
-    def _manner(self, call: Call, queue: Queue, now_ms: int) -> Manner:
-        """How messages are handed out this time: switches and planned trouble decide."""
-        faults = self.cloud.faults
-        scattered = self.cloud.switches.queue_slices == "on"
-        if not (scattered or faults.planned) or not queue.has_active(now_ms):
-            return ORDERLY
-        duplicate = faults.delivery("duplicate", call) is not None
-        reorder = faults.delivery("reorder", call) is not None
-        if not (scattered or duplicate or reorder):
-            return ORDERLY
-        return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1)
-
-    # Publishing
-
-    def publish_draft(self, account: str, topic: str, draft: Draft, tag: str | None, now_ms: int) -> Publication:
-        """Publish, and see to it that what could not be delivered is tried again."""
-        publication = self.store.publish(account, topic, draft, tag, now_ms)
-        self._undelivered.set()
-        return publication
-
-    async def _redeliver(self) -> None:
-        clock = self.cloud.clock
-        while True:
-            self._undelivered.clear()
-            due_ms = self.store.next_delivery_ms()
-            await clock.wait_for(
-                self._undelivered, _A_DAY if due_ms is None else max(0.0, due_ms / 1_000 + 0.001 - clock.now())
-            )
-            self.store.deliver_due(self._now_ms())
-
-    def trouble(self, delivery: Delivery) -> Trouble:
-        """Planned trouble for a delivery: it is matched as operation DeliverMessage, by topic, subscription or queue."""
-        faults = self.cloud.faults
-        kinds = {plan.kind for plan in faults.strike(self._delivery_call(delivery))} if faults.planned else set()
-        if kinds & {"throttle", "error", "server_error", "cut_before"}:
-            return "before"
-        return "after" if "cut_after" in kinds else "none"
-
-    def tried(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Every attempt is in the journal, so that people can see why a message did not arrive."""
-        call = self._delivery_call(delivery)
-        call.now = self.cloud.clock.now()
-        call.effect = outcome in {"delivered", "dead letter"}
-        status = HTTPStatus.CREATED if outcome == "delivered" else HTTPStatus.SERVICE_UNAVAILABLE
-        self.cloud.journal.note(call, status, "" if outcome == "delivered" else "NotDelivered", outcome, 0.0)
-
-    def _delivery_call(self, delivery: Delivery) -> Call:
-        topic, subscription = delivery.topic, delivery.subscription
-        target = subscription.target
-        return Call(
-            service="mns",
-            operation="DeliverMessage",
-            caller=_platform(topic.account),
-            account=target.account,
-            region=self.store.region,
-            request_id=delivery.publication.id,
-            params={
-                "TopicName": topic.name,
-                "SubscriptionName": subscription.name,
-                "QueueName": target.queue,
-                "MessageId": delivery.publication.id,
-                "Failures": delivery.failures,
-            },
-        )
-
-    # The platform's own hand
-
-    async def take(
-        self, account: str, queue: str, *, count: int, wait_seconds: float, visibility_seconds: float
-    ) -> list[Delivered]:
-        """Messages for a trigger, waiting for them if need be; empty when none came. A missing queue is a Refusal."""
-        call = Call(
-            service="mns",
-            operation="ReceiveMessage",
-            caller=_platform(account),
-            account=account,
-            region=self.store.region,
-            request_id="",
-            params={"QueueName": queue},
-        )
-        receipts = self.try_receive(call, account, queue, count, visibility_seconds)
-        if not receipts and wait_seconds > 0:
-            receipts = await self.poll(
-                call, account, queue, count=count, seconds=wait_seconds, visibility_seconds=visibility_seconds
-            )
-        return [_delivered(receipt) for receipt in receipts]
-
-    def delete(self, account: str, queue: str, receipt_handles: Iterable[str]) -> None:
-        """Delete what the handles still hold; those that lapsed are delivered again, as everywhere."""
-        self.store.queue(account, queue).delete_many(receipt_handles, self._now_ms())
-
-    def put(
-        self,
-        account: str,
-        queue: str,
-        body: str,
-        *,
-        delay_seconds: int = 0,
-        properties: Mapping[str, str] | None = None,
-    ) -> str:
-        """Send as the platform; the new message's id. Raises Refusal when the queue is missing or will not take it."""
-        draft = _platform_draft(body, delay_seconds, properties)
-        message, _ = self.store.send(account, queue, draft, self._now_ms())
-        return message.id
-
-    def publish(self, account: str, topic: str, body: str, *, tag: str | None = None) -> str:
-        """Publish as the platform; the new message's id. Raises Refusal when the topic is missing or will not take it."""
-        return self.publish_draft(account, topic, _platform_draft(body, 0, None), tag, self._now_ms()).id
-
-    def has_queue(self, account: str, queue: str) -> bool:
-        """Whether a queue exists, for those who want to complain in their own words."""
-        return queue in self.store.queues(account)
-
-    def has_topic(self, account: str, topic: str) -> bool:
-        """Whether a topic exists."""
-        return topic in self.store.topics(account)
-
-    # The world
 
     def snapshot(self) -> dict[str, Any]:
         """Queues with their messages, topics with their subscriptions."""
@@ -413,7 +231,7 @@ class MnsService:
                 raise ValueError(f"{where}: {refusal.message}") from refusal
 
     def _now_ms(self) -> int:
-        return int(self.cloud.clock.now() * 1_000)
+        return int(self._cloud.clock.now() * 1_000)
 
 
 async def _body(request: web.BaseRequest) -> bytes:
@@ -441,29 +259,3 @@ async def _body(request: web.BaseRequest) -> bytes:
 def _claimed_key(headers: Mapping[str, str]) -> str:
     """Whose key a request claims to be signed with, whether or not it is."""
     return headers.get("Authorization", "").removeprefix("MNS").strip().partition(":")[0][:64]
-
-
-def _platform(account: str) -> Caller:
-    return Caller(account, "service", "mns", None, f"acs:ram::{account}:service/mns", "", "")
-
-
-def _platform_draft(body: str, delay_seconds: int, properties: Mapping[str, str] | None) -> Draft:
-    user = tuple(Property(name, value, "STRING") for name, value in (properties or {}).items())
-    check_properties(user, ())
-    if not body or not all(writable(text) for text in (body, *(properties or {}).values())):
-        raise refuse("InvalidArgument", "A message is text that XML can carry, and not empty.")
-    return Draft(body, delay_seconds, user_properties=user)
-
-
-def _delivered(receipt: Receipt) -> Delivered:
-    message = receipt.message
-    return Delivered(
-        message.id,
-        message.body,
-        receipt.handle,
-        receipt.dequeue_count,
-        message.enqueued_ms,
-        message.priority,
-        message.user_properties,
-        message.system_properties,
-    )

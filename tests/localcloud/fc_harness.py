@@ -162,11 +162,11 @@ class Functions:
         """Deploy an s.yaml given as text."""
         path = self._folder / "s.yaml"
         path.write_text(text, encoding="utf-8")
-        return self.cloud.inside_async(lambda: self.cloud.cloud.fc.deploy(path, env or {}))
+        return self.cloud.inside_async(lambda: self.cloud.fc.deploy(path, env or {}))
 
     def named(self, name: str) -> Json:
         """A function as the admin side shows it."""
-        shown = self.cloud.inside(lambda cloud: cloud.fc.functions())
+        shown = self.cloud.inside(lambda _: self.cloud.fc.functions())
         return next(one for one in shown if one["name"] == name)
 
     def trigger(self, name: str) -> Json:
@@ -176,7 +176,7 @@ class Functions:
 
     def log(self, name: str) -> list[str]:
         """What a function printed."""
-        lines = self.cloud.inside_async(lambda: self.cloud.cloud.fc.logs(name))
+        lines = self.cloud.inside_async(lambda: self.cloud.fc.logs(name))
         return [line["text"] for line in lines]
 
     def events(self, name: str) -> list[str]:
@@ -257,6 +257,6 @@ class Functions:
 
     def bodies(self, queue: str) -> list[str]:
         """What lies in a queue, unread."""
-        shown = self.cloud.inside(lambda cloud: cloud.mns.snapshot())["queues"]
+        shown = self.cloud.inside(lambda _: self.cloud.mns.snapshot())["queues"]
         found = next(one for one in shown if one["name"] == queue)
         return [message["body"] for message in found["messages"]]

@@ -24,7 +24,9 @@ from darabonba.request import DaraRequest
 from Tea.exceptions import TeaException
 
 from localcloud.client import AdminClient
+from localcloud.fc.service import FcService
 from localcloud.kernel import Cloud
+from localcloud.mns.service import MnsService
 from localcloud.server import Server
 from localcloud.worldfile import check_world
 
@@ -60,6 +62,8 @@ class LocalCloud:
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._main, name="localcloud", daemon=True)
         self.cloud: Cloud
+        self.mns: MnsService
+        self.fc: FcService
 
     def start(self) -> "LocalCloud":
         """Return when it listens."""
@@ -90,7 +94,7 @@ class LocalCloud:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = Server(self._file)
-        self.cloud = server.cloud
+        self.cloud, self.mns, self.fc = server.cloud, server.mns, server.fc
         try:
             await server.start()
             self._ready.set()
@@ -112,7 +116,7 @@ class LocalCloud:
 
     @property
     def admin(self) -> AdminClient:
-        """The side door, over HTTP."""
+        """The admin API, over HTTP."""
         return AdminClient(self.cloud.address)
 
     def inside(self, action: Callable[[Cloud], T]) -> T:

@@ -68,7 +68,7 @@ class Hub:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything the service holds."""
-        return self.cloud.inside(lambda cloud: cloud.mns.snapshot())
+        return self.cloud.inside(lambda _: self.cloud.mns.snapshot())
 
 
 def a_hub(

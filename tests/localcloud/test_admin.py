@@ -1,4 +1,4 @@
-"""The side door: what it shows, what it changes, and that nothing else gets through it."""
+"""The admin API: what it shows, what it changes, and that nothing else gets through it."""
 
 import json
 import threading
@@ -162,7 +162,7 @@ def test_a_bad_request_has_a_reason(
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://example.com"}, {"Host": "attacker.example.com"}])
 def test_a_browser_of_another_origin_is_refused(run_cloud: RunCloud, headers: dict[str, str]) -> None:
-    """A web page cannot reach the side door through a person's browser, not by rebinding a name either."""
+    """A web page cannot reach the admin API through a person's browser, not by rebinding a name either."""
     cloud = run_cloud(stage().world)
 
     assert send(cloud, "GET", "/_localcloud/world", headers).status == 403
@@ -193,14 +193,14 @@ PATHS = st.sampled_from(
 
 
 def state(cloud: LocalCloud) -> Any:
-    """Everything the side door can change, cloud time aside."""
+    """Everything the admin API can change, cloud time aside."""
     return cloud.inside(
-        lambda c: (c.faults.list(), c.switches.model_dump(), c.quotas.table(), c.fc.functions(), c.clock._offset)
+        lambda c: (c.faults.list(), c.switches.model_dump(), c.quotas.table(), cloud.fc.functions(), c.clock._offset)
     )
 
 
 def test_whatever_is_asked_nothing_breaks(run_cloud: RunCloud) -> None:
-    """No request to the side door ends in a 5xx, and one that is refused changes nothing."""
+    """No request to the admin API ends in a 5xx, and one that is refused changes nothing."""
     cloud = run_cloud(stage().world)
 
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

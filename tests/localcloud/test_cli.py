@@ -134,7 +134,7 @@ def test_check_explains_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_looking_into_a_running_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """journal, faults, clock and switches do from the command line what the side door offers."""
+    """journal, faults, clock and switches do from the command line what the admin API offers."""
     with up(tmp_path, stage(), "--state-dir", str(tmp_path / "state")) as (process, address):
 
         def run(*arguments: str) -> str:

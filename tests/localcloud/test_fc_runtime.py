@@ -36,7 +36,7 @@ from tests.localcloud.processes import alive, descendants, frozen
 def functions(run_cloud: RunCloud, tmp_path: Path, request: pytest.FixtureRequest) -> Functions:
     """A cloud with an account, queues and roles, whose workers are new interpreters, or born with a module."""
     made = Functions(run_cloud, tmp_path)
-    made.cloud.cloud.preloaded = request.param
+    made.cloud.fc.preloaded = request.param
     return made
 
 
@@ -88,7 +88,7 @@ def test_the_environment_is_the_platforms_and_nothing_else(
     functions: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FC's variables, the template's, temporary credentials; nothing of the machine but what workers may have."""
-    functions.cloud.cloud.worker_environment["COVERAGE_EXAMPLE"] = "1"
+    functions.cloud.fc.worker_environment["COVERAGE_EXAMPLE"] = "1"
     functions.deploy(
         function("env", environmentVariables={"COLOUR": "blue", "PYTHONPATH": "/code/python:/opt"}),
         function("svc$old", runtime="python3.10"),
@@ -196,7 +196,7 @@ def test_an_initializer_that_raises_stops_the_deployment(functions: Functions) -
         functions.deploy(function("good", memorySize=1024, cpu=1), function("bad", code=str(BROKEN), **hook))
     assert "function bad: did not start: RuntimeError: LEDGER_URL is not set" in str(refused.value)
     assert "in initialize" in str(refused.value)
-    assert [one["name"] for one in functions.cloud.inside(lambda cloud: cloud.fc.functions())] == ["good"]
+    assert [one["name"] for one in functions.cloud.inside(lambda _: functions.cloud.fc.functions())] == ["good"]
     assert functions.invoke("good", {"do": "context"}).json()["function"]["memory"] == 512
 
 
@@ -245,7 +245,7 @@ def test_what_a_template_names_must_exist(functions: Functions, props: dict[str,
     with pytest.raises(DeployError) as refused:
         functions.deploy(function("f", **props))
     assert words.format(account=functions.account) in str(refused.value)
-    assert functions.cloud.inside(lambda cloud: cloud.fc.functions()) == []
+    assert functions.cloud.inside(lambda _: functions.cloud.fc.functions()) == []
 
 
 # Instances
@@ -348,10 +348,10 @@ def test_the_worker_behind_a_key_can_be_killed(functions: Functions) -> None:
     functions.deploy(function("one"), function("other"))
     key = functions.named("one")["instances"][0]["access_key_ids"][0]
     pid = functions.named("one")["instances"][0]["pid"]
-    assert functions.cloud.inside(lambda cloud: cloud.fc.kill_origin(key)) is True
+    assert functions.cloud.inside(lambda _: functions.cloud.fc.kill_origin(key)) is True
     until(lambda: not alive(pid), "the end")
     assert len(functions.named("other")["instances"]) == 1
-    assert functions.cloud.inside(lambda cloud: cloud.fc.kill_origin("")) is False
+    assert functions.cloud.inside(lambda _: functions.cloud.fc.kill_origin("")) is False
 
 
 @pytest.mark.parametrize("kind", ["kill_before", "kill_after", "kill_reply"])
@@ -419,7 +419,7 @@ def test_deploying_again_replaces_functions_of_the_same_name(functions: Function
     assert functions.invoke("a", {"do": "environment"}).json()["COLOUR"] == "green"
     assert functions.named("b")["url"] == url
     functions.deploy(function("c"))
-    assert {one["name"] for one in functions.cloud.inside(lambda cloud: cloud.fc.functions())} == {"a", "b", "c"}
+    assert {one["name"] for one in functions.cloud.inside(lambda _: functions.cloud.fc.functions())} == {"a", "b", "c"}
 
 
 # Logs

@@ -92,7 +92,8 @@ def test_time_closes_a_window(functions: Functions) -> None:
     functions.deploy(function("batch", triggers=[queue_trigger(run=window)]))
     functions.send("1", "2")
     until(
-        lambda: functions.cloud.inside(lambda cloud: _inactive(cloud.mns.snapshot(), "work")) == 2, "both to be taken"
+        lambda: functions.cloud.inside(lambda _: _inactive(functions.cloud.mns.snapshot(), "work")) == 2,
+        "both to be taken",
     )
     assert functions.events("batch") == []
     functions.cloud.advance(16)
@@ -227,7 +228,7 @@ def test_no_tolerance_stops_the_stream(functions: Functions, failing: Path) -> N
     )
     functions.send("second", base64=False)
     assert sorted(functions.bodies("work")) == ["first", "second"]
-    assert _inactive(functions.cloud.inside(lambda cloud: cloud.mns.snapshot()), "work") == 0
+    assert _inactive(functions.cloud.inside(lambda _: functions.cloud.mns.snapshot()), "work") == 0
 
     failing.unlink()
     functions.deploy(props)  # somebody deploys again

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localcloud.kernel import Cloud
-from localcloud.mns.operations import OPERATIONS
+from localcloud.mns.operations.table import OPERATIONS
 from tests.localcloud.harness import LocalCloud, allow, user
 from tests.localcloud.mns_kit import Answer, Hub
 
@@ -44,9 +44,9 @@ def hub() -> Iterator[Hub]:
 def state(hub: Hub) -> str:
     """What only requests change: time alone lapses visibilities and retries deliveries, so both are left out."""
 
-    def look(cloud: Cloud) -> dict[str, Any]:
-        cloud.mns.store._due.clear()
-        return cloud.mns.snapshot()
+    def look(_: Cloud) -> dict[str, Any]:
+        hub.cloud.mns.store._due.clear()
+        return hub.cloud.mns.snapshot()
 
     found = hub.cloud.inside(look)
     for queue in found["queues"]:

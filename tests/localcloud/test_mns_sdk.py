@@ -449,7 +449,7 @@ def in_thread(call: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def waiters(hub: Hub, queue: str = "work") -> int:
-    return hub.cloud.inside(lambda cloud: len(cloud.mns.store.queue(hub.uid, queue)._bells))
+    return hub.cloud.inside(lambda _: len(hub.cloud.mns.store.queue(hub.uid, queue)._bells))
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -725,7 +725,7 @@ def test_publication_across_accounts(run_cloud: RunCloud) -> None:
     assert code_of(lambda: hub.queue("inbox").receive_message(0)) == "QueueNotExist"
 
 
-# The account, dead letters, the platform's hand
+# The account, dead letters, the platform's access
 
 
 def test_account_attributes(hub: Hub) -> None:
@@ -803,22 +803,20 @@ def test_worlds_that_cannot_be(world: dict[str, Any], complaint: str) -> None:
 
 def test_platform_takes_deletes_and_puts(hub: Hub) -> None:
     """Triggers work on queues without signature or permission, by the same rules as everybody."""
-    service = hub.cloud.cloud.mns
+    service = hub.cloud.mns.platform
     hub.queue("work").batch_send_message([Message("a"), Message("b")])
 
     taken = hub.cloud.inside_async(
         lambda: service.take(hub.uid, "work", count=16, wait_seconds=0, visibility_seconds=100)
     )
     assert [(each.body, each.dequeue_count) for each in taken] == [("a", 1), ("b", 1)]
-    hub.cloud.inside(lambda cloud: cloud.mns.delete(hub.uid, "work", [taken[0].receipt_handle]))
+    hub.cloud.inside(lambda _: service.delete(hub.uid, "work", [taken[0].receipt_handle]))
     hub.cloud.advance(99)
     assert code_of(lambda: hub.queue("work").receive_message(0)) == "MessageNotExist"
     hub.cloud.advance(2)
     assert hub.queue("work").receive_message(0).message_body == "b"
 
-    message_id = hub.cloud.inside(
-        lambda cloud: cloud.mns.put(hub.uid, "work", "c", delay_seconds=9, properties={"k": "v"})
-    )
+    message_id = hub.cloud.inside(lambda _: service.put(hub.uid, "work", "c", delay_seconds=9, properties={"k": "v"}))
     waiting = in_thread(
         lambda: hub.cloud.inside_async(
             lambda: service.take(hub.uid, "work", count=1, wait_seconds=20, visibility_seconds=1)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from localcloud.operations import Product
-from localcloud.rpc import PRODUCTS
+from localcloud.server import PRODUCTS
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import HANGZHOU, Key, LocalCloud, Stage, send, signed_rpc, stage, user
 

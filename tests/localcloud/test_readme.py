@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 from localcloud.faults import Kind
-from localcloud.mns.operations import OPERATIONS
+from localcloud.mns.operations.table import OPERATIONS
 from localcloud.operations import Product
-from localcloud.rpc import PRODUCTS
+from localcloud.server import PRODUCTS
 from localcloud.switches import Switches
 
 README = (Path(__file__).parents[2] / "localcloud" / "README.md").read_text(encoding="utf-8")
@@ -44,6 +44,6 @@ def test_the_table_of_switches_is_current() -> None:
 
 def test_every_kind_of_trouble_is_explained() -> None:
     """The table of planned trouble has all kinds."""
-    table = README.partition("| kind | what happens |")[2].partition("**The side door**")[0]
+    table = README.partition("| kind | what happens |")[2].partition("**The admin API**")[0]
 
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)?)`", table)) - {"retry_after"} == set(get_args(Kind))
