@@ -18,7 +18,8 @@ from aiohttp import web
 from localcloud.clock import iso, milliseconds
 from localcloud.fc.functions import Function
 from localcloud.fc.tasks import Task
-from localcloud.fc.template import CustomRuntimeConfig, HttpTrigger, LogConfig, Trigger
+from localcloud.fc.template.props import CustomRuntimeConfig, LogConfig
+from localcloud.fc.template.triggers import HttpTrigger, Trigger
 from localcloud.refusal import Refusal, Unauthenticated, not_emulated
 
 Generation = Literal["2.0", "3.0"]

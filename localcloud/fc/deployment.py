@@ -16,7 +16,9 @@ from localcloud.fc.functions import Function, Identity
 from localcloud.fc.instances import StartFailed
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import Stream
-from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, target
+from localcloud.fc.template.arns import target
+from localcloud.fc.template.load import FunctionSpec
+from localcloud.fc.template.triggers import EventBridgeTrigger
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front
 from localcloud.ram import evaluate_trust

@@ -8,7 +8,8 @@ from localcloud.clock import iso
 from localcloud.fc.instances import CustomInstance, Instance, Invocation, Outcome, PythonInstance, Surroundings
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity, Pool
-from localcloud.fc.template import FunctionSpec, Props
+from localcloud.fc.template.load import FunctionSpec
+from localcloud.fc.template.props import Props
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import aiohttp
 from localcloud.clock import Clock
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.processes import ForkServer, Reaper, WorkerProcess
-from localcloud.fc.template import Hook, LogConfig, Props
+from localcloud.fc.template.props import Hook, LogConfig, Props
 from localcloud.switches import Switches
 from localcloud.world import Credentials, World
 

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from localcloud.call import Call
-from localcloud.fc import api, packages, template
+from localcloud.fc import api, packages
 from localcloud.fc.deployment import Check, Deployed, warm_up
 from localcloud.fc.errors import DeployError
 from localcloud.fc.functions import Function
@@ -23,7 +23,8 @@ from localcloud.fc.processes import ForkServer, ForkServerError, Reaper
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Task, Tasks
-from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, HttpTrigger, TimerTrigger
+from localcloud.fc.template.load import FunctionSpec, load
+from localcloud.fc.template.triggers import EventBridgeTrigger, HttpTrigger, TimerTrigger
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front, read_body
 from localcloud.kernel import Cloud
@@ -67,7 +68,7 @@ class FcService:
         async with self._deploying:
             world = self._cloud.world
             path = Path(template_path).resolve()
-            specs = await asyncio.to_thread(template.load, path, env, world.deploy_account)
+            specs = await asyncio.to_thread(load, path, env, world.deploy_account)
             names = {spec.name for spec in specs} | set(self._deployed)
             try:
                 identities = Check(world, self._queues, names).identities(specs)

@@ -17,7 +17,8 @@ from localcloud.fc.functions import Function
 from localcloud.fc.instances import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.tasks import PAYLOAD_LIMIT, Tasks
-from localcloud.fc.template import EventBridgeTrigger, target
+from localcloud.fc.template.arns import target
+from localcloud.fc.template.triggers import EventBridgeTrigger
 from localcloud.kernel import Cloud
 from localcloud.mns.platform import Delivered
 from localcloud.refusal import Cut, Refusal

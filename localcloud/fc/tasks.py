@@ -16,7 +16,7 @@ from localcloud.clock import milliseconds
 from localcloud.fc.functions import Function
 from localcloud.fc.instances import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
-from localcloud.fc.template import Target, target
+from localcloud.fc.template.arns import Target, target
 from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
 

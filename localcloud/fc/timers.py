@@ -13,7 +13,7 @@ from localcloud.fc import cron
 from localcloud.fc.functions import Function
 from localcloud.fc.instances import new_request_id
 from localcloud.fc.tasks import Tasks
-from localcloud.fc.template import TimerTrigger
+from localcloud.fc.template.triggers import TimerTrigger
 from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
 

@@ -20,7 +20,7 @@ from localcloud.call import Call, Caller
 from localcloud.clock import iso
 from localcloud.fc.functions import Function
 from localcloud.fc.instances import CustomInstance, Instance, Invocation, Outcome, StartFailed, new_request_id
-from localcloud.fc.template import HttpTrigger
+from localcloud.fc.template.triggers import HttpTrigger
 from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from localcloud.fc import cron, packages
 from localcloud.fc.errors import DeployError
-from localcloud.fc.template import EventBridgeTrigger, FunctionSpec, load, target
+from localcloud.fc.template.arns import target
+from localcloud.fc.template.load import FunctionSpec, load
+from localcloud.fc.template.triggers import EventBridgeTrigger
 from tests.localcloud.fc_harness import (
     function,
     http_trigger,
