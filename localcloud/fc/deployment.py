@@ -13,7 +13,7 @@ from typing import Any
 
 from localcloud.fc.errors import DeployError, FunctionError
 from localcloud.fc.functions import Function, Identity
-from localcloud.fc.instances import StartFailed
+from localcloud.fc.invocations import StartFailed
 from localcloud.fc.queues import Queues
 from localcloud.fc.streams import Stream
 from localcloud.fc.template.arns import target

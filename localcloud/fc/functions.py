@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.clock import iso
-from localcloud.fc.instances import CustomInstance, Instance, Invocation, Outcome, PythonInstance, Surroundings
+from localcloud.fc.custom_instances import CustomInstance
+from localcloud.fc.instances import Instance, Surroundings
+from localcloud.fc.invocations import Invocation, Outcome
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity, Pool
+from localcloud.fc.python_instances import PythonInstance
 from localcloud.fc.template.load import FunctionSpec
 from localcloud.fc.template.props import Props
 

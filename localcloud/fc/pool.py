@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
-from localcloud.fc.instances import Instance, Invocation, Outcome, StartFailed, error_json
+from localcloud.fc.instances import Instance
+from localcloud.fc.invocations import Invocation, Outcome, StartFailed, error_json
 from localcloud.refusal import Refusal
 
 ACCOUNT_INSTANCES = 100

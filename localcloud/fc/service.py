@@ -16,7 +16,8 @@ from localcloud.fc import api, packages
 from localcloud.fc.deployment import Check, Deployed, warm_up
 from localcloud.fc.errors import DeployError
 from localcloud.fc.functions import Function
-from localcloud.fc.instances import Invocation, Surroundings, new_request_id
+from localcloud.fc.instances import Surroundings
+from localcloud.fc.invocations import Invocation, new_request_id
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity
 from localcloud.fc.processes import ForkServer, ForkServerError, Reaper

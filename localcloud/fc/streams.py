@@ -14,7 +14,7 @@ from typing import Any
 from localcloud.call import Call, Caller
 from localcloud.fc import events
 from localcloud.fc.functions import Function
-from localcloud.fc.instances import Invocation, Outcome, new_request_id
+from localcloud.fc.invocations import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.tasks import PAYLOAD_LIMIT, Tasks
 from localcloud.fc.template.arns import target

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from localcloud.call import Call, Caller
 from localcloud.clock import milliseconds
 from localcloud.fc.functions import Function
-from localcloud.fc.instances import Invocation, Outcome, new_request_id
+from localcloud.fc.invocations import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.template.arns import Target, target
 from localcloud.kernel import Cloud

@@ -11,7 +11,7 @@ from localcloud.call import Call, Caller
 from localcloud.clock import iso
 from localcloud.fc import cron
 from localcloud.fc.functions import Function
-from localcloud.fc.instances import new_request_id
+from localcloud.fc.invocations import new_request_id
 from localcloud.fc.tasks import Tasks
 from localcloud.fc.template.triggers import TimerTrigger
 from localcloud.kernel import Cloud

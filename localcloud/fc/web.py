@@ -18,8 +18,10 @@ from yarl import URL
 
 from localcloud.call import Call, Caller
 from localcloud.clock import iso
+from localcloud.fc.custom_instances import CustomInstance
 from localcloud.fc.functions import Function
-from localcloud.fc.instances import CustomInstance, Instance, Invocation, Outcome, StartFailed, new_request_id
+from localcloud.fc.instances import Instance
+from localcloud.fc.invocations import Invocation, Outcome, StartFailed, new_request_id
 from localcloud.fc.template.triggers import HttpTrigger
 from localcloud.kernel import Cloud
 from localcloud.refusal import Cut, Refusal
