@@ -47,7 +47,37 @@ def _parser() -> argparse.ArgumentParser:
         "Compute in one process on loopback.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_up(commands)
 
+    check = commands.add_parser("check", help="check a world file", description=_check.__doc__)
+    check.add_argument("file", type=Path)
+    check.set_defaults(command=_check)
+
+    journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
+    journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
+    journal.add_argument("--service", default="", help="sts, vpc, ecr, mns or fc")
+    journal.add_argument("--operation", default="", help="such as AssumeRole")
+    journal.add_argument("--account", default="", help="uid of the caller or of the owner")
+    journal.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    _add_faults(commands)
+
+    clock = commands.add_parser("clock", help="turn the clock", description="Show or turn cloud time.")
+    turns = clock.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _talking(turns, "show", _show_clock, "show cloud time")
+    advance = _talking(turns, "advance", _advance, "turn cloud time forward")
+    advance.add_argument("seconds", type=float)
+
+    switches = _talking(commands, "switches", _switches, "show or turn the switches for undocumented behaviour")
+    switches.add_argument("settings", nargs="*", metavar="NAME=VALUE", help=", ".join(Switches.model_fields))
+
+    logs = _talking(commands, "logs", _logs, "show what functions print")
+    logs.add_argument("function", nargs="?", help="only this one")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
+    return parser
+
+
+def _add_up(commands: Any) -> None:
     up = commands.add_parser("up", help="start a local cloud and keep it running", description=_up.__doc__)
     up.add_argument("--world", type=Path, required=True, metavar="FILE", help="the world file")
     up.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
@@ -78,17 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
     up.set_defaults(command=_up)
 
-    check = commands.add_parser("check", help="check a world file", description=_check.__doc__)
-    check.add_argument("file", type=Path)
-    check.set_defaults(command=_check)
 
-    journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
-    journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
-    journal.add_argument("--service", default="", help="sts, vpc, ecr, mns or fc")
-    journal.add_argument("--operation", default="", help="such as AssumeRole")
-    journal.add_argument("--account", default="", help="uid of the caller or of the owner")
-    journal.add_argument("--json", action="store_true", help="one JSON object a line")
-
+def _add_faults(commands: Any) -> None:
     faults = commands.add_parser("faults", help="plan trouble", description="Plan, list or clear trouble.")
     kinds = faults.add_subparsers(title="commands", required=True, metavar="COMMAND")
     plan = _talking(kinds, "plan", _plan, "plan one trouble")
@@ -99,20 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     _talking(kinds, "list", _list_faults, "show what is planned and what struck")
     clear = _talking(kinds, "clear", _clear_faults, "forget planned trouble")
     clear.add_argument("number", type=int, nargs="?", help="only this one")
-
-    clock = commands.add_parser("clock", help="turn the clock", description="Show or turn cloud time.")
-    turns = clock.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _talking(turns, "show", _show_clock, "show cloud time")
-    advance = _talking(turns, "advance", _advance, "turn cloud time forward")
-    advance.add_argument("seconds", type=float)
-
-    switches = _talking(commands, "switches", _switches, "show or turn the switches for undocumented behaviour")
-    switches.add_argument("settings", nargs="*", metavar="NAME=VALUE", help=", ".join(Switches.model_fields))
-
-    logs = _talking(commands, "logs", _logs, "show what functions print")
-    logs.add_argument("function", nargs="?", help="only this one")
-    logs.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
-    return parser
 
 
 def _talking(
