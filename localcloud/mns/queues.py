@@ -3,30 +3,23 @@
 States (mns.md section 2.4): delayed, active, inactive after a receive, active again when its visibility lapses, gone
 when deleted or older than the retention period. All times are integer milliseconds of cloud time, the unit that
 answers carry, so that what a client is told and what happens are the same instant.
-
-Heaps hold entries that may be out of date. A message's ticket names the one entry that counts; each move of a message
-takes a new ticket, which makes every older entry worthless without searching for it.
 """
 
 import heapq
 import itertools
-import random
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from localcloud.mns.attributes import QueueAttributes
-from localcloud.mns.errors import no_message, refuse
-from localcloud.mns.messages import Draft, Message, Receipt, body_md5, new_handle, new_id
+from localcloud.mns.errors import refuse
+from localcloud.mns.handles import ReceiptHandles
+from localcloud.mns.messages import Draft, Message, Receipt, body_md5, new_id
+from localcloud.mns.visibility import ORDERLY, Manner, Visibility
 from localcloud.refusal import Refusal
 
-# Shapes seen in the wild may hold + / = (mns.md section 2.4); ours do not, but a foreign one is not malformed.
-_HANDLE: Final = re.compile(r"(?:[0-9]{1,4}-)?[A-Za-z0-9+/=_-]{16,256}")
 _ROOM_FOR_STALE: Final = 64
 
-_Ready = tuple[int, int, int, Message]  # priority, number, ticket
-_Hidden = tuple[int, int, Message]  # visible_ms, ticket
 _Aging = tuple[int, int, Message]  # enqueued_ms, number
 
 
@@ -54,21 +47,6 @@ class Counts:
     delayed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How messages are handed out; a standard queue promises neither order nor single delivery (mns.md section 2.4)."""
-
-    duplicate: bool = False
-    """The messages stay where they are, so that somebody gets them once more."""
-    shuffle: random.Random | None = None
-    """Any order, drawn from here."""
-    slices: int = 1
-    """A receive reads one of so many parts of the queue, even when others hold messages too."""
-
-
-ORDERLY: Final = Manner()
-
-
 class Queue:
     """A standard queue."""
 
@@ -89,13 +67,10 @@ class Queue:
         self.modified_ms = now_ms
         self.closed = False
         self._messages: dict[int, Message] = {}
-        self._ready: list[_Ready] = []
-        self._turn = 0
-        self._hidden: list[_Hidden] = []
+        self._visibility = Visibility()
         self._aging: list[_Aging] = []
-        self._handles: dict[str, Message] = {}
+        self._handles = ReceiptHandles()
         self._numbers = itertools.count(1)
-        self._tickets = itertools.count(1)
         self._bells: dict[Bell, None] = {}
 
     # Attributes
@@ -146,13 +121,13 @@ class Queue:
         self._messages[message.number] = message
         heapq.heappush(self._aging, (message.enqueued_ms, message.number, message))
         if not delay:
-            self._show(message)
+            self._visibility.show(message)
             self.ring(1)
             return message, None
-        self._hide(message)
+        self._visibility.hide(message)
         # Whoever waits must learn that something will be here earlier than it believed.
         self.ring(len(self._bells))
-        return message, self._issue(message)
+        return message, self._handles.issue(message)
 
     # Receiving
 
@@ -175,7 +150,7 @@ class Queue:
         lapse_ms = now_ms + int(seconds * 1_000)
         policy = self.dead_letter
         receipts: list[Receipt] = []
-        for message in self._in_order() if manner is ORDERLY else self._in_manner(manner):
+        for message in self._visibility.in_order() if manner is ORDERLY else self._visibility.in_manner(manner):
             if policy and bury and message.dequeue_count >= policy.max_receives and bury(message, policy):
                 self._forget(message)
                 continue
@@ -184,19 +159,18 @@ class Queue:
                 break
         if manner.duplicate:
             for receipt in receipts:
-                self._show(receipt.message)
+                self._visibility.show(receipt.message)
         return receipts
 
     def peek(self, count: int, now_ms: int) -> list[Message]:
         """Look at active messages without changing anything about them."""
         self.settle(now_ms)
-        live = [entry for entry in self._ready if entry[3].ticket == entry[2]]
-        return [entry[3] for entry in heapq.nsmallest(count, live)]
+        return self._visibility.first(count)
 
     def delete(self, handle: str, now_ms: int) -> None:
         """Delete the message that a valid receipt handle names."""
         self.settle(now_ms)
-        self._forget(self._held_by(handle, now_ms))
+        self._forget(self._handles.held_by(handle, now_ms))
 
     def delete_many(self, handles: Iterable[str], now_ms: int) -> list[tuple[str, Refusal]]:
         """Delete what can be deleted; the handles that could not, each with its reason."""
@@ -204,7 +178,7 @@ class Queue:
         failures: list[tuple[str, Refusal]] = []
         for handle in handles:
             try:
-                self._forget(self._held_by(handle, now_ms))
+                self._forget(self._handles.held_by(handle, now_ms))
             except Refusal as refusal:
                 failures.append((handle, refusal))
         return failures
@@ -216,23 +190,19 @@ class Queue:
         nothing documented contradicts it (mns.md section 2.4).
         """
         self.settle(now_ms)
-        message = self._held_by(handle, now_ms)
+        message = self._handles.held_by(handle, now_ms)
         if not keep:
-            self._void_handles(message)
+            self._handles.void(message)
         message.visible_ms = now_ms + seconds * 1_000
-        self._hide(message)
+        self._visibility.hide(message)
         self.ring(len(self._bells))
-        return self._issue(message), message.visible_ms
+        return self._handles.issue(message), message.visible_ms
 
     # Time
 
     def settle(self, now_ms: int) -> None:
         """Let everything happen whose time has come: visibility and delays lapse, retention removes in any state."""
-        hidden = self._hidden
-        while hidden and hidden[0][0] <= now_ms:
-            _, ticket, message = heapq.heappop(hidden)
-            if message.ticket == ticket:
-                self._show(message)
+        self._visibility.settle(now_ms)
         aging = self._aging
         oldest_ms = now_ms - self.attributes.message_retention_period * 1_000
         while aging and aging[0][0] <= oldest_ms:
@@ -242,18 +212,12 @@ class Queue:
 
     def next_change_ms(self) -> int | None:
         """When the next hidden message becomes visible, if nothing else happens before."""
-        hidden = self._hidden
-        while hidden and hidden[0][2].ticket != hidden[0][1]:
-            heapq.heappop(hidden)
-        return hidden[0][0] if hidden else None
+        return self._visibility.next_change_ms()
 
     def has_active(self, now_ms: int) -> bool:
         """Whether there is anything to receive."""
         self.settle(now_ms)
-        ready = self._ready
-        while ready and ready[0][3].ticket != ready[0][2]:
-            heapq.heappop(ready)
-        return bool(ready)
+        return self._visibility.has_active()
 
     # Waiting
 
@@ -304,83 +268,24 @@ class Queue:
 
     # Inner workings
 
-    def _in_order(self) -> Iterator[Message]:
-        """Active messages, first things first; each leaves the heap when it is asked for."""
-        ready = self._ready
-        while ready:
-            _, _, ticket, message = heapq.heappop(ready)
-            if message.ticket == ticket:
-                yield message
-
-    def _in_manner(self, manner: Manner) -> Iterator[Message]:
-        """Active messages in another manner; looks at all of them, which only trouble and switches pay for."""
-        live = sorted(entry for entry in self._ready if entry[3].ticket == entry[2])
-        if manner.slices > 1 and live:
-            parts = sorted({entry[1] % manner.slices for entry in live})
-            self._turn += 1
-            part = parts[self._turn % len(parts)]
-            live = [entry for entry in live if entry[1] % manner.slices == part]
-        if manner.shuffle is not None:
-            manner.shuffle.shuffle(live)
-        for entry in live:
-            yield entry[3]
-
     def _deliver(self, message: Message, now_ms: int, lapse_ms: int) -> Receipt:
-        self._void_handles(message)
+        self._handles.void(message)
         if message.dequeue_count == 0:
             message.first_dequeued_ms = now_ms
         message.dequeue_count += 1
         message.visible_ms = lapse_ms
-        self._hide(message)
-        return Receipt(message, self._issue(message), lapse_ms, message.dequeue_count)
-
-    def _show(self, message: Message) -> None:
-        message.ticket = ticket = next(self._tickets)
-        message.hidden = False
-        heapq.heappush(self._ready, (message.priority, message.number, ticket, message))
-
-    def _hide(self, message: Message) -> None:
-        message.ticket = ticket = next(self._tickets)
-        message.hidden = True
-        heapq.heappush(self._hidden, (message.visible_ms, ticket, message))
-
-    def _issue(self, message: Message) -> str:
-        handle = new_handle()
-        message.handles[handle] = message.visible_ms
-        self._handles[handle] = message
-        return handle
-
-    def _void_handles(self, message: Message) -> None:
-        for handle in message.handles:
-            del self._handles[handle]
-        message.handles.clear()
-
-    def _held_by(self, handle: str, now_ms: int) -> Message:
-        """Malformed handles and lapsed ones are told apart (mns.md section 2.4)."""
-        message = self._handles.get(handle)
-        if message is None:
-            if not _HANDLE.fullmatch(handle):
-                raise refuse("ReceiptHandleError", "The receipt handle you provided is not valid.")
-            raise no_message()
-        if message.handles[handle] <= now_ms:
-            raise no_message()
-        return message
+        self._visibility.hide(message)
+        return Receipt(message, self._handles.issue(message), lapse_ms, message.dequeue_count)
 
     def _forget(self, message: Message) -> None:
         del self._messages[message.number]
         message.ticket = 0
-        self._void_handles(message)
+        self._handles.void(message)
         if len(self._aging) > 2 * len(self._messages) + _ROOM_FOR_STALE:
-            self._sweep()
-
-    def _sweep(self) -> None:
-        """Drop the entries of messages that are gone, or a busy queue would remember all of them for days."""
-        self._aging[:] = [entry for entry in self._aging if entry[1] in self._messages]
-        heapq.heapify(self._aging)
-        self._hidden[:] = [entry for entry in self._hidden if entry[2].ticket == entry[1]]
-        heapq.heapify(self._hidden)
-        self._ready[:] = [entry for entry in self._ready if entry[3].ticket == entry[2]]
-        heapq.heapify(self._ready)
+            # Or a busy queue would remember the entries of messages that are gone for days.
+            self._aging[:] = [entry for entry in self._aging if entry[1] in self._messages]
+            heapq.heapify(self._aging)
+            self._visibility.sweep()
 
 
 def _state(message: Message) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 from localcloud.call import Call
 from localcloud.kernel import Cloud
 from localcloud.mns.messages import Receipt
-from localcloud.mns.queues import ORDERLY, Manner, Queue
+from localcloud.mns.queues import Queue
 from localcloud.mns.store import Store
+from localcloud.mns.visibility import ORDERLY, Manner
 
 SLICES: Final = 4
 """Parts of a queue when the switch ``queue_slices`` is on."""

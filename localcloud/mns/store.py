@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 from localcloud.mns.attributes import QueueAttributes, TopicAttributes
 from localcloud.mns.errors import refuse
 from localcloud.mns.messages import MAX_BATCH_BYTES, Draft, Message, Property, Receipt, body_md5, new_id
-from localcloud.mns.queues import ORDERLY, DeadLetter, Manner, Queue
+from localcloud.mns.queues import DeadLetter, Queue
 from localcloud.mns.topics import (
     MAX_SUBSCRIPTIONS,
     ContentFormat,
@@ -27,6 +27,7 @@ from localcloud.mns.topics import (
     notification,
     retry_delay,
 )
+from localcloud.mns.visibility import ORDERLY, Manner
 from localcloud.refusal import Refusal
 from localcloud.switches import Switches
 

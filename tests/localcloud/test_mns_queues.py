@@ -8,7 +8,8 @@ import pytest
 
 from localcloud.mns.attributes import QueueAttributes
 from localcloud.mns.messages import Draft, Message, Property
-from localcloud.mns.queues import Counts, DeadLetter, Manner, Queue
+from localcloud.mns.queues import Counts, DeadLetter, Queue
+from localcloud.mns.visibility import Manner
 from localcloud.refusal import Refusal
 
 START = 1_800_000_000_000
@@ -373,5 +374,5 @@ def test_busy_queue_does_not_remember_what_is_gone() -> None:
 
     assert len(queue) == 0
     assert len(queue._aging) < 200
-    assert len(queue._hidden) < 200
+    assert len(queue._visibility._hidden) < 200
     assert len(queue._handles) == 0
