@@ -5,22 +5,17 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from localcloud.client import AdminClient, AdminError
 from localcloud.faults import Kind, Plan
 from localcloud.switches import Switches
 from localcloud.worldfile import WorldError, read_world
 
-if TYPE_CHECKING:
-    from localcloud.server import Server
-
 ADDRESS_VARIABLE = "LOCALCLOUD_ADDRESS"
-PARENT_CHECK_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,67 +136,22 @@ def _talking(
 
 def _up(asked: argparse.Namespace) -> int:
     """Start a local cloud, deploy functions into it, and keep it running until it is told to stop."""
-    return asyncio.run(_run(asked))
-
-
-async def _run(asked: argparse.Namespace) -> int:
+    parent = os.getppid() if asked.with_parent else None
     # Imported here because it is most of what there is to import, and the other commands do without.
-    from localcloud.server import Server, calm_collector  # noqa: PLC0415 - see above
+    from localcloud.up import Startup, run  # noqa: PLC0415 - see above
 
-    parent = os.getppid()
-    file = read_world(asked.world)
-    environment = _assignments(asked.env, "--env")
-    if asked.state_dir is not None:
-        asked.state_dir.mkdir(parents=True, exist_ok=True)
-    server = Server(file, port=asked.port, state_directory=asked.state_dir)
-    server.fc.worker_environment = _assignments(asked.worker_env, "--worker-env")
-    server.fc.preloaded = tuple(asked.preload)
-    calm_collector()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    bringing_up = asyncio.create_task(_bring_up(server, asked, environment))
-    stopping = asyncio.create_task(stop.wait())
-    watching = asyncio.create_task(_until_orphaned(parent)) if asked.with_parent else None
-    ends = [task for task in (stopping, watching) if task is not None]
-    try:
-        await asyncio.wait([bringing_up, *ends], return_when=asyncio.FIRST_COMPLETED)
-        if not bringing_up.done():
-            return 0
-        bringing_up.result()
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    except (OSError, ValueError) as error:
-        print(f"localcloud: {error}", file=sys.stderr)
-        return 1
-    finally:
-        for task in (bringing_up, *ends):
-            task.cancel()
-        await asyncio.gather(bringing_up, *ends, return_exceptions=True)
-        await server.stop()
-        if asked.ready_file is not None:
-            asked.ready_file.unlink(missing_ok=True)
-    return 0
-
-
-async def _bring_up(server: "Server", asked: argparse.Namespace, environment: dict[str, str]) -> None:
-    await server.start()
-    address = server.cloud.address
-    if asked.deploy is not None:
-        filled = {name: value.replace("{address}", address) for name, value in environment.items()}
-        await server.fc.deploy(asked.deploy, filled)
-    print(f"localcloud ready at http://{address}", flush=True)
-    for function in server.fc.functions():
-        print(f"  function {function['name']}", flush=True)
-    if asked.ready_file is not None:
-        # A reader must never find half an address.
-        half = asked.ready_file.with_name(f"{asked.ready_file.name}.new")
-        half.write_text(f"http://{address}", encoding="utf-8")
-        half.replace(asked.ready_file)
-
-
-async def _until_orphaned(parent: int) -> None:
-    while os.getppid() == parent:
-        await asyncio.sleep(PARENT_CHECK_SECONDS)
+    startup = Startup(
+        file=read_world(asked.world),
+        port=asked.port,
+        state_directory=asked.state_dir,
+        template=asked.deploy,
+        environment=_assignments(asked.env, "--env"),
+        worker_environment=_assignments(asked.worker_env, "--worker-env"),
+        preloaded=tuple(asked.preload),
+        ready_file=asked.ready_file,
+        parent=parent,
+    )
+    return asyncio.run(run(startup))
 
 
 def _assignments(pairs: Sequence[str], option: str) -> dict[str, str]:

@@ -130,10 +130,10 @@ class Check:
             found.append(f"{where}: queue and function must share the region; RegionId is {source.region_id!r}")
         if not self._queues.exists("queue", self._account, source.queue_name):
             found.append(f"{where}: account {self._account} has no queue {source.queue_name!r}")
-        grave = config.run_options.dead_letter_queue
-        if grave is not None:
-            self._exists(grave.arn, f"{where}, deadLetterQueue", found)
-            there = target(grave.arn, self._world.region, self._account)
+        dead_letters = config.run_options.dead_letter_queue
+        if dead_letters is not None:
+            self._exists(dead_letters.arn, f"{where}, deadLetterQueue", found)
+            there = target(dead_letters.arn, self._world.region, self._account)
             if (there.account, there.name) == (self._account, source.queue_name):
                 found.append(f"{where}: the queue cannot be its own dead-letter queue")
         if config.run_options.mode == "event-driven" and "source" in config.pattern:

@@ -251,17 +251,17 @@ class Stream:
         """Retries ran out: bury, discard, or stop (``errorsTolerance``)."""
         if self.streaming and self._options.errors_tolerance == "NONE":
             return False
-        grave = self._options.dead_letter_queue if self.streaming else None
+        dead_letters = self._options.dead_letter_queue if self.streaming else None
         for message in batch.messages:
-            if grave is not None and self._bury(grave.arn, message):
+            if dead_letters is not None and self._bury(dead_letters.arn, message):
                 self.buried += 1
             else:
                 self.discarded += 1
         self._queues.delete(self._source.account, self._source.queue, batch.messages)
         return True
 
-    def _bury(self, grave: str, message: Delivered) -> bool:
-        there = target(grave, self._source.region, self._source.account)
+    def _bury(self, dead_letters: str, message: Delivered) -> bool:
+        there = target(dead_letters, self._source.region, self._source.account)
         try:
             self._queues.put(there.account, there.name, message.body)
         except Refusal as refused:

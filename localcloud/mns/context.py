@@ -23,7 +23,7 @@ class Reply(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """What an operation works with: the service, the request, and the call it is performed as."""
+    """What an operation works with: the state of the service, the request, and the call it is performed as."""
 
     store: Store
     """The queues and topics."""
