@@ -43,10 +43,11 @@ from localcloud.quotas import PUBLISHED
 from localcloud.server import Server
 from localcloud.worldfile import check_world
 from shared.cloud.functions import Functions
-from shared.cloud.sessions import Keys
-from shared.ledger import Ledger, now_ms, upgrade_schema
+from shared.cloud.keys import Keys
+from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import approvals, grants, sides
-from shared.messages import GrantKey, InstanceType
+from shared.ledger.transactions import Ledger, now_ms
+from shared.messages.forms import GrantKey, InstanceType
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
@@ -71,7 +72,7 @@ class Standing:
 def standing(count: int, accounts: int, lost: int) -> Standing:
     """So many grants over so many accounts; a tenth of each account's are of VBRs."""
     uids = tuple(f"2{number:015d}" for number in range(accounts))
-    kinds: list[InstanceType] = ["VBR" if number // accounts % 10 == 9 else "VPC" for number in range(count)]
+    kinds = [InstanceType.VBR if number // accounts % 10 == 9 else InstanceType.VPC for number in range(count)]
     keys = tuple(
         GrantKey(ECR, HUB, kind, f"{kind.lower()}-b{number:06d}", REGION, uids[number % accounts])
         for number, kind in enumerate(kinds)
@@ -136,11 +137,12 @@ def fill_cloud(cloud: Cloud, all_: Standing) -> None:
         if key not in all_.lost:
             place = CloudKey(key.ecr_id, HUB, key.instance_type, key.instance_id, REGION)
             cloud.network.make_grant(place, key.instance_owner_uid, call)
+        takes_prefixes = key.instance_type is InstanceType.VPC
         link = Link(
-            f"ecr-assoc-b{number:06d}", key.instance_type, ECR, HUB, key.instance_id, REGION, key.instance_owner_uid, "",
-            now, Trace.of(call),
+            f"ecr-assoc-b{number:06d}", "VPC" if takes_prefixes else "VBR", ECR, HUB, key.instance_id, REGION,
+            key.instance_owner_uid, "", now, Trace.of(call),
         )  # fmt: skip
-        cloud.network.make_link(link, PREFIXES if key.instance_type == "VPC" else (), "")
+        cloud.network.make_link(link, PREFIXES if takes_prefixes else (), "")
 
 
 def fill_ledger(url: str, all_: Standing) -> None:
@@ -150,7 +152,7 @@ def fill_ledger(url: str, all_: Standing) -> None:
     upgrade_schema(ledger)
     grant_rows, side_rows, approval_rows = [], [], []
     for number, key in enumerate(all_.keys):
-        prefixes = PREFIXES if key.instance_type == "VPC" else ()
+        prefixes = PREFIXES if key.instance_type is InstanceType.VPC else ()
         names = vars(key) | {"grant_id": key.grant_id}
         grant_rows.append(names | {"generation": 1, "last_number": 0, "created_at": now})
         settled = {

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from shared.errors import GrantError, LedgerError, SettingsError
-from shared.ledger import Ledger, check_schema
+from shared.ledger.schema import check_schema
+from shared.ledger.transactions import Ledger
 
 LedgerUrl = Annotated[
     str,

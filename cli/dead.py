@@ -15,8 +15,11 @@ import typer
 
 from cli.common import AsJson, LedgerUrl, opened
 from shared.errors import BadInput, SettingsError
-from shared.ledger import GRANT, DeadRow, Ledger, now_ms
-from shared.messages import WAKE, parse, redrivable
+from shared.ledger.operating import DeadRow, dead_rows, redrive
+from shared.ledger.transactions import Ledger, now_ms
+from shared.messages.completion import WAKE
+from shared.messages.envelope import parse, redrivable
+from shared.rules.facts import Side
 
 if TYPE_CHECKING:
     from shared.cloud.messaging import Messaging, Parked
@@ -72,8 +75,8 @@ def _queues() -> dict[str, str]:
 
 
 def _messaging(endpoint: str) -> Messaging:
+    from shared.cloud.keys import home_keys  # noqa: PLC0415
     from shared.cloud.messaging import Messaging  # noqa: PLC0415  # the vendor's SDK, only where it is needed
-    from shared.cloud.sessions import home_keys  # noqa: PLC0415
 
     keys = home_keys(None)
     return Messaging(endpoint if "://" in endpoint else f"https://{endpoint}", lambda: keys)
@@ -93,7 +96,7 @@ def _of_message(queue: str, message: Parked) -> Dead:
 
 
 def _all(ledger: Ledger, endpoint: str | None, reason: str | None) -> Iterator[Dead]:
-    for row in ledger.dead_rows():
+    for row in ledger.read(dead_rows):
         if reason in (None, row.reason.code):
             yield _of_row(row)
     if endpoint is not None and reason in (None, "DeadLetter"):
@@ -129,7 +132,7 @@ def show_dead(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead thing whole: what it is about, why it stopped, who must act."""
-    from shared.catalogue import find  # noqa: PLC0415
+    from shared.messages.catalogue import find  # noqa: PLC0415
 
     with opened(ledger_url) as ledger:
         found = [one for one in _all(ledger, mns_endpoint, None) if one.name == name]
@@ -148,7 +151,7 @@ def show_dead(
 
 
 @app.command("redrive")
-def redrive(
+def redrive_dead(
     ledger_url: LedgerUrl,
     names: Annotated[
         list[str] | None, typer.Argument(help="What to try again, by the names that `dead list` shows.")
@@ -183,16 +186,16 @@ def _redrive(
 ) -> Iterator[Dead]:
     messaging = None if endpoint is None else _messaging(endpoint)
     work_queues, names_left = list(_queues()), set(names)
-    for row in ledger.dead_rows():
+    for row in ledger.read(dead_rows):
         one = _of_row(row)
         if (names and one.name not in names) or reason not in (None, one.code):
             continue
         if not dry_run:
-            if not ledger.redrive(row.key.grant_id, row.side, getpass.getuser(), now_ms()):
+            if not ledger.write(redrive, row.key.grant_id, row.side, getpass.getuser(), now_ms()):
                 continue
             if messaging is not None:  # otherwise the timer finds it
                 wake = json.dumps({"schema": WAKE, "grant_id": row.key.grant_id})
-                messaging.send(work_queues[0 if row.side == GRANT else 1], wake)
+                messaging.send(work_queues[0 if row.side == Side.GRANT else 1], wake)
         names_left.discard(one.name)
         yield one
     if messaging is None or reason not in (None, "DeadLetter") or (names and not names_left):

@@ -16,11 +16,16 @@ from rich.table import Table
 
 from cli import dead
 from cli.common import AsJson, LedgerUrl, opened, troubles
-from shared import catalogue
 from shared.errors import SettingsError
-from shared.ledger import Head, Ledger, Mode, check_schema, now_ms, upgrade_schema
+from shared.ledger.drift import read_standing
+from shared.ledger.operating import adopt, said_mode, set_mode
+from shared.ledger.proof import Head, first_fault, head_of
+from shared.ledger.schema import check_schema, upgrade_schema
+from shared.ledger.transactions import Ledger, now_ms
 from shared.log import configure
-from shared.messages import message_schemas
+from shared.messages import catalogue
+from shared.messages.envelope import message_schemas
+from shared.rules.facts import Mode, Side
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -132,11 +137,11 @@ def ledger_verify(
         public = None if key is None else _public_key(key)
         if signed and public is None:
             raise SettingsError("--heads needs --key: a head proves nothing without its signature")
-        fault = ledger.first_fault(signed, public)
+        fault = ledger.read(first_fault, signed, public)
         if fault is not None:
             _say(f"NOT INTACT: {fault}", as_json=as_json, intact=False, fault=fault)
             raise typer.Exit(1)
-        last = ledger.head(now_ms()).seq
+        last = ledger.read(head_of, now_ms()).seq
         _say(
             f"intact: {last} events, {len(signed)} signed heads agree",
             as_json=as_json,
@@ -174,7 +179,7 @@ def _public_key(text: str) -> Ed25519PublicKey:
 def mode(
     ledger_url: LedgerUrl,
     to: Annotated[
-        Literal["observe", "pause-teardown", "pause-all", "full"] | None,
+        Mode | None,
         typer.Argument(help="The mode to set; without it, the present one is shown."),
     ] = None,
     as_json: AsJson = False,
@@ -182,9 +187,8 @@ def mode(
     """Say what may act: observe looks and reports, pause-teardown takes nothing down, pause-all only admits, full acts."""
     with opened(ledger_url) as ledger:
         if to is not None:
-            chosen: Mode = to
-            ledger.set_mode(chosen, getpass.getuser(), now_ms())
-        present = ledger.said_mode()
+            ledger.write(set_mode, to, getpass.getuser(), now_ms())
+        present = ledger.read(said_mode)
         _say(
             f"the mode is {present}" if present else "nobody set a mode: the deployment's own (MODE) holds",
             as_json=as_json,
@@ -193,7 +197,7 @@ def mode(
 
 
 @app.command("adopt")
-def adopt(
+def take_as_ours(
     ledger_url: LedgerUrl,
     grant_id: Annotated[str, typer.Argument(help="The grant, as completions and `ecr-grants grants` name it.")],
     side: Annotated[
@@ -207,12 +211,12 @@ def adopt(
     Writes to the ledger and touches nothing on the cloud. Where no lease is live, the next converge takes it down.
     """
     with opened(ledger_url) as ledger:
-        sides = ("grant", "associate") if side == "both" else (side,)
+        sides = tuple(Side) if side == "both" else (Side(side),)
         if not yes:
             typer.confirm(
                 f"Adopt {grant_id} ({', '.join(sides)})? Without a live lease it is taken down next", abort=True
             )
-        adopted = [one for one in sides if ledger.adopt(grant_id, one, now_ms())]
+        adopted = [one for one in sides if ledger.write(adopt, grant_id, one, now_ms())]
         if not adopted:
             raise SettingsError(f"{grant_id}: nothing foreign is known there")
         _say(f"adopted: {', '.join(adopted)} of {grant_id}", as_json=as_json, grant_id=grant_id, adopted=adopted)
@@ -236,7 +240,7 @@ def grants(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
                 "dead": one.grant.dead or one.associate.dead,
                 "drift": [json.loads(row.drift)["class"] for row in (one.grant, one.associate) if row.drift],
             }
-            for one in ledger.standing()
+            for one in ledger.read(read_standing)
         ]
     if as_json:
         typer.echo(json.dumps(rows))
@@ -274,7 +278,7 @@ def run_reconcile(
     address = endpoint if "://" in endpoint else f"https://{endpoint}"
     # The vendor's SDK takes a second to import, and no other command needs it.
     from shared.cloud.functions import Functions  # noqa: PLC0415
-    from shared.cloud.sessions import home_keys  # noqa: PLC0415
+    from shared.cloud.keys import home_keys  # noqa: PLC0415
 
     with troubles(), Console(stderr=True).status("reconciling"):
         answer = Functions(address, region, home_keys(None)).run(function, b"{}", service)

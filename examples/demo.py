@@ -145,8 +145,10 @@ class Narrator:
                 return f"completion published: {fact['kind']}"
             case "grant.later":
                 return f"under way ({fact['code']}), looking again in {fact['seconds']:.0f} s"
-            case "grant.held" | "drift.found":
-                return f"{'on hold' if 'why' in fact else 'drift found'}: {fact.get('why') or fact['text']}"
+            case "grant.waiting" | "grant.held" as event:
+                return f"{event.removeprefix('grant.')}: {fact['why']}"
+            case "drift.found":
+                return f"drift found: {fact['text']}"
             case "reconcile.done":
                 return f"reconciled: {fact['grants']} grants compared, {fact['woken']} woken, {fact['due']} changed by time"
             case "grant.failed" | "event.failed":

@@ -1,1 +1,1 @@
-"""The doors: one folder per deployed function, each nearly empty."""
+"""The handlers: one folder per deployed function, each nearly empty."""

@@ -1,1 +1,4 @@
-"""The workshop: what the deployed functions share. It ships with each of them."""
+"""What the deployed functions share. It ships with each of them.
+
+Upper rooms know lower ones: ``loop`` → ``ledger``, ``cloud`` → ``rules`` → ``messages``.
+"""

@@ -1,4 +1,7 @@
-"""The environment, read once per cold start, as a type. A stand-in cloud is an address, not a mode."""
+"""What the deployment decides, read once per cold start, as types: the environment and the file of accounts.
+
+A stand-in cloud is an address, not a mode.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import base64
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
-from shared.lease import Timing, Window
+from shared.messages.texts import faults
+from shared.rules.facts import DriftKind, Mode
+from shared.rules.inventory import Inventory
+from shared.rules.leases import Timing, Window
 
 
 def _address(value: str) -> str:
@@ -43,7 +50,13 @@ def _private_key(value: object) -> object:
 
 
 # The kinds of drift that can be mended. A deleted instance and an ECR that changed hands can only be reported.
-DriftKind = Literal["grant-missing", "association-missing", "prefixes-differ", "foreign-grant", "foreign-association"]
+Mendable = Literal[
+    DriftKind.GRANT_MISSING,
+    DriftKind.ASSOCIATION_MISSING,
+    DriftKind.PREFIXES_DIFFER,
+    DriftKind.FOREIGN_GRANT,
+    DriftKind.FOREIGN_ASSOCIATION,
+]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 
@@ -66,7 +79,7 @@ class Settings(BaseSettings):
     completions_topic: Name = Field(default="ecr-completions", validation_alias="COMPLETIONS_TOPIC")
     approvals_queue: Name = Field(default="ecr-approvals", validation_alias="APPROVALS_QUEUE")
     associations_queue: Name = Field(default="ecr-associations", validation_alias="ASSOCIATIONS_QUEUE")
-    mode: Literal["observe", "pause-teardown", "pause-all", "full"] = Field(default="observe", validation_alias="MODE")
+    mode: Mode = Field(default=Mode.OBSERVE, validation_alias="MODE")
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
     settle_seconds: float = Field(default=60, gt=0, le=3600, validation_alias="SETTLE_SECONDS")
     # The window of the published call quotas; shorter only where the other side's windows are shortened alike.
@@ -78,8 +91,9 @@ class Settings(BaseSettings):
         default=None, validation_alias="CHANGE_WINDOW"
     )
     # Which kinds of drift are mended without asking; the rest are only reported. To mend what is foreign is to take it down.
-    drift_repair: Annotated[frozenset[DriftKind], NoDecode, BeforeValidator(_words)] = Field(
-        default=frozenset({"grant-missing", "association-missing", "prefixes-differ"}), validation_alias="DRIFT_REPAIR"
+    drift_repair: Annotated[frozenset[Mendable], NoDecode, BeforeValidator(_words)] = Field(
+        default=frozenset({DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.PREFIXES_DIFFER}),
+        validation_alias="DRIFT_REPAIR",
     )
     head_key: Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None = Field(
         default=None, validation_alias="HEAD_KEY", repr=False
@@ -116,3 +130,15 @@ def _faults(error: ValidationError) -> str:
         else:
             found.append(f"{name}={fault['input']!r} ({fault['msg']})")
     return "; ".join(sorted(found))
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read the file. Raises SettingsError that names the file and every fault in it."""
+    try:
+        return Inventory.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except OSError as error:
+        raise SettingsError(f"ACCOUNTS_FILE={path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"ACCOUNTS_FILE={path}: is not YAML ({error})") from None
+    except ValidationError as error:
+        raise SettingsError(f"ACCOUNTS_FILE={path}: {faults(error)}") from None

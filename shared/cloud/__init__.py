@@ -1,1 +1,1 @@
-"""The gate: the only room that imports a vendor SDK. Vendor errors end here."""
+"""What touches the cloud: the only room that imports a vendor SDK. Vendor errors end here."""

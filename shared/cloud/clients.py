@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.core import DaraCore
 from darabonba.runtime import RuntimeOptions
 
-if TYPE_CHECKING:
-    from shared.cloud.sessions import Keys
+from shared.cloud.keys import Keys
 
 _CONNECT_MS = 5_000
 _READ_MS = 10_000

@@ -14,8 +14,9 @@ import structlog
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from Tea.exceptions import TeaException
 
-from shared.catalogue import OPERATOR, by_status, find, unknown_codes, what_next
 from shared.errors import CloudTrouble, CloudUnreachable, GrantError, PermissionMissing, Throttled
+from shared.messages.catalogue import by_status, find, unknown_codes, what_next
+from shared.messages.codes import OPERATOR
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""The operator's hand on deployed functions: run one now.
+"""The operator's way to deployed functions: run one now.
 
 The SDK's own methods address functions inside a service (FC 2.0); functions of FC 3.0 have none, and its client object
 carries their flat route through ``call_api`` (seen in alibabacloud_fc_open20210406 2.0.12).
@@ -18,7 +18,7 @@ from Tea.exceptions import TeaException
 
 from shared.cloud.clients import config
 from shared.cloud.errors import made
-from shared.cloud.sessions import Keys
+from shared.cloud.keys import Keys
 from shared.errors import GrantError, NeedsSomebody
 
 _RUN_MS = 600_000

@@ -19,7 +19,7 @@ from mns.queue import Message
 from mns.topic import TopicMessage
 
 from shared.cloud.errors import made
-from shared.cloud.sessions import Keys
+from shared.cloud.keys import Keys
 from shared.errors import GrantError
 
 _TIMEOUT_SECONDS = 10.0

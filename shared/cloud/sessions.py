@@ -1,14 +1,12 @@
-"""Credentials: our own from the runtime, and role sessions in other accounts, reused until shortly before they expire."""
+"""Role sessions in other accounts, reused until shortly before they expire."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
 
 import structlog
 from alibabacloud_sts20150401.client import Client as StsClient
@@ -16,8 +14,9 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from shared.cloud.clients import config, runtime
 from shared.cloud.errors import translated
+from shared.cloud.keys import Keys
 from shared.cloud.pace import Pace
-from shared.errors import SettingsError, Throttled
+from shared.errors import Throttled
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -28,47 +27,12 @@ _REFRESH_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Temporary or long-lived credentials. Secrets stay out of every representation."""
-
-    access_key_id: str = field(repr=False)
-    access_key_secret: str = field(repr=False)
-    security_token: str = field(repr=False)
-
-
-@dataclass(frozen=True)
 class RoleSession:
     """A session of a role in another account; its name stands in that account's audit log."""
 
     keys: Keys
     name: str
     expires: float
-
-
-class _Credentials(Protocol):
-    access_key_id: str
-    access_key_secret: str
-    security_token: str
-
-
-def home_keys(context: object) -> Keys:
-    """The function's own credentials: from the invocation where the runtime passes them, else from the environment.
-
-    The python3.10 runtime has ``context.credentials``, python3.12 has not (Function Compute help, "context").
-    """
-    given = getattr(context, "credentials", None)
-    if given is not None and getattr(given, "access_key_id", None):
-        found = cast("_Credentials", given)
-        return Keys(found.access_key_id, found.access_key_secret, found.security_token or "")
-    prefix = "ALIBABA_CLOUD_"
-    try:
-        return Keys(
-            os.environ[prefix + "ACCESS_KEY_ID"],
-            os.environ[prefix + "ACCESS_KEY_SECRET"],
-            os.environ.get(prefix + "SECURITY_TOKEN", ""),
-        )
-    except KeyError as missing:
-        raise SettingsError(f"no credentials: neither the context nor {missing.args[0]} has them") from None
 
 
 class Sessions:
@@ -83,7 +47,7 @@ class Sessions:
         self._clock = clock
         self._lock = threading.Lock()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
-        self._held: dict[tuple[str, str], RoleSession] = {}
+        self._open: dict[tuple[str, str], RoleSession] = {}
 
     def enter(self, account: str, role: str, external_id: str, name: str) -> RoleSession:
         """A session of ``role`` in ``account``. ``name`` (2-64 of letters, digits, ``.@-_``) is used when a new one starts.
@@ -95,16 +59,16 @@ class Sessions:
         with self._lock:
             lock = self._locks.setdefault((arn, external_id), threading.Lock())
         with lock:
-            held = self._held.get((arn, external_id))
-            if held is None or held.expires - self._clock() < _REFRESH_SECONDS:
-                held = self._held[arn, external_id] = self._assume(account, arn, external_id, name)
-            return held
+            session = self._open.get((arn, external_id))
+            if session is None or session.expires - self._clock() < _REFRESH_SECONDS:
+                session = self._open[arn, external_id] = self._assume(account, arn, external_id, name)
+            return session
 
     def forget(self, account: str) -> None:
         """Drop the sessions of an account: one of them was refused as expired."""
         with self._lock:
-            for key in [key for key in self._held if key[0].startswith(f"acs:ram::{account}:")]:
-                del self._held[key]
+            for key in [key for key in self._open if key[0].startswith(f"acs:ram::{account}:")]:
+                del self._open[key]
 
     def _assume(self, account: str, arn: str, external_id: str, name: str) -> RoleSession:
         request = AssumeRoleRequest(

@@ -1,43 +1,7 @@
-"""The ledger: leases, grants (both sides as last read), intents, events, outbox."""
+"""What is remembered: leases, grants (both sides as last read), intents, events, outbox.
 
-from shared.ledger.events import Head, Letter
-from shared.ledger.schema import check_schema, upgrade_schema
-from shared.ledger.store import (
-    ASSOCIATE,
-    CREATING,
-    GRANT,
-    MODES,
-    SIDES,
-    Admission,
-    DeadRow,
-    Drift,
-    Intent,
-    Ledger,
-    Mode,
-    SideRow,
-    Standing,
-    Work,
-    now_ms,
-)
-
-__all__ = [
-    "ASSOCIATE",
-    "CREATING",
-    "GRANT",
-    "MODES",
-    "SIDES",
-    "Admission",
-    "DeadRow",
-    "Drift",
-    "Head",
-    "Intent",
-    "Ledger",
-    "Letter",
-    "Mode",
-    "SideRow",
-    "Standing",
-    "Work",
-    "check_schema",
-    "now_ms",
-    "upgrade_schema",
-]
+``transactions`` has the one way in, ``Ledger``. Everything else is plain functions over a connection, in modules by what
+changes together: ``admission`` and ``passing`` (of time) change leases; ``work`` and ``intents`` serve who is at a side;
+``outcomes`` ends it; ``drift`` and ``operating`` are the timer's and the operator's; ``record``, ``outbox`` and ``proof`` keep
+the chain of events; ``schema`` and ``migrations`` make the ``tables``.
+"""

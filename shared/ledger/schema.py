@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import LedgerError
-from shared.ledger.store import Ledger
+from shared.ledger.transactions import Ledger
 
 REVISIONS = ("0001",)
 """The revisions that ``migrations`` makes one after the other; the last is what this code was written for."""

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import GrantError
-from shared.ledger import Ledger, upgrade_schema
+from shared.ledger.operating import dead_rows
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.transactions import Ledger
 from tests.chaos.administrators import Administrators
 from tests.chaos.crash_points import COMMAND, Place, Point, Result, places
 from tests.chaos.house import HouseError, house
@@ -234,7 +236,7 @@ class Lane:
 
     def _waiting(self, dead: int) -> list[str]:
         made = self.made
-        rows = made.ledger.dead_rows()
+        rows = made.ledger.read(dead_rows)
         if len(rows) != dead:
             return [f"{row.key.instance_id}/{row.side} is dead: {row.reason.text}" for row in rows] or [
                 "nothing is dead"

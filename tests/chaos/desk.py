@@ -8,9 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import CloudUnreachable, GrantError, PermanentError
-from shared.ledger import ASSOCIATE, GRANT, Letter, Mode
-from shared.messages import WAKE, Completion, Reason, Request, Wake, parse
-from shared.reconcile import Reconcile
+from shared.ledger.admission import admit, reject_message
+from shared.ledger.operating import said_mode
+from shared.ledger.outbox import OutboxEntry, give_back, mark_published, take_entries
+from shared.loop.converge import Converge
+from shared.loop.reconcile import Reconcile
+from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
+from shared.messages.envelope import parse
+from shared.rules.facts import Mode, Side
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.model_world import CLAIM_MS, INVENTORY, SETTINGS, SETTLE_MS
 from tests.chaos.parts import ModelLedger, Parts
@@ -18,7 +23,7 @@ from tests.chaos.reference import Document
 from tests.chaos.turns import Turns, Violation
 
 PUBLISHING_MS = 240_000
-HEARS = {GRANT: ("dissociated",), ASSOCIATE: ("granted", "unwanted")}  # as the topic is subscribed to
+HEARS = {Side.GRANT: ("dissociated",), Side.ASSOCIATE: ("granted", "unwanted")}  # as the topic is subscribed to
 
 
 @dataclass
@@ -36,7 +41,7 @@ class Post:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self.queues: dict[str, list[Mail]] = {GRANT: [], ASSOCIATE: []}
+        self.queues: dict[str, list[Mail]] = {Side.GRANT: [], Side.ASSOCIATE: []}
         self.published: dict[str, str] = {}
         self.unconfirmed: set[int] = set()  # published, and not known to the ledger as published
         self.asked: Counter[tuple[str, str, str]] = Counter()  # requests whose outcome somebody asked for again
@@ -62,7 +67,7 @@ class Post:
             return
         self.put(side, body, due)
 
-    def publish(self, letter: Letter) -> None:
+    def publish(self, entry: OutboxEntry) -> None:
         """Publish a completion to whom it concerns. Raises CloudUnreachable, perhaps after the effect."""
         turns = self._turns
         turns.boundary("before publishing")
@@ -70,29 +75,29 @@ class Post:
         if unsent and turns.luck.strikes(0.5):
             turns.counts["publishing failed"] += 1
             raise CloudUnreachable("no answer", executed=True)
-        completion = parse(letter.body)
+        completion = parse(entry.body)
         assert isinstance(completion, Completion)
-        self._once(letter, completion)
+        self._once(entry, completion)
         for side, tags in HEARS.items():
-            if letter.tag in tags:
-                self.send(side, letter.body, turns.now)
+            if entry.tag in tags:
+                self.send(side, entry.body, turns.now)
         self.hear(completion)
         turns.boundary("after publishing")
         if unsent:
             turns.counts["publishing unanswered"] += 1
             raise CloudUnreachable("no answer", executed=True)
 
-    def _once(self, letter: Letter, completion: Completion) -> None:
+    def _once(self, entry: OutboxEntry, completion: Completion) -> None:
         """Nothing is published twice but what nobody can know to be out, and what somebody asked for again."""
-        before = self.published.setdefault(completion.id, letter.body)
-        if before != letter.body:
+        before = self.published.setdefault(completion.id, entry.body)
+        if before != entry.body:
             raise Violation(f"completion {completion.id} was published with another content")
-        if before is not letter.body and letter.seq not in self.unconfirmed:
+        if before is not entry.body and entry.seq not in self.unconfirmed:
             request = completion.request
             if request is None or not self.asked[(request.issuer, request.request_id, request.digest)]:
-                raise Violation(f"completion {letter.seq} ({letter.tag}) was published twice")
+                raise Violation(f"completion {entry.seq} ({entry.tag}) was published twice")
             self.asked[(request.issuer, request.request_id, request.digest)] -= 1
-        self.unconfirmed.add(letter.seq)
+        self.unconfirmed.add(entry.seq)
 
 
 class Desk:
@@ -110,14 +115,14 @@ class Desk:
         """One event: admit, converge, publish, wake."""
         worker = self._turns.worker
         assert worker is not None
-        mode: Mode = self.ledger.said_mode() or "full"
+        mode = self.ledger.read(said_mode) or Mode.FULL
         worker.mode = mode
-        converge = self._parts.converge(
+        converge = Converge(
             self.ledger,
-            self._parts.spoke(self._cloud) if side == GRANT else self._parts.hub(self._cloud),
+            self._parts.spoke(self._cloud) if side == Side.GRANT else self._parts.hub(self._cloud),
             self.inventory,
             worker=worker.name,
-            mode=mode,
+            mode=self._parts.mode(mode),
             clock=self._turns.clock,
             settle_ms=SETTLE_MS,
             claim_ms=CLAIM_MS,
@@ -146,7 +151,7 @@ class Desk:
             document, digest, worker = mail.document, body.digest, self._turns.worker
             if document is not None and worker is not None:
                 worker.committed = lambda: self.admitted(document, digest)
-            admission = self.ledger.admit(body, mail.message_id, self._turns.now)
+            admission = self.ledger.write(admit, body, mail.message_id, self._turns.now, self.ledger.timing)
             if worker is not None:
                 worker.committed = None
             if not admission.new:
@@ -154,21 +159,23 @@ class Desk:
                 self._post.asked[(body.issuer, body.request_id, body.digest)] += 1
             return admission.touched
         except PermanentError as error:
-            self.ledger.reject_message(mail.message_id, mail.body, Reason.of(error), self._turns.now, request=request)
+            self.ledger.write(
+                reject_message, mail.message_id, mail.body, Reason.of(error), self._turns.now, request=request
+            )
             self.refused(mail)
             return ()
 
     def publish(self) -> None:
         """Everything that the outbox holds."""
-        while letters := self.ledger.take_letters(20, self._turns.now, self._turns.now + PUBLISHING_MS):
-            for position, letter in enumerate(letters):
+        while entries := self.ledger.write(take_entries, 20, self._turns.now, self._turns.now + PUBLISHING_MS):
+            for position, entry in enumerate(entries):
                 try:
-                    self._post.publish(letter)
+                    self._post.publish(entry)
                 except GrantError:
-                    self.ledger.give_back([left.seq for left in letters[position:]])
+                    self.ledger.write(give_back, [left.seq for left in entries[position:]])
                     return
-                self.ledger.published(letter.seq, self._turns.now)
-                self._post.unconfirmed.discard(letter.seq)
+                self.ledger.write(mark_published, entry.seq, self._turns.now)
+                self._post.unconfirmed.discard(entry.seq)
 
     def wake(self, grant_id: str, side: str, next_at: int) -> None:
         """A delayed message that looks again."""

@@ -23,8 +23,11 @@ from mns.queue import Message
 
 from localcloud.client import AdminClient, AdminError
 from shared.cloud.functions import Functions
-from shared.cloud.sessions import Keys
-from shared.ledger import Ledger, now_ms
+from shared.cloud.keys import Keys
+from shared.ledger.outbox import waiting_entries
+from shared.ledger.proof import head_of
+from shared.ledger.transactions import Ledger, now_ms
+from shared.ledger.work import unsettled
 from tests.functional.deployment import OPERATOR, REQUESTER
 from tests.functional.launch import environment, launched, new_ledger, up
 from tests.functional.world import (
@@ -211,10 +214,12 @@ class House:
         """What the ledger says is not at rest, each as a line; ``without`` names (grant, side) that nobody waits for."""
         found = [
             f"{grant_id}/{side} is not settled"
-            for grant_id, side in self.ledger.unsettled(now_ms() + _FOR_EVER_MS, 100_000)
+            for grant_id, side in self.ledger.read(unsettled, now_ms() + _FOR_EVER_MS, 100_000)
             if not without(grant_id, side)
         ]
-        found += [f"letter {letter.seq} ({letter.tag}) is not published" for letter in self.ledger.waiting_letters(10)]
+        found += [
+            f"entry {entry.seq} ({entry.tag}) is not published" for entry in self.ledger.read(waiting_entries, 10)
+        ]
         with self.ledger.engine.connect() as connection:
             open_ones = connection.execute(
                 sql.text("SELECT issuer, request_id FROM approvals WHERE outcome IS NULL ORDER BY admitted_at LIMIT 10")
@@ -224,7 +229,7 @@ class House:
 
     def recorded(self) -> int:
         """How many facts the ledger has recorded; each is a completion."""
-        return self.ledger.head(now_ms()).seq
+        return self.ledger.read(head_of, now_ms()).seq
 
     def story(self, words: str, last: int = 60) -> str:
         """The functions' last log lines that contain these words, for whoever reads a failure."""

@@ -22,8 +22,13 @@ from typing import Any
 import structlog
 
 from shared.errors import LedgerError
-from shared.ledger import ASSOCIATE, GRANT, Mode, upgrade_schema
-from shared.messages import WAKE, GrantKey
+from shared.ledger.operating import adopt, dead_rows, redrive, set_mode
+from shared.ledger.outbox import waiting_entries
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.work import unsettled
+from shared.messages.completion import WAKE
+from shared.messages.forms import GrantKey
+from shared.rules.facts import Mode, Side
 from tests.chaos.desk import Mail
 from tests.chaos.model_cloud import Granted
 from tests.chaos.model_judge import judge
@@ -43,8 +48,7 @@ from tests.chaos.model_world import (
     written,
 )
 from tests.chaos.others import automate, meddle
-from tests.chaos.parts import ModelLedger as ModelLedger  # noqa: PLC0414  # the planted faults take it from here
-from tests.chaos.parts import Parts as Parts  # noqa: PLC0414  # and this too
+from tests.chaos.parts import ModelLedger, Parts
 from tests.chaos.reference import Document
 from tests.chaos.story import Story, short
 from tests.chaos.turns import START, TROUBLES, Luck, Violation, Worker
@@ -65,7 +69,7 @@ PASSES = (
     5 * MINUTE,
     20 * MINUTE,
 )
-MODES: tuple[Mode, ...] = ("full", "full", "full", "full", "full", "observe", "pause-teardown", "pause-all")
+MODES = (*[Mode.FULL] * 5, Mode.OBSERVE, Mode.PAUSE_TEARDOWN, Mode.PAUSE_ALL)
 REST = (4, 4, 20, 55, 75, 75, 300, 300, 600, 1200, 1200, 1200, 3600, 3600, 3600, 3600)
 STOPS = ("before a write", "before a write", "after a write", "after a read", "after a read", "before publishing")
 _OPEN_WORKERS = 3
@@ -76,7 +80,7 @@ _LONG_QUEUE = 12
 def opened(parts: Parts) -> Iterator[ModelLedger]:
     """A ledger on a file of its own."""
     with tempfile.TemporaryDirectory(prefix="ecr-grants-model-") as directory:
-        ledger = parts.ledger(f"sqlite:///{Path(directory) / 'ledger.db'}", TIMING)
+        ledger = ModelLedger(f"sqlite:///{Path(directory) / 'ledger.db'}", TIMING, parts.instead)
         upgrade_schema(ledger)
         yield ledger
         ledger.close()
@@ -155,7 +159,7 @@ class Machine(Story):
         }
 
     def _send(self, document: Document) -> None:
-        mail = self.post.put(GRANT, json.dumps(document), self.turns.now, document)
+        mail = self.post.put(Side.GRANT, json.dumps(document), self.turns.now, document)
         self.sent.append(mail)
         self.say(f"sent {short(document)}")
 
@@ -169,7 +173,7 @@ class Machine(Story):
         document |= wrong[op.b % 3]
         if document["action"] == "grant":
             document["allowed_prefixes"] = [ROUTES[0]]
-        mail = self.post.put(GRANT, json.dumps(document), self.turns.now)
+        mail = self.post.put(Side.GRANT, json.dumps(document), self.turns.now)
         self.rubbish.add(mail.message_id)
         return True
 
@@ -181,7 +185,7 @@ class Machine(Story):
         again = replace(mail, due=self.turns.now)
         if op.b % 2:
             again.message_id = self.post.message_id()
-        self.post.queues[GRANT].append(again)
+        self.post.queues[Side.GRANT].append(again)
         return True
 
     def _op_deliver(self, op: Op) -> bool:
@@ -194,7 +198,7 @@ class Machine(Story):
     def _op_flow(self, op: Op) -> bool:
         """A little time, and everything that is due to both sides."""
         self.turns.turn((0, 0, 3 * SECOND, 3 * SECOND, 10 * SECOND)[op.b % 5])
-        for side in (GRANT, ASSOCIATE) if op.a % 2 else (ASSOCIATE, GRANT):
+        for side in (Side.GRANT, Side.ASSOCIATE) if op.a % 2 else (Side.ASSOCIATE, Side.GRANT):
             mails = [mail for mail in self.post.queues[side] if mail.due <= self.turns.now][:8]
             if mails:
                 worker = self._hired_worker(None)
@@ -230,9 +234,9 @@ class Machine(Story):
     def _mails(self, op: Op) -> tuple[str, list[Mail]]:
         """A batch of what is due, in any order."""
         due = {side: [mail for mail in queue if mail.due <= self.turns.now] for side, queue in self.post.queues.items()}
-        side = (GRANT, ASSOCIATE)[op.b % 2]
+        side = (Side.GRANT, Side.ASSOCIATE)[op.b % 2]
         if not due[side]:
-            side = ASSOCIATE if side == GRANT else GRANT
+            side = Side.ASSOCIATE if side == Side.GRANT else Side.GRANT
         mails = due[side]
         first = op.a % max(len(mails), 1)
         self.counts["delivered out of order"] += first > 0
@@ -308,15 +312,17 @@ class Machine(Story):
         return True
 
     def _op_mode(self, op: Op) -> bool:
-        self.ledger.set_mode(MODES[op.a % len(MODES)], "somebody", self.turns.now)
+        self.ledger.write(set_mode, MODES[op.a % len(MODES)], "somebody", self.turns.now)
         self.say(f"mode {MODES[op.a % len(MODES)]}")
         return True
 
     def _op_redrive(self, op: Op) -> bool:
-        rows = self.ledger.dead_rows()
+        rows = self.ledger.read(dead_rows)
         if rows:
             row = rows[op.a % len(rows)]
-            self.counts["redriven"] += self.ledger.redrive(row.key.grant_id, row.side, "somebody", self.turns.now)
+            self.counts["redriven"] += self.ledger.write(
+                redrive, row.key.grant_id, row.side, "somebody", self.turns.now
+            )
         return bool(rows)
 
     def _op_adopt(self, op: Op) -> bool:
@@ -325,19 +331,19 @@ class Machine(Story):
         if known and op.c % 4:
             key = next(key for key in self.keys if key.instance_id == known[op.a % len(known)])
         did = False
-        for side in [(GRANT,), (ASSOCIATE,), (GRANT, ASSOCIATE)][op.b % 3]:
-            if key.ecr_id == THEIRS and side == ASSOCIATE:
+        for side in [(Side.GRANT,), (Side.ASSOCIATE,), (Side.GRANT, Side.ASSOCIATE)][op.b % 3]:
+            if key.ecr_id == THEIRS and side == Side.ASSOCIATE:
                 continue
-            if not self.ledger.adopt(key.grant_id, side, self.turns.now):
+            if not self.ledger.write(adopt, key.grant_id, side, self.turns.now):
                 continue
             self.say(f"adopted the {side} side of {key.instance_id}")
             place = self.cloud.places[key]
-            if side == GRANT and place.granted.now is not None:
+            if side == Side.GRANT and place.granted.now is not None:
                 place.granted.set(self.turns.now, Granted(ours=True))
-            if side == ASSOCIATE and place.link.now is not None:
+            if side == Side.ASSOCIATE and place.link.now is not None:
                 place.link.set(self.turns.now, replace(place.link.now, ours=True))
             self.counts["adopted"] += (key, side) in self.foreign
-            if self.foreign.pop((key, side), None) is not None and side == ASSOCIATE:
+            if self.foreign.pop((key, side), None) is not None and side == Side.ASSOCIATE:
                 self.adopted_links.add(key)
             did = True
         return did
@@ -373,7 +379,7 @@ class Machine(Story):
         for worker in list(self.workers):
             while not worker.done:
                 self._let(worker, worker.go)
-        self.ledger.set_mode("full", "somebody", self.turns.now)
+        self.ledger.write(set_mode, Mode.FULL, "somebody", self.turns.now)
         if self.windowed:
             self._wait_for_the_window()
         self._come_to_rest()
@@ -389,9 +395,9 @@ class Machine(Story):
             self._deliver_all()
             if not self._unrest():
                 return
-            for row in self.ledger.dead_rows():
+            for row in self.ledger.read(dead_rows):
                 if self.cloud.places[row.key].exists.now:
-                    self.ledger.redrive(row.key.grant_id, row.side, "somebody", self.turns.now)
+                    self.ledger.write(redrive, row.key.grant_id, row.side, "somebody", self.turns.now)
                     self.counts["redriven"] += 1
             self.turns.turn(seconds * SECOND)
             self._tick()
@@ -426,14 +432,14 @@ class Machine(Story):
         """Whatever is still under way."""
         found = ["the cloud is busy"] if self.cloud.busy else []
         found += [f"{side}: {mail.body}" for side, queue in self.post.queues.items() for mail in queue if mail.document]
-        found += [f"held: {short(fact.document)}" for fact in self.referee.facts if fact.believed > self.turns.now]
+        found += [f"early: {short(fact.document)}" for fact in self.referee.facts if fact.believed > self.turns.now]
         excused = {key.grant_id for key in self.keys if self.excused(key)}
         theirs = {key.grant_id for key in self.keys if key.ecr_id == THEIRS}
-        for grant_id, side in self.ledger.unsettled(self.turns.now + 365 * DAY, 100):
-            if grant_id not in excused and not (side == ASSOCIATE and grant_id in theirs):
+        for grant_id, side in self.ledger.read(unsettled, self.turns.now + 365 * DAY, 100):
+            if grant_id not in excused and not (side == Side.ASSOCIATE and grant_id in theirs):
                 found.append(f"unsettled: {self.name_of(grant_id)} {side}")
-        found += [f"dead: {row.name}" for row in self.ledger.dead_rows() if row.key.grant_id not in excused]
-        found += [f"not published: {letter.seq} {letter.tag}" for letter in self.ledger.waiting_letters(9)]
+        found += [f"dead: {row.name}" for row in self.ledger.read(dead_rows) if row.key.grant_id not in excused]
+        found += [f"not published: {entry.seq} {entry.tag}" for entry in self.ledger.read(waiting_entries, 9)]
         return found
 
 

@@ -62,7 +62,7 @@ EXPECTED = (
     *(f"event {event}" for event in _EVENTS),
     *(f"died {where}" for where in _DEATHS),
     *(f"somebody else: {what}" for what in _OTHERS),
-    *(f"visit: {outcome}" for outcome in ("settled", "held", "later", "busy", "dead")),
+    *(f"visit: {outcome}" for outcome in ("settled", "waiting", "held", "later", "busy", "dead")),
     *(f"trouble {name}" for name in TROUBLES),
     *(f"their own automation: {what}" for what in ("associated", "dissociated")),
     "admitted again", "adopted", "at rest: down", "at rest: up", "delivered out of order", "delivered twice",

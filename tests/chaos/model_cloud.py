@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from shared.cloud.network import AssociationSeen, SpokeSeen, Trail
+from shared.cloud.calls import Trail
 from shared.errors import (
     CloudTrouble,
     CloudUnreachable,
@@ -23,7 +23,9 @@ from shared.errors import (
     TemporaryError,
     Throttled,
 )
-from shared.messages import GrantKey, Served
+from shared.messages.completion import Served
+from shared.messages.forms import GrantKey
+from shared.rules.facts import AssociationSeen, SpokeSeen
 from tests.chaos.turns import Turns
 
 STALE_MS = 20_000

@@ -8,9 +8,11 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from shared.ledger import ASSOCIATE, GRANT
+from shared.ledger.drift import read_standing
+from shared.ledger.proof import first_fault, head_of
 from shared.ledger.tables import events, intents, sides
-from shared.messages import GrantKey
+from shared.messages.forms import GrantKey
+from shared.rules.facts import Side
 from tests.chaos.model_world import CLAIM_MS, SKEW_MS, THEIRS
 from tests.chaos.reference import closes, instance, live, millis, prefixes, same
 from tests.chaos.story import Story, short
@@ -28,9 +30,9 @@ def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
     wrong += _wrong_leases(story)
     wrong += _wrong_transitions(story, news)
     wrong += _wrong_drift(story, news, expected)
-    fault = story.ledger.first_fault(story.heads, None)
+    fault = story.ledger.read(first_fault, story.heads, None)
     wrong += [] if fault is None else [f"the record: {fault}"]
-    story.heads.append(story.ledger.head(story.turns.now))
+    story.heads.append(story.ledger.read(head_of, story.turns.now))
     if wrong:
         raise Violation("; ".join(wrong))
     story.touched.clear()
@@ -38,8 +40,8 @@ def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
     story.referee.at_rest()
     for key in story.keys:
         place = story.cloud.places[key]
-        story.was[(key, GRANT)] = place.granted.now is not None and place.granted.now.ours
-        story.was[(key, ASSOCIATE)] = place.link.now is not None and place.link.now.ours
+        story.was[(key, Side.GRANT)] = place.granted.now is not None and place.granted.now.ours
+        story.was[(key, Side.ASSOCIATE)] = place.link.now is not None and place.link.now.ours
 
 
 def _wrong_cloud(story: Story) -> Iterator[str]:
@@ -49,19 +51,19 @@ def _wrong_cloud(story: Story) -> Iterator[str]:
         granted, link = place.granted.now, place.link.now
         up = bool(leases) and place.exists.now
         story.counts[f"at rest: {'up' if up else 'down'}"] += 1
-        foreign_link = (key, ASSOCIATE) in story.foreign
+        foreign_link = (key, Side.ASSOCIATE) in story.foreign
         theirs = key.ecr_id == THEIRS
         if up and granted is None:
             yield f"{where} is not granted, and a lease is live"
         if not up and granted is not None and granted.ours and not foreign_link:
             yield f"{where} is granted, and no lease is live"
-        if (key, GRANT) in story.foreign and (granted is None or granted.ours):
+        if (key, Side.GRANT) in story.foreign and (granted is None or granted.ours):
             yield f"{where}: the grant of somebody else is no longer what it was: {granted}"
         if up and (link is None or link.status != "ACTIVE"):
             yield f"{where} is not associated ({link}), and a lease is live"
         if not up and link is not None and (link.ours or theirs):
             yield f"{where} is associated, and no lease is live"
-        if foreign_link and (link is None or link.ours or link.prefixes != story.foreign[(key, ASSOCIATE)]):
+        if foreign_link and (link is None or link.ours or link.prefixes != story.foreign[(key, Side.ASSOCIATE)]):
             yield f"{where}: the association of somebody else is no longer what it was: {link}"
         if up and link is not None and link.ours and link.prefixes != prefixes(leases):
             yield f"{where}: the prefixes are {link.prefixes}, approved are {prefixes(leases)}"
@@ -126,7 +128,7 @@ def _wrong_requests(story: Story) -> Iterator[str]:
             yield f"{short(document)} is live and ended {final}"
         elif one in story.late and final != ["rejected"]:
             yield f"{short(document)} was closed before it came, and ended {final}"
-        if story.record.per_request[(*request, "held" if one in story.held else "admitted")] != 1:
+        if story.record.per_request[(*request, "held" if one in story.early else "admitted")] != 1:
             yield f"{short(document)} was not admitted once"
     for issuer, request_id in {request[:2] for request in story.names.values()}:
         several = [request for request in story.names.values() if request[:2] == (issuer, request_id)]
@@ -159,16 +161,16 @@ def _wrong_leases(story: Story) -> Iterator[str]:
 def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str]:
     """What we made and took down since the last rest was told, and what stands was told for these very leases."""
     told = {(one["grant"]["grant_id"], one["event"]) for one in news if one.get("grant")}
-    generations = {one.key.grant_id: one.generation for one in story.ledger.standing()}
+    generations = {one.key.grant_id: one.generation for one in story.ledger.read(read_standing)}
     for key in story.keys:
         place = story.cloud.places[key]
         if not place.exists.now or key in story.touched:
             continue
         for side, there, made, gone in (
-            (GRANT, place.granted.now, "granted", "revoked"),
-            (ASSOCIATE, place.link.now, "associated", "dissociated"),
+            (Side.GRANT, place.granted.now, "granted", "revoked"),
+            (Side.ASSOCIATE, place.link.now, "associated", "dissociated"),
         ):
-            if side == ASSOCIATE and key.ecr_id == THEIRS:
+            if side == Side.ASSOCIATE and key.ecr_id == THEIRS:
                 continue
             if story.was.get((key, side)) and there is None and (key.grant_id, gone) not in told:
                 yield f"{key.instance_id}: {gone} was not told"
@@ -201,7 +203,7 @@ def _wrong_drift(
     """Drift is found where somebody else was, and nowhere else."""
     found = [(one["grant"]["grant_id"], one["reason"]["code"]) for one in news if one["event"] == "drift-found"]
     touched = {key.grant_id for key in story.touched}
-    resting_on = {key.grant_id for key, side in story.foreign if side == ASSOCIATE}
+    resting_on = {key.grant_id for key, side in story.foreign if side == Side.ASSOCIATE}
     resting_on |= {key.grant_id for key in story.adopted_links}
     for grant_id, kind in found:
         if kind == "prefixes-differ" and grant_id in resting_on:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from shared.inventory import Inventory
-from shared.lease import Timing, Window
-from shared.messages import GrantKey, InstanceType
+from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.inventory import Inventory
+from shared.rules.leases import Timing, Window
 from shared.settings import Settings
 from tests.chaos.model_cloud import LATE_MS, STALE_MS
 
@@ -26,7 +26,12 @@ def _key(kind: InstanceType, name: str, ecr: str = OURS) -> GrantKey:
     return GrantKey(ecr, A, kind, name, REGION, B)
 
 
-KEYS = (_key("VPC", "vpc-one"), _key("VPC", "vpc-two"), _key("VBR", "vbr-one"), _key("VPC", "vpc-theirs", THEIRS))
+KEYS = (
+    _key(InstanceType.VPC, "vpc-one"),
+    _key(InstanceType.VPC, "vpc-two"),
+    _key(InstanceType.VBR, "vbr-one"),
+    _key(InstanceType.VPC, "vpc-theirs", THEIRS),
+)
 INVENTORY = Inventory.model_validate(
     {
         "version": 1,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.ledger import ASSOCIATE, GRANT
-from shared.messages import GrantKey
+from shared.messages.forms import GrantKey
+from shared.rules.facts import Side
 from tests.chaos.model_cloud import STALE_MS, Granted, Link
 from tests.chaos.model_schedule import Op
 from tests.chaos.model_world import ROUTES, THEIRS, routes
@@ -29,11 +29,11 @@ def meddle(story: Story, op: Op, key: GrantKey) -> bool:
     elif granted is None:
         what, expected = "granted", {"foreign-grant"}
         place.granted.set(now, Granted(ours=False))
-        story.foreign[(key, GRANT)] = ()
+        story.foreign[(key, Side.GRANT)] = ()
     elif link is None and chance < 4:
         what, expected = "associated", {"foreign-association"}
         place.link.set(now, Link(False, f"foreign-{now}", "ACTIVE", routes(key, 2)))
-        story.foreign[(key, ASSOCIATE)] = routes(key, 2)
+        story.foreign[(key, Side.ASSOCIATE)] = routes(key, 2)
     elif link is None:
         what = "revoked"
         place.granted.set(now, None)
@@ -43,13 +43,13 @@ def meddle(story: Story, op: Op, key: GrantKey) -> bool:
         expected = {"prefixes-differ"} if story.leases(key) and link.ours else set()
         other = tuple(sorted({"172.16.0.0/12", *link.prefixes}))
         place.link.set(now, replace(link, prefixes=other))
-        if (key, ASSOCIATE) in story.foreign:
-            story.foreign[(key, ASSOCIATE)] = other
+        if (key, Side.ASSOCIATE) in story.foreign:
+            story.foreign[(key, Side.ASSOCIATE)] = other
     elif chance < 4:
         what = "dissociated"
         expected = {"association-missing"} if story.leases(key) else set()
         place.link.set(now, None)
-        story.foreign.pop((key, ASSOCIATE), None)
+        story.foreign.pop((key, Side.ASSOCIATE), None)
     else:
         what = "dissociated and revoked"
         expected = {"association-missing", "grant-missing"} if story.leases(key) else set()
@@ -65,7 +65,7 @@ def meddle(story: Story, op: Op, key: GrantKey) -> bool:
 
 
 def _theirs_no_more(story: Story, key: GrantKey) -> None:
-    for side in (GRANT, ASSOCIATE):
+    for side in (Side.GRANT, Side.ASSOCIATE):
         story.foreign.pop((key, side), None)
 
 

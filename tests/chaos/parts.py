@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Connection
 
-from shared.converge import Converge, Hand, HubHand, SpokeHand
 from shared.errors import LedgerError
-from shared.ledger import Ledger
 from shared.ledger.tables import chain, metadata
+from shared.ledger.transactions import Ledger
+from shared.loop.drivers import Driver, HubDriver, SpokeDriver
+from shared.rules.facts import Mode
+from shared.rules.leases import Timing
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.turns import Turns
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Function = Callable[..., Any]
+"""A function of a connection, as ``Ledger.write`` and ``Ledger.read`` run it."""
+
 
 class ModelLedger(Ledger):
-    """The real ledger. Every transaction is a boundary; before and after its commit a worker may die."""
+    """The real ledger. Every transaction is a boundary; before and after its commit a worker may die.
+
+    ``instead``: what workers run in place of a function of the ledger. Whoever judges them runs the real one.
+    """
 
     turns: Turns | None = None
 
+    def __init__(self, url: str, timing: Timing, instead: Mapping[Function, Function]) -> None:
+        super().__init__(url, timing)
+        self._instead = instead
+
+    def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return super().write(self._run(function), *args, **kwargs)
+
+    def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return super().read(self._run(function), *args, **kwargs)
+
+    def _run(self, function: Callable[P, T]) -> Callable[P, T]:
+        working = self.turns is not None and self.turns.worker is not None
+        return self._instead.get(function, function) if working else function
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         turns = self.turns
         if turns is None or turns.worker is None:
-            with super()._reading() as connection:
+            with super().transaction() as connection:
                 yield connection
             return
         turns.boundary("before a transaction")
         if turns.luck.strikes(turns.trouble.away):
             turns.counts["ledger away"] += 1
             raise LedgerError("the ledger is away")
-        with super()._reading() as connection:
+        with super().transaction() as connection:
             yield connection
             turns.brink("before a commit")
         if turns.worker.committed is not None:
@@ -52,7 +78,7 @@ class ModelLedger(Ledger):
 class Parts:
     """What is tested, exchangeable piece by piece: by a piece with a fault in it."""
 
-    ledger: type[ModelLedger] = ModelLedger
-    converge: type[Converge] = Converge
-    spoke: Callable[[ModelCloud], Hand] = SpokeHand
-    hub: Callable[[ModelCloud], Hand] = HubHand
+    instead: Mapping[Function, Function] = field(default_factory=dict)  # by the function of the ledger that it replaces
+    mode: Callable[[Mode], Mode] = lambda mode: mode  # what the loop takes the mode for
+    spoke: Callable[[ModelCloud], Driver] = SpokeDriver
+    hub: Callable[[ModelCloud], Driver] = HubDriver

@@ -1,220 +1,230 @@
 # ruff: noqa: ARG002  # a fault leaves out what the real thing reckons with
-"""The faults that the model test must find: each is the real thing with one rule taken out."""
+"""The faults that the model test must find: each is the real thing with one rule taken out.
+
+Faults of the ledger are functions that workers run in place of the real ones (``parts.ModelLedger``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sql
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from shared.cloud.network import SpokeSeen, Trail
-from shared.converge import Converge, HubHand, Look, SpokeHand
+from shared.cloud.calls import Trail
 from shared.errors import GrantError
-from shared.lease import Lease
-from shared.ledger import Admission, Drift, Intent, Letter, Work
-from shared.ledger.tables import approvals, closes, grants, intents, outbox
-from shared.messages import GrantApproval, GrantKey, Reason, RevokeApproval
-from shared.steps import Step
-from tests.chaos.machine import ModelLedger, Parts
+from shared.ledger.admission import Admission, admit
+from shared.ledger.drift import note_drift
+from shared.ledger.intents import intend, saw
+from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, waiting_entries
+from shared.ledger.outcomes import mark_dead, refuse, settle
+from shared.ledger.passing import pass_time_of
+from shared.ledger.rows import watermark_of, work_of
+from shared.ledger.tables import approvals, closes, events, grants, intents, outbox
+from shared.ledger.work import claim, read_work, release, unsettled
+from shared.loop.drivers import HubDriver, Look, SpokeDriver
+from shared.messages.approval import Action, GrantApproval, RevokeApproval
+from shared.messages.completion import EventKind
+from shared.messages.forms import GrantKey
+from shared.rules.facts import Drift, Intent, Mode, Operation, Side, SpokeSeen, State, Work
+from shared.rules.leases import Timing
+from shared.rules.steps import Step
 from tests.chaos.model_cloud import ModelCloud
+from tests.chaos.parts import Parts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Approval = GrantApproval | RevokeApproval
 
 
-class NoTombstone(ModelLedger):
+def no_tombstone(connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing) -> Admission:
     """A close that comes before its open is forgotten."""
-
-    def _close(self, connection: Connection, approval: Row[Any], now: int) -> set[str]:
-        touched = super()._close(connection, approval, now)
-        known = sql.exists().where(
-            approvals.c.issuer == closes.c.issuer,
-            approvals.c.request_id == closes.c.request_id,
-            approvals.c.action == "grant",
-        )
-        connection.execute(closes.delete().where(~known))
-        return touched
+    admission = admit(connection, approval, message_id, now, timing)
+    known = sql.exists().where(
+        approvals.c.issuer == closes.c.issuer,
+        approvals.c.request_id == closes.c.request_id,
+        approvals.c.action == Action.GRANT,
+    )
+    connection.execute(closes.delete().where(~known))
+    return admission
 
 
-class NoWatermark(ModelLedger):
+def watermark_forgotten(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+) -> Admission:
     """A revoke of all ends what is there, and is forgotten by what comes later."""
+    admission = admit(connection, approval, message_id, now, timing)
+    grant_id = approval.grant.grant_id
+    mark = watermark_of(connection, grant_id)
+    if mark is not None:
+        standing = approvals.c.grant_id == grant_id, approvals.c.approved_at <= mark
+        connection.execute(approvals.update().where(*standing).values(ended_at=now))
+        connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(watermark=None))
+    return admission
 
-    def _close(self, connection: Connection, approval: Row[Any], now: int) -> set[str]:
-        touched = super()._close(connection, approval, now)
-        mark = self._watermark(connection, approval.grant_id)
-        if mark is not None:
-            standing = approvals.c.grant_id == approval.grant_id, approvals.c.approved_at <= mark
-            connection.execute(approvals.update().where(*standing).values(ended_at=now))
-            connection.execute(grants.update().where(grants.c.grant_id == approval.grant_id).values(watermark=None))
-        return touched
 
-
-class EndsRaiseNothing(ModelLedger):
+def ends_raise_nothing(connection: Connection, grant_id: str, side: Side, now: int, timing: Timing) -> Work | None:
     """The end of a lease is recorded, and nobody looks because of it."""
-
-    _silent = False
-
-    def _pass_time(self, connection: Connection, grant_id: str, now: int) -> Sequence[Lease]:
-        self._silent = True
-        leases = super()._pass_time(connection, grant_id, now)
-        self._silent = False
-        return leases
-
-    def _raise_generation(self, connection: Connection, grant_id: str) -> None:
-        if not self._silent:
-            super()._raise_generation(connection, grant_id)
+    before = _generations(connection)
+    if read_work(connection, grant_id, side, now, timing) is None:
+        return None
+    _back_to(connection, before)
+    return work_of(connection, grant_id, side)
 
 
-class RevokesRaiseNothing(ModelLedger):
+def ends_go_unseen(connection: Connection, grant_id: str, now: int, timing: Timing) -> bool:
+    """The same, when the timer is first to look."""
+    before = _generations(connection)
+    pass_time_of(connection, grant_id, now, timing)
+    _back_to(connection, before)
+    return False
+
+
+def revokes_raise_nothing(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+) -> Admission:
     """A revoke changes the leases, and nobody looks because of it."""
-
-    _silent = False
-
-    def _close(self, connection: Connection, approval: Row[Any], now: int) -> set[str]:
-        self._silent = True
-        return super()._close(connection, approval, now)
-
-    def _raise_generation(self, connection: Connection, grant_id: str) -> None:
-        if not self._silent:
-            super()._raise_generation(connection, grant_id)
-        self._silent = False
+    before = _generations(connection)
+    admission = admit(connection, approval, message_id, now, timing)
+    if approval.action is Action.REVOKE:
+        _back_to(connection, before)
+    return admission
 
 
-class NoIntent(ModelLedger):
+def _generations(connection: Connection) -> dict[str, int]:
+    return {
+        row.grant_id: row.generation for row in connection.execute(sql.select(grants.c.grant_id, grants.c.generation))
+    }
+
+
+def _back_to(connection: Connection, generations: dict[str, int]) -> None:
+    for grant_id, generation in generations.items():
+        connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(generation=generation))
+
+
+def no_intent(connection: Connection, work: Work, operation: Operation, now: int) -> Intent | None:
     """A write is made without a word of it before."""
-
-    def intend(self, work: Work, operation: str, now: int) -> Intent | None:
-        intent = super().intend(work, operation, now)
-        if intent is not None:
-            with self.engine.begin() as connection:
-                connection.execute(intents.delete().where(intents.c.intent_id == intent.intent_id))
-        return intent
+    intent = intend(connection, work, operation, now)
+    if intent is not None:
+        connection.execute(intents.delete().where(intents.c.intent_id == intent.intent_id))
+    return intent
 
 
-class EverythingIsOurs(ModelLedger):
+def everything_is_ours(
+    connection: Connection,
+    work: Work,
+    state: str,
+    ours: bool | None,
+    association_id: str | None,
+    now: int,
+    *,
+    landed: Iterable[Intent] = (),
+    lost: Iterable[Intent] = (),
+) -> Work:
     """What was there before us is taken for ours."""
-
-    def saw(
-        self,
-        work: Work,
-        state: str,
-        ours: bool | None,
-        association_id: str | None,
-        now: int,
-        *,
-        landed: Iterable[Intent] = (),
-        lost: Iterable[Intent] = (),
-    ) -> Work:
-        mine = None if ours is None else True
-        return super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
+    mine = None if ours is None else True
+    return saw(connection, work, state, mine, association_id, now, landed=landed, lost=lost)
 
 
-class LostIsOurs(ModelLedger):
+def lost_is_ours(
+    connection: Connection,
+    work: Work,
+    state: str,
+    ours: bool | None,
+    association_id: str | None,
+    now: int,
+    *,
+    landed: Iterable[Intent] = (),
+    lost: Iterable[Intent] = (),
+) -> Work:
     """Whatever turns up after a write that was given up as lost is taken for ours."""
-
-    def saw(
-        self,
-        work: Work,
-        state: str,
-        ours: bool | None,
-        association_id: str | None,
-        now: int,
-        *,
-        landed: Iterable[Intent] = (),
-        lost: Iterable[Intent] = (),
-    ) -> Work:
-        gave_up = bool(work.writes) and work.writes[-1].operation in ("grant", "associate", "attach")
-        mine = True if ours is False and gave_up else ours
-        return super().saw(work, state, mine, association_id, now, landed=landed, lost=lost)
+    gave_up = bool(work.writes) and work.writes[-1].operation.creates
+    mine = True if ours is False and gave_up else ours
+    return saw(connection, work, state, mine, association_id, now, landed=landed, lost=lost)
 
 
-class EveryLookIsBelieved(ModelLedger):
+def every_look_is_believed(connection: Connection, grant_id: str, side: Side, now: int, timing: Timing) -> Work | None:
     """A look is believed however soon after a write that it contradicts."""
-
-    def read(self, grant_id: str, side: str, now: int) -> Work | None:
-        work = super().read(grant_id, side, now)
-        return None if work is None else replace(work, writes=work.my_intents)
+    work = read_work(connection, grant_id, side, now, timing)
+    return None if work is None else replace(work, writes=work.my_intents)
 
 
-class ClaimsNeverExpire(ModelLedger):
+def claims_never_expire(connection: Connection, grant_id: str, side: Side, worker: str, now: int, until: int) -> bool:
     """The claim of a worker that died stays for ever."""
-
-    def claim(self, grant_id: str, side: str, worker: str, now: int, until: int) -> bool:
-        return super().claim(grant_id, side, worker, 0, until)
-
-    def unsettled(self, now: int, limit: int) -> list[tuple[str, str]]:
-        return super().unsettled(now, limit)
+    return claim(connection, grant_id, side, worker, 0, until)
 
 
-class NobodyClaims(ModelLedger):
+def anybody_claims(connection: Connection, grant_id: str, side: Side, worker: str, now: int, until: int) -> bool:
     """Two workers may be at one side of a grant."""
-
-    def claim(self, grant_id: str, side: str, worker: str, now: int, until: int) -> bool:
-        super().claim(grant_id, side, worker, now, until)
-        return True
-
-    def release(self, grant_id: str, side: str, worker: str, knocks: int) -> bool:
-        super().release(grant_id, side, worker, knocks)
-        return True
+    claim(connection, grant_id, side, worker, now, until)
+    return True
 
 
-class OutcomesAreNotPublished(ModelLedger):
-    """A rejection is recorded, and its letter is not written."""
-
-    def _finish(
-        self, connection: Connection, approval: Row[Any], outcome: str, reason: Reason, work: Work, now: int
-    ) -> None:
-        super()._finish(connection, approval, outcome, reason, work, now)
-        if outcome == "rejected":
-            newest = sql.select(sql.func.max(outbox.c.seq)).scalar_subquery()
-            connection.execute(outbox.delete().where(outbox.c.seq == newest))
+def anybody_releases(connection: Connection, grant_id: str, side: Side, worker: str, knocks: int) -> bool:
+    """The same, at the end of a visit."""
+    release(connection, grant_id, side, worker, knocks)
+    return True
 
 
-class LettersAreNobodys(ModelLedger):
-    """Two functions may publish the same letter."""
+def rejections_unpublished(
+    function: Callable[Concatenate[Connection, P], T],
+) -> Callable[Concatenate[Connection, P], T]:
+    """A rejection is recorded, and its entry of the outbox is not written."""
 
-    def take_letters(self, limit: int, now: int, until: int) -> list[Letter]:
-        return self.waiting_letters(limit)
+    def faulty(connection: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        last = connection.execute(sql.select(sql.func.max(events.c.seq))).scalar_one() or 0
+        result = function(connection, *args, **kwargs)
+        rejected = sql.select(events.c.seq).where(events.c.seq > last, events.c.kind == EventKind.REJECTED)
+        connection.execute(outbox.delete().where(outbox.c.seq.in_(rejected)))
+        return result
+
+    return faulty
 
 
-class LettersStay(ModelLedger):
+def entries_are_nobodys(connection: Connection, limit: int, now: int, until: int) -> list[OutboxEntry]:
+    """Two functions may publish the same entry of the outbox."""
+    return waiting_entries(connection, limit)
+
+
+def entries_stay(connection: Connection, seq: int, now: int) -> None:
     """What was published is not known as published."""
 
-    def published(self, seq: int, now: int) -> None:
-        """Nothing."""
 
-
-class EveryDateIsBelieved(ModelLedger):
+def every_date_is_believed(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+) -> Admission:
     """An approval that is dated far ahead takes effect at once."""
-
-    def admit(self, approval: GrantApproval | RevokeApproval, message_id: str, now: int) -> Admission:
-        return super().admit(approval, message_id, max(now, int(approval.approved_at.timestamp() * 1000)))
+    return admit(connection, approval, message_id, max(now, int(approval.approved_at.timestamp() * 1000)), timing)
 
 
-class TimerFindsNothing(ModelLedger):
+def timer_finds_nothing(connection: Connection, now: int, limit: int) -> list[tuple[str, Side]]:
     """What a lost wake left behind is found by nobody."""
-
-    def unsettled(self, now: int, limit: int) -> list[tuple[str, str]]:
-        return [] if self.turns is not None and self.turns.worker is not None else super().unsettled(now, limit)
+    return []
 
 
-class DriftIsOnlyReported(ModelLedger):
-    """What another hand took away is reported, and not put up again."""
+def drift_is_only_reported(
+    connection: Connection,
+    drift: Drift,
+    now: int,
+    *,
+    generation: int,
+    quiet_since: int,
+    repair: bool,
+    state: str | None = None,
+) -> bool:
+    """What somebody else took away is reported, and not put up again."""
+    return note_drift(connection, drift, now, generation=generation, quiet_since=quiet_since, repair=False, state=state)
 
-    def drifted(
-        self, drift: Drift, now: int, *, generation: int, quiet_since: int, repair: bool, state: str | None = None
-    ) -> bool:
-        return super().drifted(drift, now, generation=generation, quiet_since=quiet_since, repair=False, state=state)
 
-
-class ModeIsIgnored(Converge):
+def mode_ignored(mode: Mode) -> Mode:
     """Acts in every mode that looks."""
-
-    def _may(self, step: Step) -> bool:
-        return True
+    return mode if mode is Mode.PAUSE_ALL else Mode.FULL
 
 
-class HastySpoke(SpokeHand):
+class HastySpoke(SpokeDriver):
     """A write without an answer is taken for one that was not executed."""
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
@@ -224,7 +234,7 @@ class HastySpoke(SpokeHand):
         _hasty(lambda: super(HastySpoke, self).remove(work, intent, trail))
 
 
-class HastyHub(HubHand):
+class HastyHub(HubDriver):
     """The same of account A's side."""
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
@@ -242,16 +252,16 @@ def _hasty(write: Callable[[], None]) -> None:
         raise
 
 
-class Impatient(SpokeHand):
+class Impatient(SpokeDriver):
     """Revokes without waiting for account A to let go."""
 
     def look(self, work: Work, trail: Trail, before: Look | None) -> Look:
         look = super().look(work, trail, before)
-        alone = replace(work, other=replace(work.other, state="absent"), other_pending=False)
 
         def step(work: Work, ours: bool) -> Step:
-            found = look.step(replace(work, other=alone.other, other_pending=False), ours)
-            return Step.REMOVE if found is Step.HOLD else found
+            alone = replace(work, other=replace(work.other, state=State.ABSENT), other_pending=False)
+            found = look.step(alone, ours)
+            return Step.REMOVE if found is Step.WAIT else found
 
         return replace(look, step=step)
 
@@ -290,26 +300,28 @@ class OneTokenPerGrant:
         self._cloud.revoke(key, f"revoke-{key.grant_id}", trail)
 
 
+ANSWERS: tuple[Callable[..., Any], ...] = (admit, settle, refuse, mark_dead)
+
 PLANTED: dict[str, Parts] = {
-    "no tombstone": Parts(ledger=NoTombstone),
-    "watermark forgotten": Parts(ledger=NoWatermark),
-    "ends raise nothing": Parts(ledger=EndsRaiseNothing),
-    "revokes raise nothing": Parts(ledger=RevokesRaiseNothing),
-    "no intent": Parts(ledger=NoIntent),
-    "everything is ours": Parts(ledger=EverythingIsOurs),
-    "lost is ours": Parts(ledger=LostIsOurs),
-    "every look is believed": Parts(ledger=EveryLookIsBelieved),
-    "claims never expire": Parts(ledger=ClaimsNeverExpire),
-    "nobody claims": Parts(ledger=NobodyClaims),
-    "outcomes are not published": Parts(ledger=OutcomesAreNotPublished),
-    "letters are nobody's": Parts(ledger=LettersAreNobodys),
-    "letters stay": Parts(ledger=LettersStay),
-    "every date is believed": Parts(ledger=EveryDateIsBelieved),
-    "the timer finds nothing": Parts(ledger=TimerFindsNothing),
-    "drift is only reported": Parts(ledger=DriftIsOnlyReported),
-    "the mode is ignored": Parts(converge=ModeIsIgnored),
+    "no tombstone": Parts(instead={admit: no_tombstone}),
+    "watermark forgotten": Parts(instead={admit: watermark_forgotten}),
+    "ends raise nothing": Parts(instead={read_work: ends_raise_nothing, pass_time_of: ends_go_unseen}),
+    "revokes raise nothing": Parts(instead={admit: revokes_raise_nothing}),
+    "no intent": Parts(instead={intend: no_intent}),
+    "everything is ours": Parts(instead={saw: everything_is_ours}),
+    "lost is ours": Parts(instead={saw: lost_is_ours}),
+    "every look is believed": Parts(instead={read_work: every_look_is_believed}),
+    "claims never expire": Parts(instead={claim: claims_never_expire}),
+    "nobody claims": Parts(instead={claim: anybody_claims, release: anybody_releases}),
+    "outcomes are not published": Parts(instead={one: rejections_unpublished(one) for one in ANSWERS}),
+    "outbox entries are nobody's": Parts(instead={take_entries: entries_are_nobodys}),
+    "outbox entries stay": Parts(instead={mark_published: entries_stay}),
+    "every date is believed": Parts(instead={admit: every_date_is_believed}),
+    "the timer finds nothing": Parts(instead={unsettled: timer_finds_nothing}),
+    "drift is only reported": Parts(instead={note_drift: drift_is_only_reported}),
+    "the mode is ignored": Parts(mode=mode_ignored),
     "lost is absent at once": Parts(spoke=HastySpoke, hub=HastyHub),
     "the other side's turn is ignored": Parts(spoke=Impatient),
-    "the reply is believed": Parts(spoke=lambda cloud: SpokeHand(ReplyIsBelieved(cloud))),
-    "one token per grant": Parts(spoke=lambda cloud: SpokeHand(OneTokenPerGrant(cloud))),
+    "the reply is believed": Parts(spoke=lambda cloud: SpokeDriver(ReplyIsBelieved(cloud))),
+    "one token per grant": Parts(spoke=lambda cloud: SpokeDriver(OneTokenPerGrant(cloud))),
 }

@@ -35,13 +35,13 @@ class Referee:
         self.excused: set[str] = set()  # instances where somebody else took something away since the last rest
         self.theirs: set[str] = set()  # instances whose association is account A's own to make
 
-    def admitted(self, document: Document, held_until: int | None) -> bool:
+    def admitted(self, document: Document, early_until: int | None) -> bool:
         """A new approval is in the ledger. Says whether it was dead before it came."""
         now = self._turns.now
         number = len(self.facts)
-        believed = now if held_until is None else held_until
-        self.facts.append(Fact(number, document, believed, number if held_until is None else None))
-        if document["action"] != "grant" or held_until is not None:
+        believed = now if early_until is None else early_until
+        self.facts.append(Fact(number, document, believed, number if early_until is None else None))
+        if document["action"] != "grant" or early_until is not None:
             return False
         return any(self._closes(fact, document) for fact in self.facts if fact.sure is not None)
 

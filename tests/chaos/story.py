@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from shared.ledger import Head
-from shared.messages import Completion, GrantKey
+from shared.ledger.proof import Head
+from shared.messages.completion import Completion
+from shared.messages.forms import GrantKey
 from tests.chaos.desk import Desk, Mail, Post
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.model_schedule import Schedule
@@ -64,7 +65,7 @@ class Story:
         self.rubbish: set[str] = set()
         self.workers: list[Worker] = []
         self.names: dict[str, tuple[str, str, str]] = {}  # what identifies an approval, by what makes it the same
-        self.held: set[str] = set()
+        self.early: set[str] = set()
         self.late: set[str] = set()  # grants that were dead before they came
         self.foreign: dict[tuple[GrantKey, str], tuple[str, ...]] = {}  # what others put up, with its prefixes
         self.adopted_links: set[GrantKey] = set()  # since the last rest: until then others' associations
@@ -123,13 +124,13 @@ class Story:
         if key in self.names:
             return
         self.names[key] = document.get("issuer", "direct"), document["request_id"], digest
-        held_until = approved_at - SKEW_MS if approved_at > self.turns.now + SKEW_MS else None
-        dead = self.referee.admitted(document, held_until)
-        if held_until is not None:
-            self.held.add(key)
+        early_until = approved_at - SKEW_MS if approved_at > self.turns.now + SKEW_MS else None
+        dead = self.referee.admitted(document, early_until)
+        if early_until is not None:
+            self.early.add(key)
         elif dead:
             self.late.add(key)
-        self.say(f"admitted {short(document)}{'' if held_until is None else ', held'}")
+        self.say(f"admitted {short(document)}{'' if early_until is None else ', early'}")
 
     def _refused(self, mail: Mail) -> None:
         if mail.message_id not in self.rubbish:

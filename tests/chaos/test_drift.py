@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from localcloud.kernel import Cloud
-from shared.ledger import now_ms
+from shared.ledger.drift import read_standing
+from shared.ledger.transactions import now_ms
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, template
 from tests.functional.deployment import OPERATOR
@@ -144,7 +145,7 @@ class Stay:
     def is_out_of_reach(self, grant_id: str, _side: str) -> bool:
         """Whether a grant cannot come to rest, because its router or its instance is gone."""
         gone = [self.instances[name] for name in ("deleted", "given away", "router deleted")]
-        standing = {one.key.grant_id: one.key.instance_id for one in self.house.ledger.standing()}
+        standing = {one.key.grant_id: one.key.instance_id for one in self.house.ledger.read(read_standing)}
         return standing[grant_id] in gone
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ class Stay:
 
     def grant_id(self, name: str) -> str:
         """The name of a scene's grant."""
-        found = {one.key.instance_id: one.key.grant_id for one in self.house.ledger.standing()}
+        found = {one.key.instance_id: one.key.grant_id for one in self.house.ledger.read(read_standing)}
         return found[self.instances[name]]
 
 

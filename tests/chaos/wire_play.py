@@ -18,6 +18,8 @@ from typing import Any
 
 from localcloud.switches import Switches
 from shared.errors import GrantError
+from shared.ledger.drift import read_standing
+from shared.ledger.operating import dead_rows
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, counts, verdict
@@ -182,7 +184,7 @@ class Play:
         self.outcome.approvals = len(self._sent)
         self.outcome.calls = made.position()
         (self._folder / "functions.log").write_text(made.story("", 100_000), "utf-8")
-        for standing in made.ledger.standing() if self.outcome.faults else ():
+        for standing in made.ledger.read(read_standing) if self.outcome.faults else ():
             names = (standing.key.instance_id, standing.key.grant_id)
             if any(name in fault for fault in self.outcome.faults for name in names):
                 (self._folder / f"{names[0]}.log").write_text(self._story_of(made, *names), "utf-8")
@@ -348,7 +350,7 @@ class Play:
         hubs = {self._casts[one.number].hub.uid for one in self.round.schedules if one.theirs}
 
         def theirs(grant_id: str, side: str) -> bool:
-            owners = {standing.key.grant_id: standing.key.ecr_owner_uid for standing in made.ledger.standing()}
+            owners = {standing.key.grant_id: standing.key.ecr_owner_uid for standing in made.ledger.read(read_standing)}
             return side == "associate" and owners[grant_id] in hubs
 
         return theirs
@@ -370,7 +372,7 @@ class Play:
         last: tuple[int, int, int] | None = None
         while True:
             self._tick(made)
-            if made.ledger.dead_rows():
+            if made.ledger.read(dead_rows):
                 redriven = run("cli", "dead", "redrive", "--all", "--ledger-url", made.ledger_url)
                 if redriven.returncode != 0:
                     raise HouseError(f"ecr-grants dead redrive: {redriven.stdout}{redriven.stderr}")

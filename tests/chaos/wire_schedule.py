@@ -162,7 +162,7 @@ def _story(  # noqa: PLR0912  # a table of stories
             told += [grant()] if chance.random() < 0.4 else []
         case 8:  # would end, and is only reported; or ends long from now
             told = [grant(ends_at=chance.choice((chance.uniform(2.0, seconds), 90_000.0)))]
-        case 9:  # dated ahead of what clocks may differ: held until then
+        case 9:  # dated ahead of what clocks may differ: early until then
             told = [grant(approved_at=chance.uniform(3.0, seconds)), grant()]
         case 10:  # closed, and wanted again
             first = grant()

@@ -23,7 +23,7 @@ from mns.queue import Message
 
 from localcloud.client import AdminClient
 from shared.cloud.functions import Functions
-from shared.cloud.sessions import Keys
+from shared.cloud.keys import Keys
 from tests.functional.approvals import approval as approval  # noqa: PLC0414  # bench.quota takes it from here
 from tests.functional.approvals import wake
 from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up

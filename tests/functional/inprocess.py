@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
-from shared.converge import SpokeHand
-from shared.frame import Door, Frame
+from shared.cloud.spoke import Spoke
+from shared.loop.drivers import SpokeDriver
+from shared.loop.frame import Frame, Function
 from tests.functional.deployment import Deployment, deployment
 from tests.functional.launch import environment
 from tests.functional.world import GRANT_FUNCTION, HUB, Key, Stage
@@ -22,7 +23,7 @@ RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
 
 @dataclass(frozen=True)
-class Function:
+class Limits:
     """What a handler may know of its function."""
 
     timeout: int = 300
@@ -34,7 +35,7 @@ class Context:
 
     request_id: str
     account_id: str = HUB
-    function: Function = field(default_factory=Function)
+    function: Limits = field(default_factory=Limits)
 
 
 @dataclass
@@ -46,7 +47,7 @@ class InProcess:
 
     def handle(self, event: bytes, name: str = "in-process") -> dict[str, int]:
         """What ``functions/grant/handler.py`` does with an event."""
-        return self.frame.run(SpokeHand(self.frame.cloud), event, Context(name))
+        return self.frame.run(SpokeDriver(Spoke(self.frame.calls)), event, Context(name))
 
 
 def events(messages: list[tuple[str, Any]], shape: str = "objects") -> bytes:
@@ -84,7 +85,7 @@ def in_process(stage: Stage, folder: Path, **settings: str) -> Iterator[InProces
         }
         for name, value in variables.items():
             patch.setenv(name, value)
-        frame = Door().open(Context("first"))
+        frame = Function().open(Context("first"))
         try:
             yield InProcess(cloud, frame)
         finally:

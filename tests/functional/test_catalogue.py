@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue import find
+from shared.cloud.keys import Keys
 from shared.cloud.messaging import Messaging
-from shared.cloud.sessions import Keys
 from shared.errors import GrantError
+from shared.messages.catalogue import find
 from tests.chaos.house import template
 from tests.functional.approvals import approval, now, request_id, revocation
 from tests.functional.deployment import OPERATOR, Deployment, Json, deployment

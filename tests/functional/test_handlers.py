@@ -16,8 +16,10 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 from functions.associate import handler as associate
 from functions.grant import handler as grant
 from shared.errors import LedgerError, SettingsError
-from shared.frame import Frame
-from shared.ledger import Ledger, now_ms
+from shared.ledger.operating import set_mode
+from shared.ledger.transactions import Ledger, now_ms
+from shared.loop.frame import Frame
+from shared.rules.facts import Mode
 from tests.functional.approvals import approval, request_id, revocation, wake
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER, Context
@@ -141,8 +143,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
                 patch.setenv(variable, value)
             made = Bench(cloud, iter(spokes), keys)
             yield made
-            for door, name in ((grant, GRANT_FUNCTION), (associate, ASSOCIATE_FUNCTION)):
-                door._door.open(made.context(name, older=False)).ledger.close()
+            for module, name in ((grant, GRANT_FUNCTION), (associate, ASSOCIATE_FUNCTION)):
+                module._function.open(made.context(name, older=False)).ledger.close()
 
 
 @pytest.fixture
@@ -301,13 +303,13 @@ def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: S
 def test_a_mode_that_does_not_act_admits_and_holds(bench: Bench, fresh: Spoke, ledger: Ledger, mode: Any) -> None:
     """Nothing is written on the cloud; when the mode is full again the same row goes on."""
     document = approval(fresh.uid, next(fresh.vpcs))
-    ledger.set_mode(mode, "somebody", now_ms())
+    ledger.write(set_mode, mode, "somebody", now_ms())
     try:
         assert bench.grant(document) == {"held": 1}
         assert bench.cloud.granted(document, fresh) == []
         assert bench.cloud.kinds(document) == ["admitted"]
     finally:
-        ledger.set_mode("full", "somebody", now_ms())
+        ledger.write(set_mode, Mode.FULL, "somebody", now_ms())
     assert bench.grant(wake(bench.cloud.about(document)[0]["grant"]["grant_id"])) == {"settled": 1}
     assert bench.associate() == {"settled": 1}
     assert bench.cloud.answer(document)["event"] == "done"
@@ -318,14 +320,14 @@ def test_pause_teardown_puts_up_and_takes_nothing_down(bench: Bench, fresh: Spok
     document, other = (approval(fresh.uid, next(fresh.vpcs)) for _ in range(2))
     bench.grant(document)
     bench.associate()
-    ledger.set_mode("pause-teardown", "somebody", now_ms())
+    ledger.write(set_mode, Mode.PAUSE_TEARDOWN, "somebody", now_ms())
     try:
-        assert bench.grant(revocation(document, "all"), other) == {"held": 1, "settled": 1}
+        assert bench.grant(revocation(document, "all"), other) == {"waiting": 1, "settled": 1}
         assert bench.associate() == {"held": 1, "settled": 1}
         assert [status for status, _ in bench.cloud.associated(document)] == ["ACTIVE"]
         assert [status for status, _ in bench.cloud.associated(other)] == ["ACTIVE"]
     finally:
-        ledger.set_mode("full", "somebody", now_ms())
+        ledger.write(set_mode, Mode.FULL, "somebody", now_ms())
 
 
 def test_what_account_a_has_just_let_go_of_is_looked_at_again_soon(bench: Bench, fresh: Spoke) -> None:
@@ -335,14 +337,14 @@ def test_what_account_a_has_just_let_go_of_is_looked_at_again_soon(bench: Bench,
         bench.grant(document)
         bench.associate()
         time.sleep(SETTLE_SECONDS)
-        assert bench.grant(revocation(document, "all")) == {"held": 1}
+        assert bench.grant(revocation(document, "all")) == {"waiting": 1}
         assert bench.associate() == {"settled": 1}
         [detached] = [one for one in bench.cloud.about(document) if one["event"] == "dissociated"]
         bench.cloud.admin.plan(kind="lag", operation="DescribeVirtualBorderRouters", seconds=SETTLE_SECONDS)
         if bench.grant(detached) == {"later": 1}:
             break  # otherwise this machine was so slow that the look was no longer too early
     else:
-        pytest.fail("what account A has let go of stays held")
+        pytest.fail("what account A has let go of keeps it waiting")
     time.sleep(POLL_SECONDS)
     assert bench.grant(wake(detached["grant"]["grant_id"])) == {"settled": 1}
     assert bench.cloud.answer(document)["event"] == "done"
@@ -362,7 +364,9 @@ def test_no_secret_is_printed_or_published(bench: Bench, fresh: Spoke, capsys: p
     bench.cloud.receive()
     told = printed.out + printed.err + json.dumps(bench.cloud.completions)
     held = [
-        session.keys for door in (grant, associate) for session in door._door.open(None).cloud._sessions._held.values()
+        session.keys
+        for module in (grant, associate)
+        for session in module._function.open(None).calls._sessions._open.values()
     ]
     secrets = [value for key in bench.keys.values() for value in (key.secret, key.token)]
     secrets += [value for key in held for value in (key.access_key_secret, key.security_token)]

@@ -148,11 +148,11 @@ def test_a_grant_that_is_not_there_yet_is_waited_for(deployed: Deployment, spoke
 
     deployed.send(wake(admitted["grant"]["grant_id"]), queue="ecr-associations")
 
-    def held() -> bool:
-        lines = [line["text"] for line in deployed.logs(ASSOCIATE_FUNCTION) if "grant.held" in line["text"]]
+    def waiting() -> bool:
+        lines = [line["text"] for line in deployed.logs(ASSOCIATE_FUNCTION) if "grant.waiting" in line["text"]]
         return any(admitted["grant"]["grant_id"] in line for line in lines)
 
-    until(held, "account A's side holds")
+    until(waiting, "account A's side waits")
     assert deployed.answer(document)["event"] == "done"
     assert deployed.calls(document, "CreateExpressConnectRouterAssociation") == 1
     deployed.admin.clear(fault["number"])

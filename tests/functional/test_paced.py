@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.ledger import now_ms
+from shared.ledger.transactions import now_ms
 from tests.functional.approvals import approval
 from tests.functional.deployment import Json
 from tests.functional.inprocess import InProcess, events, in_process
@@ -34,7 +34,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, spokes: list[Spoke]) -> Itera
 def use_up(here: InProcess, spoke: Spoke) -> None:
     """Spend the whole budget of an account, as 120 grants would."""
     for _ in range(120):
-        here.frame.cloud._pace.take(spoke.uid, "", GRANT)
+        here.frame.calls._pace.take(spoke.uid, "", GRANT)
 
 
 def batch(documents: list[Json]) -> bytes:

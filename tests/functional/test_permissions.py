@@ -113,7 +113,7 @@ def test_what_was_granted_before_the_work_died_is_on_record(deployed: Deployment
 
 @pytest.mark.parametrize("who", ["distrusting", "misnamed"])
 def test_a_role_that_may_not_be_entered_is_named(deployed: Deployment, cast: Cast, who: str) -> None:
-    """A trust policy without our role, or with another external id: dead, with the account whose door is closed."""
+    """A trust policy without our role, or with another external id: dead, with the account that does not let us in."""
     spoke: Spoke = getattr(cast, who)
     document = approval(spoke.uid, next(spoke.vpcs))
     answer = deployed.settled(document)

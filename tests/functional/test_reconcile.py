@@ -22,7 +22,7 @@ def soon(seconds: float) -> str:
 
 @dataclass
 class Drifted:
-    """Grants that were right, until other hands changed the cloud; afterwards one reconcile."""
+    """Grants that were right, until somebody else changed the cloud; afterwards one reconcile."""
 
     hub: Hub
     spoke: Spoke

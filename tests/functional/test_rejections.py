@@ -154,7 +154,7 @@ def test_a_rejection_that_could_be_read_names_its_request(deployed: Deployment, 
 
 
 def test_nothing_is_retried_and_nothing_becomes_a_dead_letter(deployed: Deployment, handled: Handled) -> None:
-    """Each message was delivered once; the triggers saw no failure; the dead-letter queues are empty."""
+    """Each message was delivered once; the triggers saw no failure; the dead-entry queues are empty."""
     delivered = [
         message_id
         for entry in deployed.journal(service="fc", operation="InvokeFunction")
@@ -179,7 +179,7 @@ def test_nothing_is_retried_and_nothing_becomes_a_dead_letter(deployed: Deployme
 
 
 def test_no_completion_is_published_twice(deployed: Deployment, handled: Handled) -> None:
-    """Also when both functions find the same letters in the outbox, each completion goes out once."""
+    """Also when both functions find the same entries in the outbox, each completion goes out once."""
     about = [one for one in deployed.completions if one.get("message_id") in handled.sent.values()]
     names = [(one["event"], one["id"]) for one in about]
     assert [name for name in names if names.count(name) > 1] == []

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from shared.cloud.calls import Calls, Trail
 from shared.cloud.clients import config
+from shared.cloud.keys import Keys
 from shared.cloud.messaging import Messaging
-from shared.cloud.network import Cloud, Trail
-from shared.cloud.sessions import Keys
+from shared.cloud.spoke import Spoke as SpokeOnCloud
 from shared.errors import CloudUnreachable
-from shared.inventory import read_inventory
-from shared.messages import GrantKey
-from shared.settings import Settings
+from shared.messages.forms import GrantKey, InstanceType
+from shared.settings import Settings, read_inventory
 from tests.functional.approvals import approval
 from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE
@@ -76,9 +76,9 @@ def test_the_event_after_a_freeze_works_although_every_connection_was_closed(lin
         }
         line.relay.cut()
     assert line.relay.connections > 0
-    letters = line.cloud.rows("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL")[0][0]
+    entries = line.cloud.rows("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL")[0][0]
     published = line.cloud.journal(service="mns", operation="PublishMessage")
-    assert len(published) == letters
+    assert len(published) == entries
     assert line.cloud.repeated() == []
 
 
@@ -99,11 +99,11 @@ def test_a_completion_whose_answer_was_cut_is_published_again_by_the_ledger_alon
     assert line.cloud.answer(document)["event"] == "done"
     line.cloud.quiet()
     [struck] = [one["struck"] for one in line.cloud.admin.faults() if one["number"] == fault["number"]]
-    letters = line.cloud.rows("SELECT count(*) FROM outbox")[0][0] - known
+    entries = line.cloud.rows("SELECT count(*) FROM outbox")[0][0] - known
     assert struck == 2
-    assert len(line.cloud.journal(service="mns", operation="PublishMessage")) - before == letters + struck
+    assert len(line.cloud.journal(service="mns", operation="PublishMessage")) - before == entries + struck
     assert len(kept_letters(line.cloud)) - kept == struck
-    assert len(line.cloud.repeated()) in (1, 2)  # the same letter may have been cut twice
+    assert len(line.cloud.repeated()) in (1, 2)  # the same entry may have been cut twice
 
 
 def kept_letters(cloud: Deployment) -> list[str]:
@@ -173,18 +173,18 @@ def test_connections_that_rested_for_long_are_not_used_again(line: Line, tmp_pat
     settings = Settings.model_validate({**dict(names), **endpoints})
     clock = Clock()
     keys = Keys(RUNNER.id, RUNNER.secret, "")
-    cloud = Cloud(settings, read_inventory(line.cloud.accounts_file), keys, clock=clock)
-    key = GrantKey(HUB_ECR, HUB, "VPC", next(spoke.vpcs), REGION, spoke.uid)
-    cloud.arrive(keys, "first")
-    assert cloud.look_at_spoke(key, Trail()).found
+    calls = Calls(settings, read_inventory(line.cloud.accounts_file), keys, clock=clock)
+    key = GrantKey(HUB_ECR, HUB, InstanceType.VPC, next(spoke.vpcs), REGION, spoke.uid)
+    calls.arrive(keys, "first")
+    assert SpokeOnCloud(calls).look_at_spoke(key, Trail()).found
     before = line.relay.connections
     clock.now += 5
-    cloud.arrive(keys, "soon after")
-    assert cloud.look_at_spoke(key, Trail()).found
+    calls.arrive(keys, "soon after")
+    assert SpokeOnCloud(calls).look_at_spoke(key, Trail()).found
     assert line.relay.connections == before
 
     line.relay.lose()
     clock.now += 60
-    cloud.arrive(keys, "long after")
-    assert cloud.look_at_spoke(key, Trail()).found
+    calls.arrive(keys, "long after")
+    assert SpokeOnCloud(calls).look_at_spoke(key, Trail()).found
     assert line.relay.connections == before + 1

@@ -243,7 +243,7 @@ def test_a_timer_is_on(name: str, trigger: Json) -> None:
 
 
 def test_what_is_shipped_is_what_runs(tmp_path: Path) -> None:
-    """The package holds the doors and the workshop, and neither the stand-in nor the tests."""
+    """The package holds the handlers and what they share, and neither the local cloud nor the tests."""
     shipped = {path.name for path in lay_out(ROOT, tmp_path / "package").iterdir()}
     assert {"functions", "shared"} <= shipped
     assert not shipped & {"tests", "localcloud", "docs", ".git", ".venv", "bench", ".ci"}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.ledger import Ledger, upgrade_schema
-from shared.ledger.events import START_OF_CHAIN
+from shared.ledger.record import START_OF_CHAIN
+from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import chain
+from shared.ledger.transactions import Ledger
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import Database
 from tests.ledger.postgres import Postgres, running

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import TypeVar
 
-from shared.ledger import Ledger
+from shared.ledger.transactions import Ledger
 
 T = TypeVar("T")
 

@@ -14,8 +14,17 @@ from collections.abc import Callable
 
 import sqlalchemy as sql
 
-from shared.ledger import ASSOCIATE, GRANT, Drift, Ledger, Work
-from shared.messages import Reason
+from shared.ledger.admission import admit
+from shared.ledger.drift import note_drift
+from shared.ledger.intents import intend, resolve, saw
+from shared.ledger.operating import adopt, redrive, set_mode
+from shared.ledger.outbox import take_entries
+from shared.ledger.outcomes import mark_dead, settle
+from shared.ledger.passing import let_time_pass
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, read_work
+from shared.messages.completion import EventKind, Reason
+from shared.rules.facts import Drift, DriftKind, Mode, Operation, Side, Work
 from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, key, opening
 
 _KILLED = 9
@@ -23,40 +32,49 @@ _MOST_STATEMENTS = 100
 TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
 
 
-def _read(ledger: Ledger, side: str = GRANT) -> Work:
-    work = ledger.read(grant_id(), side, NOW)
+def _read(ledger: Ledger, side: Side = Side.GRANT) -> Work:
+    work = ledger.write(read_work, grant_id(), side, NOW, ledger.timing)
     assert work is not None
     return work
 
 
-def _settle(ledger: Ledger, side: str, kind: str) -> None:
-    assert ledger.settle(_read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
+def _settle(ledger: Ledger, side: Side, kind: EventKind) -> None:
+    assert ledger.write(settle, _read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
 
 
 def _intend(ledger: Ledger) -> None:
-    assert ledger.intend(_read(ledger), "grant", NOW) is not None
+    assert ledger.write(intend, _read(ledger), Operation.GRANT, NOW) is not None
 
 
 # One life of a grant. Whatever a step needs was made by those before it.
 LIFE: dict[str, Callable[[Ledger], object]] = {
-    "admit": lambda ledger: ledger.admit(opening(), "m-1", NOW),
-    "admit with an end": lambda ledger: ledger.admit(opening("REQ-2", ends_at=NOW + HOUR, on_end="teardown"), "m", NOW),
-    "claim": lambda ledger: ledger.claim(grant_id(), GRANT, "one", NOW, NOW + HOUR),
-    "intend": _intend,
-    "resolve": lambda ledger: ledger.resolve(_read(ledger).my_intents, [], NOW),
-    "settle one side": lambda ledger: _settle(ledger, GRANT, "granted"),
-    "settle the other and answer": lambda ledger: _settle(ledger, ASSOCIATE, "associated"),
-    "take letters": lambda ledger: ledger.take_letters(3, NOW, NOW + HOUR),
-    "let a lease end": lambda ledger: ledger.due(NOW + HOUR),
-    "see": lambda ledger: ledger.saw(_read(ledger), "present", False, None, NOW),
-    "adopt": lambda ledger: ledger.adopt(grant_id(), GRANT, NOW),
-    "close from elsewhere": lambda ledger: ledger.admit(closing(["REQ-1"], vpc="vpc-2"), "m-2", NOW),
-    "die": lambda ledger: ledger.dead(_read(ledger), TROUBLE, NOW),
-    "redrive": lambda ledger: ledger.redrive(grant_id(), GRANT, "operator", NOW),
-    "find a stranger": lambda ledger: ledger.drifted(
-        Drift(key("vpc-9"), GRANT, "foreign-grant", "nobody asked"), NOW, generation=0, quiet_since=NOW, repair=False
+    "admit": lambda ledger: ledger.write(admit, opening(), "m-1", NOW, ledger.timing),
+    "admit with an end": lambda ledger: ledger.write(
+        admit, opening("REQ-2", ends_at=NOW + HOUR, on_end="teardown"), "m", NOW, ledger.timing
     ),
-    "set the mode": lambda ledger: ledger.set_mode("full", "operator", NOW),
+    "claim": lambda ledger: ledger.write(claim, grant_id(), Side.GRANT, "one", NOW, NOW + HOUR),
+    "intend": _intend,
+    "resolve": lambda ledger: ledger.write(resolve, _read(ledger).my_intents, [], NOW),
+    "settle one side": lambda ledger: _settle(ledger, Side.GRANT, EventKind.GRANTED),
+    "settle the other and answer": lambda ledger: _settle(ledger, Side.ASSOCIATE, EventKind.ASSOCIATED),
+    "take letters": lambda ledger: ledger.write(take_entries, 3, NOW, NOW + HOUR),
+    "let a lease end": lambda ledger: let_time_pass(ledger, NOW + HOUR),
+    "see": lambda ledger: ledger.write(saw, _read(ledger), "present", False, None, NOW),
+    "adopt": lambda ledger: ledger.write(adopt, grant_id(), Side.GRANT, NOW),
+    "close from elsewhere": lambda ledger: ledger.write(
+        admit, closing(["REQ-1"], vpc="vpc-2"), "m-2", NOW, ledger.timing
+    ),
+    "die": lambda ledger: ledger.write(mark_dead, _read(ledger), TROUBLE, NOW),
+    "redrive": lambda ledger: ledger.write(redrive, grant_id(), Side.GRANT, "operator", NOW),
+    "find a stranger": lambda ledger: ledger.write(
+        note_drift,
+        Drift(key("vpc-9"), Side.GRANT, DriftKind.FOREIGN_GRANT, "nobody asked"),
+        NOW,
+        generation=0,
+        quiet_since=NOW,
+        repair=False,
+    ),
+    "set the mode": lambda ledger: ledger.write(set_mode, Mode.FULL, "operator", NOW),
 }
 
 

@@ -11,9 +11,13 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from shared.ledger import Ledger
+from shared.ledger.proof import first_fault, head_of
 from shared.ledger.tables import approvals, events, grants, intents, metadata, outbox, sides
-from shared.messages import GrantApproval, GrantKey, Reason, RevokeApproval, parse
+from shared.ledger.transactions import Ledger
+from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.completion import Reason
+from shared.messages.envelope import parse
+from shared.messages.forms import GrantKey
 
 NOW = 1_780_000_000_000
 """When the tests take place, in epoch milliseconds: time is handed in everywhere."""
@@ -136,7 +140,7 @@ def _patient(connection: sqlite3.Connection, _record: object) -> None:
 
 def check_order(ledger: Ledger, database: Database) -> None:
     """What must be true of every record, whatever was done at the same time as what."""
-    assert ledger.first_fault([ledger.head(NOW)], None) is None
+    assert ledger.read(first_fault, [ledger.read(head_of, NOW)], None) is None
     found = database.rows(sql.select(events).order_by(events.c.seq))
     assert [row.seq for row in found] == list(range(1, len(found) + 1)), "events are numbered without a gap"
     assert [row.seq for row in database.rows(sql.select(outbox).order_by(outbox.c.seq))] == [row.seq for row in found]

@@ -21,9 +21,16 @@ import pytest
 import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.ledger import ASSOCIATE, GRANT, Head, Ledger
-from shared.ledger.events import START_OF_CHAIN, chained
+from shared.ledger.admission import admit
+from shared.ledger.operating import set_mode
+from shared.ledger.outcomes import settle, tell_unwanted
+from shared.ledger.proof import Head, first_fault, head_of
+from shared.ledger.record import START_OF_CHAIN, chained
 from shared.ledger.tables import chain, events, outbox
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import read_work
+from shared.messages.completion import EventKind
+from shared.rules.facts import Mode, Side
 from tests.ledger.kit import NOW, Database, closing, grant_id, opening
 
 KEY = Ed25519PrivateKey.generate()
@@ -83,16 +90,16 @@ def live(ledger: Ledger) -> None:
     """Leases open and close on four grants, and both sides settle."""
     for number in range(4):
         vpc = f"vpc-{number}"
-        ledger.admit(opening("REQ-1", vpc), f"message-{number}", NOW + number)
-        for side, kind in ((GRANT, "granted"), (ASSOCIATE, "associated")):
-            work = ledger.read(grant_id(vpc), side, NOW + number)
+        ledger.write(admit, opening("REQ-1", vpc), f"message-{number}", NOW + number, ledger.timing)
+        for side, kind in ((Side.GRANT, EventKind.GRANTED), (Side.ASSOCIATE, EventKind.ASSOCIATED)):
+            work = ledger.write(read_work, grant_id(vpc), side, NOW + number, ledger.timing)
             assert work is not None
-            assert ledger.settle(work, kind, NOW + number, association_id=None, served=[], both_sides=True)
-        ledger.admit(closing("all", vpc=vpc), f"message-end-{number}", NOW + 60_000 + number)
-        work = ledger.read(grant_id(vpc), GRANT, NOW + 60_000)
+            assert ledger.write(settle, work, kind, NOW + number, association_id=None, served=[], both_sides=True)
+        ledger.write(admit, closing("all", vpc=vpc), f"message-end-{number}", NOW + 60_000 + number, ledger.timing)
+        work = ledger.write(read_work, grant_id(vpc), Side.GRANT, NOW + 60_000, ledger.timing)
         assert work is not None
-        ledger.unwanted(work, NOW + 60_000, let_go=False)
-    ledger.set_mode("full", "operator", NOW + 60_000)
+        ledger.write(tell_unwanted, work, NOW + 60_000, let_go=False)
+    ledger.write(set_mode, Mode.FULL, "operator", NOW + 60_000)
 
 
 def read(database: Database) -> Record:
@@ -137,7 +144,7 @@ class Tampering:
     named: Named
 
 
-class Hand:
+class Forger:
     """Tampers with a record at random places, and says what ``verify`` must name then, knowing the heads."""
 
     def __init__(self, record: Record, heads: Sequence[int], chance: random.Random) -> None:
@@ -280,17 +287,17 @@ class Hand:
         return Tampering("append past the end", seq, (seq, seq))
 
 
-WAYS: tuple[Callable[[Hand], Tampering], ...] = (
-    Hand.edit,
-    Hand.drop,
-    Hand.reorder,
-    Hand.cut_off,
-    Hand.hash_a_stretch_anew,
-    Hand.hash_the_rest_anew,
-    Hand.drop_and_hash_anew,
-    Hand.insert_and_hash_anew,
-    Hand.reorder_and_hash_anew,
-    Hand.append_past_the_end,
+WAYS: tuple[Callable[[Forger], Tampering], ...] = (
+    Forger.edit,
+    Forger.drop,
+    Forger.reorder,
+    Forger.cut_off,
+    Forger.hash_a_stretch_anew,
+    Forger.hash_the_rest_anew,
+    Forger.drop_and_hash_anew,
+    Forger.insert_and_hash_anew,
+    Forger.reorder_and_hash_anew,
+    Forger.append_past_the_end,
 )
 
 
@@ -305,9 +312,9 @@ def tampered(intact: Record, numbers: range) -> Iterator[tuple[int, Tampering, R
     for number in numbers:
         chance = random.Random(number)  # noqa: S311  # so that a failure can be seen again
         heads = some_heads(chance, len(intact.rows))
-        hand = Hand(intact.copy(), heads, chance)
-        done = WAYS[number % len(WAYS)](hand)
-        yield number, done, hand.record, heads
+        forger = Forger(intact.copy(), heads, chance)
+        done = WAYS[number % len(WAYS)](forger)
+        yield number, done, forger.record, heads
 
 
 def test_a_thousand_ways_to_tamper_are_found_and_named(ledger: Ledger, database: Database, record: Record) -> None:
@@ -319,7 +326,7 @@ def test_a_thousand_ways_to_tamper_are_found_and_named(ledger: Ledger, database:
     # Each of these goes through the whole database, so the second database gets fewer of them.
     for number, done, other, heads in tampered(record, range(1000 if database.kind == "sqlite" else 100)):
         write(database, other)
-        found = ledger.first_fault([signed[seq] for seq in heads], KEY.public_key())
+        found = ledger.read(first_fault, [signed[seq] for seq in heads], KEY.public_key())
 
         about = f"seed {number}: {done}, heads {heads}: {found}"
         assert found is not None, about
@@ -333,13 +340,13 @@ def test_an_intact_record_is_never_suspected(ledger: Ledger, database: Database,
     """However many heads there are, and wherever: what was recorded verifies."""
     for number in range(40):
         heads = some_heads(random.Random(number), len(record.rows))  # noqa: S311
-        assert ledger.first_fault([record.head(seq) for seq in heads], KEY.public_key()) is None, heads
-    assert ledger.first_fault([], None) is None
+        assert ledger.read(first_fault, [record.head(seq) for seq in heads], KEY.public_key()) is None, heads
+    assert ledger.read(first_fault, [], None) is None
 
 
 def test_an_empty_record_is_intact(ledger: Ledger) -> None:
     """Nothing recorded, and a head that says so."""
-    assert ledger.first_fault([ledger.head(NOW).sign(KEY)], KEY.public_key()) is None
+    assert ledger.read(first_fault, [ledger.read(head_of, NOW).sign(KEY)], KEY.public_key()) is None
 
 
 def test_a_head_of_the_empty_record_hides_nothing(ledger: Ledger, database: Database, record: Record) -> None:
@@ -351,7 +358,7 @@ def test_a_head_of_the_empty_record_hides_nothing(ledger: Ledger, database: Data
     write(database, other)
 
     heads = [record.head(seq) for seq in (0, 9, 10)]
-    assert named(ledger.first_fault(heads, KEY.public_key())) == (10, 10)
+    assert named(ledger.read(first_fault, heads, KEY.public_key())) == (10, 10)
 
 
 def test_what_came_after_the_last_head_is_only_as_sure_as_the_database(
@@ -371,8 +378,8 @@ def test_what_came_after_the_last_head_is_only_as_sure_as_the_database(
 
     for other in (hashed, cut):
         write(database, other)
-        assert ledger.first_fault(heads, KEY.public_key()) is None
-        assert ledger.first_fault([*heads, record.head(length)], KEY.public_key()) is not None
+        assert ledger.read(first_fault, heads, KEY.public_key()) is None
+        assert ledger.read(first_fault, [*heads, record.head(length)], KEY.public_key()) is not None
 
 
 def test_without_heads_a_record_hashed_anew_is_believed(ledger: Ledger, database: Database, record: Record) -> None:
@@ -383,7 +390,7 @@ def test_without_heads_a_record_hashed_anew_is_believed(ledger: Ledger, database
     other.end_anew()
     write(database, other)
 
-    assert ledger.first_fault([], None) is None
+    assert ledger.read(first_fault, [], None) is None
 
 
 @pytest.mark.parametrize("forgery", ["other key", "no signature", "not Base64", "another hash", "another time"])
@@ -398,7 +405,7 @@ def test_a_head_counts_with_its_signature(ledger: Ledger, record: Record, forger
         "another time": dataclasses.replace(true, at=true.at + 1),
     }[forgery]
 
-    found = ledger.first_fault([record.head(3), forged, record.head(9)], KEY.public_key())
+    found = ledger.read(first_fault, [record.head(3), forged, record.head(9)], KEY.public_key())
     assert found == "the head of event 7 is not signed by this key"
 
 
@@ -411,7 +418,7 @@ def test_an_end_that_was_changed_is_found(
     other.end = (record.end[0] + seq, hashed * 64 or record.end[1])
     write(database, other)
 
-    found = ledger.first_fault([record.head(len(record.rows))], KEY.public_key())
+    found = ledger.read(first_fault, [record.head(len(record.rows))], KEY.public_key())
     if (seq, hashed) == (0, ""):
         assert found is None
     elif seq > 0:
@@ -426,7 +433,7 @@ def test_an_end_that_is_gone_is_found(ledger: Ledger, database: Database, record
     with database.connected() as connection:
         connection.execute(chain.delete())
     try:
-        found = ledger.first_fault([record.head(len(record.rows))], KEY.public_key())
+        found = ledger.read(first_fault, [record.head(len(record.rows))], KEY.public_key())
     finally:
         with database.connected() as connection:
             connection.execute(chain.insert().values(name="events", seq=0, hash=START_OF_CHAIN))

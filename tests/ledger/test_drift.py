@@ -7,17 +7,25 @@ from typing import Any
 
 import pytest
 
-from shared.ledger import ASSOCIATE, GRANT, Drift, Ledger, Work
+from shared.ledger.admission import admit
+from shared.ledger.drift import note_drift, note_drift_gone, read_standing
+from shared.ledger.intents import intend, resolve
+from shared.ledger.operating import adopt
+from shared.ledger.outcomes import settle
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, read_work, unsettled
+from shared.messages.completion import EventKind
+from shared.rules.facts import Drift, DriftKind, Operation, Side, Work
 from tests.ledger.kit import HOUR, NOW, Database, check_order, grant_id, key, opening
 
 ID = grant_id()
-MISSING = Drift(key(), GRANT, "grant-missing", "the grant is gone")
-FOREIGN = Drift(key("vpc-9"), GRANT, "foreign-grant", "nobody asked us for it")
+MISSING = Drift(key(), Side.GRANT, DriftKind.GRANT_MISSING, "the grant is gone")
+FOREIGN = Drift(key("vpc-9"), Side.GRANT, DriftKind.FOREIGN_GRANT, "nobody asked us for it")
 
 
-def read(ledger: Ledger, side: str = GRANT, vpc: str = "vpc-1") -> Work:
+def read(ledger: Ledger, side: Side = Side.GRANT, vpc: str = "vpc-1") -> Work:
     """What a side knows now."""
-    work = ledger.read(grant_id(vpc), side, NOW)
+    work = ledger.write(read_work, grant_id(vpc), side, NOW, ledger.timing)
     assert work is not None
     return work
 
@@ -25,22 +33,22 @@ def read(ledger: Ledger, side: str = GRANT, vpc: str = "vpc-1") -> Work:
 @pytest.fixture
 def standing(ledger: Ledger) -> Ledger:
     """A ledger with one grant that settled."""
-    ledger.admit(opening(), "message-1", NOW)
-    for side, kind in ((GRANT, "granted"), (ASSOCIATE, "associated")):
-        assert ledger.settle(read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
+    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
+    for side, kind in ((Side.GRANT, EventKind.GRANTED), (Side.ASSOCIATE, EventKind.ASSOCIATED)):
+        assert ledger.write(settle, read(ledger, side), kind, NOW, association_id=None, served=[], both_sides=True)
     return ledger
 
 
 def drifted(ledger: Ledger, drift: Drift, *, generation: int = 1, now: int = NOW + HOUR, repair: bool = False) -> bool:
     """Record a finding of a look that was taken just now."""
-    return ledger.drifted(drift, now, generation=generation, quiet_since=now - 60_000, repair=repair)
+    return ledger.write(note_drift, drift, now, generation=generation, quiet_since=now - 60_000, repair=repair)
 
 
 def test_a_finding_is_news_once(standing: Ledger, database: Database) -> None:
     """The same class on the same side again is no news; another class is."""
     assert drifted(standing, MISSING)
     assert not drifted(standing, MISSING, now=NOW + 2 * HOUR)
-    assert drifted(standing, Drift(key(), GRANT, "instance-deleted", "gone"), now=NOW + 3 * HOUR)
+    assert drifted(standing, Drift(key(), Side.GRANT, DriftKind.INSTANCE_DELETED, "gone"), now=NOW + 3 * HOUR)
 
     assert database.kinds().count("drift-found") == 2
     check_order(standing, database)
@@ -51,14 +59,14 @@ def test_policy_says_whether_a_finding_is_work(standing: Ledger, *, repair: bool
     """Reported drift leaves the side at rest; drift to be repaired makes it work for whoever acts."""
     assert drifted(standing, MISSING, repair=repair)
 
-    assert standing.unsettled(NOW + HOUR, 10) == ([(ID, GRANT)] if repair else [])
+    assert standing.read(unsettled, NOW + HOUR, 10) == ([(ID, Side.GRANT)] if repair else [])
 
 
 def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -> None:
     """When the side settles again, what was found is recorded as repaired, and its finding is over."""
     assert drifted(standing, MISSING, repair=True)
     work = read(standing)
-    assert standing.settle(work, "granted", NOW + HOUR, association_id=None, served=[], both_sides=True)
+    assert standing.write(settle, work, EventKind.GRANTED, NOW + HOUR, association_id=None, served=[], both_sides=True)
 
     assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
     assert read(standing).mine.drift is None
@@ -67,22 +75,24 @@ def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -
 
 def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, database: Database) -> None:
     """Leases that rest on another hand's association may settle beside its prefixes: that they differ stays reported."""
-    assert drifted(standing, Drift(key(), ASSOCIATE, "prefixes-differ", "they differ"))
-    work = read(standing, ASSOCIATE)
+    assert drifted(standing, Drift(key(), Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, "they differ"))
+    work = read(standing, Side.ASSOCIATE)
     told: dict[str, Any] = {"association_id": None, "served": [], "both_sides": True}
-    assert standing.settle(work, "associated", NOW + HOUR, **told, prefixes_differ=True)
+    assert standing.write(settle, work, EventKind.ASSOCIATED, NOW + HOUR, **told, prefixes_differ=True)
     assert "drift-repaired" not in database.kinds()
-    assert not drifted(standing, Drift(key(), ASSOCIATE, "prefixes-differ", "they differ"), now=NOW + 2 * HOUR)
+    assert not drifted(
+        standing, Drift(key(), Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, "they differ"), now=NOW + 2 * HOUR
+    )
 
-    assert standing.settle(read(standing, ASSOCIATE), "associated", NOW + 3 * HOUR, **told)
+    assert standing.write(settle, read(standing, Side.ASSOCIATE), EventKind.ASSOCIATED, NOW + 3 * HOUR, **told)
     assert "drift-repaired" in database.kinds()
 
 
 def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
     """Somebody else's hand may mend it."""
     assert drifted(standing, MISSING)
-    assert standing.drift_gone(ID, GRANT, NOW + 2 * HOUR)
-    assert not standing.drift_gone(ID, GRANT, NOW + 2 * HOUR)
+    assert standing.write(note_drift_gone, ID, Side.GRANT, NOW + 2 * HOUR)
+    assert not standing.write(note_drift_gone, ID, Side.GRANT, NOW + 2 * HOUR)
 
     assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
 
@@ -92,11 +102,11 @@ def test_a_look_older_than_the_work_proves_nothing(standing: Ledger, newer: str)
     """Nothing is recorded where the leases changed since, where a worker is at it, or where we wrote after the look."""
     now = NOW + HOUR
     if newer == "leases":
-        standing.admit(opening("REQ-2"), "message-2", now)
+        standing.write(admit, opening("REQ-2"), "message-2", now, standing.timing)
     elif newer == "claim":
-        assert standing.claim(ID, GRANT, "one", now, now + 1)
+        assert standing.write(claim, ID, Side.GRANT, "one", now, now + 1)
     else:
-        assert standing.intend(read(standing), "grant", now - 1) is not None
+        assert standing.write(intend, read(standing), Operation.GRANT, now - 1) is not None
 
     assert not drifted(standing, MISSING, repair=True)
     assert read(standing).mine.drift is None
@@ -107,21 +117,21 @@ def test_a_stranger_gets_a_row(ledger: Ledger, database: Database) -> None:
     assert drifted(ledger, FOREIGN, generation=0)
     assert not drifted(ledger, FOREIGN, generation=0, now=NOW + 2 * HOUR)
 
-    (one,) = ledger.standing()
+    (one,) = ledger.read(read_standing)
     assert (one.key, one.generation, one.grant.state, one.grant.ours) == (FOREIGN.key, 0, "present", False)
     assert one.grant.drift is not None
     assert json.loads(one.grant.drift)["class"] == "foreign-grant"
-    assert ledger.unsettled(NOW + HOUR, 10) == []
-    assert ledger.adopt(FOREIGN.key.grant_id, GRANT, NOW + 2 * HOUR)
+    assert ledger.read(unsettled, NOW + HOUR, 10) == []
+    assert ledger.write(adopt, FOREIGN.key.grant_id, Side.GRANT, NOW + 2 * HOUR)
     check_order(ledger, database)
 
 
 def test_a_stranger_stays_a_stranger_where_we_had_given_up_a_write_as_lost(ledger: Ledger) -> None:
     """A write that was given up as lost proves nothing about what turns up later: it is reported, not taken down."""
-    ledger.admit(opening(vpc="vpc-9"), "message-1", NOW)
-    intent = ledger.intend(read(ledger, vpc="vpc-9"), "grant", NOW)
+    ledger.write(admit, opening(vpc="vpc-9"), "message-1", NOW, ledger.timing)
+    intent = ledger.write(intend, read(ledger, vpc="vpc-9"), Operation.GRANT, NOW)
     assert intent is not None
-    ledger.resolve([], [intent], NOW + 1)
+    ledger.write(resolve, [], [intent], NOW + 1)
 
     assert drifted(ledger, FOREIGN)
     assert read(ledger, vpc="vpc-9").mine.ours is False

@@ -23,9 +23,19 @@ import pytest
 import sqlalchemy as sql
 
 from shared.errors import LedgerError
-from shared.ledger import ASSOCIATE, GRANT, Drift, Intent, Ledger, Work
+from shared.ledger.admission import admit, reject_message
+from shared.ledger.drift import note_drift, note_drift_gone
+from shared.ledger.intents import carried_out, intend, resolve, saw
+from shared.ledger.operating import adopt, redrive, set_mode
+from shared.ledger.outbox import mark_published, take_entries
+from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
+from shared.ledger.passing import let_time_pass
+from shared.ledger.proof import first_fault
 from shared.ledger.tables import events, intents, metadata, sides
-from shared.messages import Reason
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, give_up, read_work, release
+from shared.messages.completion import EventKind, Reason
+from shared.rules.facts import Drift, DriftKind, Intent, Mode, Operation, Side, Work
 from tests.ledger.conftest import wipe
 from tests.ledger.kit import HOUR, NOW, WAITING, Database, check_order, closing, grant_id, key, opening
 
@@ -56,38 +66,38 @@ class Worker:
 
 def busy(ledger: Ledger, database: Database) -> None:
     """Two leases on one grant, one of them ending now; both sides claimed, one with trouble."""
-    ledger.admit(opening("REQ-1"), "message-1", NOW)
-    ledger.admit(opening("REQ-2", ends_at=LATER, on_end="teardown"), "message-2", NOW)
-    ledger.saw(_read(ledger, GRANT), "present", False, None, NOW)
-    ledger.later(_read(ledger, GRANT), NOW, WAITING, NOW, attempt=True)
-    ledger.claim(ID, GRANT, "one", NOW, LATER + HOUR)
-    ledger.claim(ID, ASSOCIATE, "two", NOW, LATER + HOUR)
+    ledger.write(admit, opening("REQ-1"), "message-1", NOW, ledger.timing)
+    ledger.write(admit, opening("REQ-2", ends_at=LATER, on_end="teardown"), "message-2", NOW, ledger.timing)
+    ledger.write(saw, _read(ledger, Side.GRANT), "present", False, None, NOW)
+    ledger.write(put_off, _read(ledger, Side.GRANT), NOW, WAITING, NOW, ledger.timing, attempt=True)
+    ledger.write(claim, ID, Side.GRANT, "one", NOW, LATER + HOUR)
+    ledger.write(claim, ID, Side.ASSOCIATE, "two", NOW, LATER + HOUR)
 
 
 def pending(ledger: Ledger, database: Database) -> None:
     """The busy scene with a write of account A's side still open."""
     busy(ledger, database)
-    assert ledger.intend(_read(ledger, ASSOCIATE), "associate", NOW) is not None
+    assert ledger.write(intend, _read(ledger, Side.ASSOCIATE), Operation.ASSOCIATE, NOW) is not None
 
 
 def closed(ledger: Ledger, database: Database) -> None:
     """A grant whose only lease is closed and whose association is gone; account A's side is dead, drift was found, and another
     lease is held until now."""
-    ledger.admit(opening("REQ-1"), "message-1", NOW)
-    for side, state in ((GRANT, "present"), (ASSOCIATE, "ACTIVE")):
-        ledger.saw(_read(ledger, side), state, True, None, NOW)
+    ledger.write(admit, opening("REQ-1"), "message-1", NOW, ledger.timing)
+    for side, state in ((Side.GRANT, "present"), (Side.ASSOCIATE, "ACTIVE")):
+        ledger.write(saw, _read(ledger, side), state, True, None, NOW)
         work = _read(ledger, side)
-        ledger.settle(work, "granted", NOW, association_id=None, served=[], both_sides=True)
-    drift = Drift(key(), GRANT, "grant-missing", "the grant is gone")
-    assert ledger.drifted(drift, NOW, generation=1, quiet_since=NOW, repair=True)
-    ledger.admit(closing(["REQ-1"]), "message-2", NOW)
-    ledger.saw(_read(ledger, ASSOCIATE), "absent", None, None, NOW)
-    ledger.dead(_read(ledger, ASSOCIATE), TROUBLE, NOW)
-    ledger.admit(opening("REQ-3", approved_at=LATER + ledger.timing.skew), "message-3", NOW)
+        ledger.write(settle, work, EventKind.GRANTED, NOW, association_id=None, served=[], both_sides=True)
+    drift = Drift(key(), Side.GRANT, DriftKind.GRANT_MISSING, "the grant is gone")
+    assert ledger.write(note_drift, drift, NOW, generation=1, quiet_since=NOW, repair=True)
+    ledger.write(admit, closing(["REQ-1"]), "message-2", NOW, ledger.timing)
+    ledger.write(saw, _read(ledger, Side.ASSOCIATE), "absent", None, None, NOW)
+    ledger.write(mark_dead, _read(ledger, Side.ASSOCIATE), TROUBLE, NOW)
+    ledger.write(admit, opening("REQ-3", approved_at=LATER + ledger.timing.skew), "message-3", NOW, ledger.timing)
 
 
-def _read(ledger: Ledger, side: str) -> Work:
-    work = ledger.read(ID, side, NOW)
+def _read(ledger: Ledger, side: Side) -> Work:
+    work = ledger.write(read_work, ID, side, NOW, ledger.timing)
     assert work is not None
     return work
 
@@ -96,51 +106,62 @@ Step = Callable[[Worker], object]
 Pair = tuple[Callable[[Ledger, Database], None], str, str]
 
 STEPS: dict[str, Step] = {
-    "open another lease": lambda at: at.ledger.admit(opening("REQ-5"), "m", LATER),
-    "open the same lease again": lambda at: at.ledger.admit(opening("REQ-1"), "another", LATER),
-    "open another content": lambda at: at.ledger.admit(opening("REQ-5", prefixes=("10.9.0.0/16",)), "m", LATER),
-    "open its name elsewhere": lambda at: at.ledger.admit(opening("REQ-5", "vpc-2"), "m", LATER),
-    "close a lease": lambda at: at.ledger.admit(closing(["REQ-1"], "END-1"), "m", LATER),
-    "close leases from elsewhere": lambda at: at.ledger.admit(
-        closing(["REQ-1", "REQ-5"], "END-2", "vpc-2"), "m", LATER
+    "open another lease": lambda at: at.ledger.write(admit, opening("REQ-5"), "m", LATER, at.ledger.timing),
+    "open the same lease again": lambda at: at.ledger.write(
+        admit, opening("REQ-1"), "another", LATER, at.ledger.timing
     ),
-    "revoke all": lambda at: at.ledger.admit(closing("all", "END-3"), "m", LATER),
-    "claim": lambda at: at.ledger.claim(ID, GRANT, "three", LATER, LATER + HOUR),
-    "claim what ran out": lambda at: at.ledger.claim(ID, GRANT, "three", LATER + HOUR, LATER + 2 * HOUR),
-    "release": lambda at: at.ledger.release(ID, GRANT, "one", 0),
-    "give up": lambda at: at.ledger.give_up(ID, GRANT, "one", LATER),
-    "read": lambda at: at.ledger.read(ID, GRANT, LATER) is not None,
-    "let time pass": lambda at: at.ledger.due(LATER),
-    "intend to grant": lambda at: at.ledger.intend(at.scene.grant, "grant", LATER) is not None,
-    "intend to associate": lambda at: at.ledger.intend(at.scene.associate, "associate", LATER) is not None,
-    "carry out": lambda at: at.ledger.carried_out(at.scene.intent, [], LATER, refused=True),
-    "resolve as landed": lambda at: at.ledger.resolve([at.scene.intent], [], LATER),
-    "resolve as lost": lambda at: at.ledger.resolve([], [at.scene.intent], LATER),
-    "see": lambda at: at.ledger.saw(at.scene.associate, "ACTIVE", True, "assoc-1", LATER),
-    "settle the grant": lambda at: at.ledger.settle(
-        at.scene.grant, "granted", LATER, association_id=None, served=[], both_sides=True
+    "open another content": lambda at: at.ledger.write(
+        admit, opening("REQ-5", prefixes=("10.9.0.0/16",)), "m", LATER, at.ledger.timing
     ),
-    "settle the association": lambda at: at.ledger.settle(
-        at.scene.associate, "associated", LATER, association_id="assoc-1", served=[], both_sides=True
+    "open its name elsewhere": lambda at: at.ledger.write(
+        admit, opening("REQ-5", "vpc-2"), "m", LATER, at.ledger.timing
     ),
-    "wait too long": lambda at: at.ledger.later(at.scene.grant, LATER + 1, WAITING, LATER, attempt=False),
-    "say that nobody wants it": lambda at: at.ledger.unwanted(at.scene.grant, LATER, let_go=True),
-    "refuse": lambda at: at.ledger.refuse(at.scene.grant, TROUBLE, LATER),
-    "die": lambda at: at.ledger.dead(at.scene.grant, TROUBLE, LATER),
-    "redrive": lambda at: at.ledger.redrive(ID, ASSOCIATE, "operator", LATER),
-    "find drift": lambda at: at.ledger.drifted(
-        Drift(key(), ASSOCIATE, "association-missing", "gone"),
+    "close a lease": lambda at: at.ledger.write(admit, closing(["REQ-1"], "END-1"), "m", LATER, at.ledger.timing),
+    "close leases from elsewhere": lambda at: at.ledger.write(
+        admit, closing(["REQ-1", "REQ-5"], "END-2", "vpc-2"), "m", LATER, at.ledger.timing
+    ),
+    "revoke all": lambda at: at.ledger.write(admit, closing("all", "END-3"), "m", LATER, at.ledger.timing),
+    "claim": lambda at: at.ledger.write(claim, ID, Side.GRANT, "three", LATER, LATER + HOUR),
+    "claim what ran out": lambda at: at.ledger.write(claim, ID, Side.GRANT, "three", LATER + HOUR, LATER + 2 * HOUR),
+    "release": lambda at: at.ledger.write(release, ID, Side.GRANT, "one", 0),
+    "give up": lambda at: at.ledger.write(give_up, ID, Side.GRANT, "one", LATER),
+    "read": lambda at: at.ledger.write(read_work, ID, Side.GRANT, LATER, at.ledger.timing) is not None,
+    "let time pass": lambda at: let_time_pass(at.ledger, LATER),
+    "intend to grant": lambda at: at.ledger.write(intend, at.scene.grant, Operation.GRANT, LATER) is not None,
+    "intend to associate": lambda at: (
+        at.ledger.write(intend, at.scene.associate, Operation.ASSOCIATE, LATER) is not None
+    ),
+    "carry out": lambda at: at.ledger.write(carried_out, at.scene.intent, [], LATER, refused=True),
+    "resolve as landed": lambda at: at.ledger.write(resolve, [at.scene.intent], [], LATER),
+    "resolve as lost": lambda at: at.ledger.write(resolve, [], [at.scene.intent], LATER),
+    "see": lambda at: at.ledger.write(saw, at.scene.associate, "ACTIVE", True, "assoc-1", LATER),
+    "settle the grant": lambda at: at.ledger.write(
+        settle, at.scene.grant, EventKind.GRANTED, LATER, association_id=None, served=[], both_sides=True
+    ),
+    "settle the association": lambda at: at.ledger.write(
+        settle, at.scene.associate, EventKind.ASSOCIATED, LATER, association_id="assoc-1", served=[], both_sides=True
+    ),
+    "wait too long": lambda at: at.ledger.write(
+        put_off, at.scene.grant, LATER + 1, WAITING, LATER, at.ledger.timing, attempt=False
+    ),
+    "say that nobody wants it": lambda at: at.ledger.write(tell_unwanted, at.scene.grant, LATER, let_go=True),
+    "refuse": lambda at: at.ledger.write(refuse, at.scene.grant, TROUBLE, LATER),
+    "die": lambda at: at.ledger.write(mark_dead, at.scene.grant, TROUBLE, LATER),
+    "redrive": lambda at: at.ledger.write(redrive, ID, Side.ASSOCIATE, "operator", LATER),
+    "find drift": lambda at: at.ledger.write(
+        note_drift,
+        Drift(key(), Side.ASSOCIATE, DriftKind.ASSOCIATION_MISSING, "gone"),
         LATER,
         generation=at.scene.associate.generation,
         quiet_since=LATER,
         repair=True,
     ),
-    "find drift gone": lambda at: at.ledger.drift_gone(ID, GRANT, LATER),
-    "adopt": lambda at: at.ledger.adopt(ID, GRANT, LATER),
-    "set the mode": lambda at: at.ledger.set_mode("full", "operator", LATER),
-    "refuse a message": lambda at: at.ledger.reject_message("m-9", "{rotten", TROUBLE, LATER),
-    "take letters": lambda at: [letter.seq for letter in at.ledger.take_letters(2, LATER, LATER + HOUR)],
-    "publish": lambda at: at.ledger.published(1, LATER),
+    "find drift gone": lambda at: at.ledger.write(note_drift_gone, ID, Side.GRANT, LATER),
+    "adopt": lambda at: at.ledger.write(adopt, ID, Side.GRANT, LATER),
+    "set the mode": lambda at: at.ledger.write(set_mode, Mode.FULL, "operator", LATER),
+    "refuse a message": lambda at: at.ledger.write(reject_message, "m-9", "{rotten", TROUBLE, LATER),
+    "take letters": lambda at: [letter.seq for letter in at.ledger.write(take_entries, 2, LATER, LATER + HOUR)],
+    "publish": lambda at: at.ledger.write(mark_published, 1, LATER),
 }
 
 # Where two-lock orders, or a gap between two statements, once made trouble or easily would.
@@ -180,9 +201,9 @@ def scenes(shared_database: Database) -> dict[str, Scene]:
         wipe(shared_database)
         ledger = Ledger(shared_database.url)
         play(ledger, shared_database)
-        open_write = open_write or _read(ledger, ASSOCIATE).my_intents[0]
+        open_write = open_write or _read(ledger, Side.ASSOCIATE).my_intents[0]
         rows = _rows(shared_database)
-        made[play.__name__] = Scene(rows, _read(ledger, GRANT), _read(ledger, ASSOCIATE), open_write)
+        made[play.__name__] = Scene(rows, _read(ledger, Side.GRANT), _read(ledger, Side.ASSOCIATE), open_write)
         ledger.close()
     return made
 
@@ -315,11 +336,11 @@ def test_the_record_verifies_while_it_grows(shared_database: Database) -> None:
     def write(*_: object) -> None:
         number = next(numbers)
         if number < 5:
-            writer.admit(opening(f"REQ-{number}"), "m", NOW)
+            writer.write(admit, opening(f"REQ-{number}"), "m", NOW, writer.timing)
 
     sql.event.listen(ledger.engine, "before_cursor_execute", write)
     try:
-        assert ledger.first_fault([], None) is None
+        assert ledger.read(first_fault, [], None) is None
     finally:
         ledger.close()
         writer.close()

@@ -20,9 +20,11 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from shared.errors import LedgerError
-from shared.ledger import Ledger, check_schema, upgrade_schema
-from shared.ledger.schema import REVISIONS
+from shared.ledger.admission import admit
+from shared.ledger.proof import head_of
+from shared.ledger.schema import REVISIONS, check_schema, upgrade_schema
 from shared.ledger.tables import events, metadata, outbox
+from shared.ledger.transactions import Ledger
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening
 from tests.ledger.postgres import PASSWORD, Postgres
@@ -70,10 +72,10 @@ def test_the_check_knows_the_revisions_that_there_are() -> None:
 def test_an_upgrade_may_be_repeated(made: Ledger) -> None:
     """What is up to date stays as it is, with everything in it."""
     upgrade_schema(made)
-    made.admit(opening(), "message-1", NOW)
+    made.write(admit, opening(), "message-1", NOW, made.timing)
 
     assert upgrade_schema(made) == REVISION
-    assert made.head(NOW).seq == 1
+    assert made.read(head_of, NOW).seq == 1
 
 
 def test_nothing_works_before_the_tables_are_there(made: Ledger) -> None:
@@ -175,9 +177,9 @@ def heads(ledger: Ledger, tmp_path: Path) -> Path:
     path = tmp_path / "heads.jsonl"
     lines = ['{"event": "reconcile.done", "grants": 0}']
     for number in range(10):
-        ledger.admit(opening(f"REQ-{number}"), f"message-{number}", NOW)
+        ledger.write(admit, opening(f"REQ-{number}"), f"message-{number}", NOW, ledger.timing)
         if number in (3, 9):
-            lines.append(json.dumps({"event": "ledger.head"} | json.loads(ledger.head(NOW).sign(KEY).line())))
+            lines.append(json.dumps({"event": "ledger.head"} | json.loads(ledger.read(head_of, NOW).sign(KEY).line())))
     path.write_text("\n".join(lines) + "\n")
     return path
 

@@ -16,9 +16,20 @@ import pytest
 import sqlalchemy as sql
 
 from shared.errors import LedgerError
-from shared.ledger import ASSOCIATE, GRANT, SIDES, Drift, Ledger, Work, check_schema
+from shared.ledger.admission import admit, reject_message
+from shared.ledger.drift import note_drift, note_drift_gone, read_standing
+from shared.ledger.intents import carried_out, intend, resolve, saw
+from shared.ledger.operating import adopt, redrive, said_mode, set_mode
+from shared.ledger.outbox import mark_published, take_entries
+from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
+from shared.ledger.passing import let_time_pass
+from shared.ledger.proof import head_of
+from shared.ledger.schema import check_schema
 from shared.ledger.tables import approvals, sides
-from shared.messages import Reason
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, read_work, release, unsettled
+from shared.messages.completion import EventKind, Reason
+from shared.rules.facts import Drift, DriftKind, Mode, Operation, Side, Work
 from tests.ledger.conftest import wipe
 from tests.ledger.crowd import Crowd
 from tests.ledger.dying import LIFE
@@ -48,7 +59,7 @@ def test_a_worker_that_dies_leaves_nothing_half_done(database: Database) -> None
 
 def test_a_transaction_that_fails_is_undone(ledger: Ledger, database: Database) -> None:
     """An error inside the process, at any statement of an admission, leaves everything as it was."""
-    ledger.admit(opening(), "message-1", NOW)
+    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
     before = database.everything()
     failing = Ledger(database.url)
     made = fails_at = 0
@@ -66,7 +77,7 @@ def test_a_transaction_that_fails_is_undone(ledger: Ledger, database: Database) 
     while fails_at < 100:
         made, fails_at = 0, fails_at + 1
         try:
-            failing.admit(closing(["REQ-1"], vpc="vpc-2"), "message-2", NOW)
+            failing.write(admit, closing(["REQ-1"], vpc="vpc-2"), "message-2", NOW, failing.timing)
         except Failure:
             assert database.everything() == before
         else:
@@ -79,13 +90,13 @@ def test_a_transaction_that_fails_is_undone(ledger: Ledger, database: Database) 
 # -- a database that is away -------------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Ledger], object]] = {
-    "admit": lambda ledger: ledger.admit(opening("REQ-9"), "message-9", NOW),
-    "read": lambda ledger: ledger.read(grant_id(), GRANT, NOW),
-    "claim": lambda ledger: ledger.claim(grant_id(), GRANT, "one", NOW, NOW + 1),
-    "unsettled": lambda ledger: ledger.unsettled(NOW, 10),
-    "standing": lambda ledger: ledger.standing(),
-    "take letters": lambda ledger: ledger.take_letters(10, NOW, NOW + 1),
-    "head": lambda ledger: ledger.head(NOW),
+    "admit": lambda ledger: ledger.write(admit, opening("REQ-9"), "message-9", NOW, ledger.timing),
+    "read": lambda ledger: ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing),
+    "claim": lambda ledger: ledger.write(claim, grant_id(), Side.GRANT, "one", NOW, NOW + 1),
+    "unsettled": lambda ledger: ledger.read(unsettled, NOW, 10),
+    "standing": lambda ledger: ledger.read(read_standing),
+    "take letters": lambda ledger: ledger.write(take_entries, 10, NOW, NOW + 1),
+    "head": lambda ledger: ledger.read(head_of, NOW),
     "check the schema": check_schema,
 }
 
@@ -102,13 +113,13 @@ def test_a_server_that_is_away_is_a_ledger_error_and_comes_back(postgres: Postgr
     """While PostgreSQL is stopped every call says that the ledger is away; once it is back, the same object works on."""
     ledger = Ledger(shared_database.url)
     try:
-        ledger.said_mode()
+        ledger.read(said_mode)
         postgres.stop()
         try:
             _all_refuse(ledger)
         finally:
             postgres.start()
-        assert ledger.said_mode() is None
+        assert ledger.read(said_mode) is None
         check_schema(ledger)
     finally:
         ledger.close()
@@ -133,7 +144,7 @@ def test_an_address_that_leads_nowhere_is_a_ledger_error(
     try:
         _all_refuse(ledger)
         with pytest.raises(LedgerError, match=says) as caught:
-            ledger.said_mode()
+            ledger.read(said_mode)
         assert "secret" not in str(caught.value)
     finally:
         ledger.close()
@@ -159,9 +170,9 @@ def test_a_connection_that_is_cut_is_a_ledger_error_and_nothing_happened(shared_
     sql.event.listen(ledger.engine, "before_cursor_execute", cut)
     try:
         with pytest.raises(LedgerError):
-            ledger.admit(opening(), "message-1", NOW)
+            ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
         assert database.everything() == before
-        assert ledger.admit(opening(), "message-1", NOW).new
+        assert ledger.write(admit, opening(), "message-1", NOW, ledger.timing).new
         check_order(ledger, database)
     finally:
         ledger.close()
@@ -175,7 +186,7 @@ def test_a_database_that_became_read_only_is_a_ledger_error(postgres: Postgres, 
     ledger = Ledger(shared_database.url)
     try:
         with pytest.raises(LedgerError):
-            ledger.admit(opening(), "message-1", NOW)
+            ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
     finally:
         ledger.close()
         with postgres.connect("postgres") as connection:
@@ -223,9 +234,9 @@ def test_a_file_that_stays_locked_is_a_ledger_error(sqlite_file: Path) -> None:
     try:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError):
-            ledger.admit(opening(), "message-1", NOW)
+            ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
         holder.execute("ROLLBACK")
-        assert ledger.said_mode() is None
+        assert ledger.read(said_mode) is None
     finally:
         holder.close()
         ledger.close()
@@ -251,8 +262,8 @@ def test_an_address_that_is_none_is_refused_in_words(url: str) -> None:
 def test_a_message_id_of_any_length_and_letter_is_admitted(ledger: Ledger, database: Database) -> None:
     """The platform's id is the platform's business: no length and no character of it makes an approval inadmissible."""
     for number, message_id in enumerate(["m" * 1000, "nul \0 inside", "\ud800 half a character"]):
-        assert ledger.admit(opening(f"REQ-{number}"), message_id, NOW).new
-        ledger.reject_message(message_id, "{rotten", Reason(code="BadInput", text="no JSON"), NOW)
+        assert ledger.write(admit, opening(f"REQ-{number}"), message_id, NOW, ledger.timing).new
+        ledger.write(reject_message, message_id, "{rotten", Reason(code="BadInput", text="no JSON"), NOW)
     check_order(ledger, database)
 
 
@@ -266,11 +277,11 @@ def storm(ledger: Ledger, number: int, rounds: int, grants: int) -> dict[str, in
     for each in range(rounds):
         name = chance.choice(sorted(STORM))
         vpc = f"vpc-{chance.randrange(grants)}"
-        side = chance.choice(SIDES)
-        work = ledger.read(grant_id(vpc), side, NOW)
+        side = chance.choice(list(Side))
+        work = ledger.write(read_work, grant_id(vpc), side, NOW, ledger.timing)
         if work is None:
             name = "open"
-            ledger.admit(opening(f"REQ-{number}-{each}", vpc), f"m-{number}-{each}", NOW)
+            ledger.write(admit, opening(f"REQ-{number}-{each}", vpc), f"m-{number}-{each}", NOW, ledger.timing)
         else:
             STORM[name](ledger, work, f"{number}-{each}", vpc, chance)
         done[name] = done.get(name, 0) + 1
@@ -281,36 +292,48 @@ def _open(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random
     prefixes = (f"10.{chance.randrange(200)}.0.0/16",)
     ends_at = NOW + 1 if chance.random() < 0.3 else None
     on_end = chance.choice(["report", "teardown"])
-    ledger.admit(opening(f"REQ-{name}", vpc, prefixes=prefixes, ends_at=ends_at, on_end=on_end), f"m-{name}", NOW)
+    ledger.write(
+        admit,
+        opening(f"REQ-{name}", vpc, prefixes=prefixes, ends_at=ends_at, on_end=on_end),
+        f"m-{name}",
+        NOW,
+        ledger.timing,
+    )
 
 
 def _close(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
     names = [f"REQ-{chance.randrange(8)}-{chance.randrange(30)}" for _ in range(3)]
-    ledger.admit(closing("all" if chance.random() < 0.2 else names, f"END-{name}", vpc), f"m-end-{name}", NOW)
+    ledger.write(
+        admit,
+        closing("all" if chance.random() < 0.2 else names, f"END-{name}", vpc),
+        f"m-end-{name}",
+        NOW,
+        ledger.timing,
+    )
 
 
 def _intend_and_resolve(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
-    intent = ledger.intend(work, chance.choice(["grant", "revoke"]), NOW)
+    intent = ledger.write(intend, work, chance.choice([Operation.GRANT, Operation.REVOKE]), NOW)
     if intent is not None:
-        ledger.carried_out(intent, [], NOW, refused=chance.random() < 0.2)
-        ledger.resolve([intent], [], NOW)
+        ledger.write(carried_out, intent, [], NOW, refused=chance.random() < 0.2)
+        ledger.write(resolve, [intent], [], NOW)
 
 
 def _work(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
-    if ledger.claim(work.grant_id, work.mine.side, name, NOW, NOW + HOUR):
-        kind = "granted" if work.mine.side == GRANT else "associated"
-        ledger.saw(work, "present", True, None, NOW)
-        ledger.settle(work, kind, NOW, association_id=None, served=[], both_sides=True)
+    if ledger.write(claim, work.grant_id, work.mine.side, name, NOW, NOW + HOUR):
+        kind = EventKind.GRANTED if work.mine.side is Side.GRANT else EventKind.ASSOCIATED
+        ledger.write(saw, work, "present", True, None, NOW)
+        ledger.write(settle, work, kind, NOW, association_id=None, served=[], both_sides=True)
         while True:
-            fresh = ledger.read(work.grant_id, work.mine.side, NOW)
+            fresh = ledger.write(read_work, work.grant_id, work.mine.side, NOW, ledger.timing)
             assert fresh is not None
-            if ledger.release(work.grant_id, work.mine.side, name, fresh.mine.knocks):
+            if ledger.write(release, work.grant_id, work.mine.side, name, fresh.mine.knocks):
                 return
 
 
 def _drift(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
-    drift = Drift(work.key, work.mine.side, "grant-missing", name)
-    ledger.drifted(drift, NOW, generation=work.generation, quiet_since=NOW + 1, repair=chance.random() < 0.5)
+    drift = Drift(work.key, work.mine.side, DriftKind.GRANT_MISSING, name)
+    ledger.write(note_drift, drift, NOW, generation=work.generation, quiet_since=NOW + 1, repair=chance.random() < 0.5)
 
 
 STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
@@ -319,22 +342,24 @@ STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
     "intend": _intend_and_resolve,
     "work": _work,
     "drift": _drift,
-    "later": lambda ledger, work, *_: ledger.later(
-        work, NOW, Reason(code="Waiting", text="…"), NOW + ledger.timing.stuck, attempt=True
+    "later": lambda ledger, work, *_: ledger.write(
+        put_off, work, NOW, Reason(code="Waiting", text="…"), NOW + ledger.timing.stuck, ledger.timing, attempt=True
     ),
-    "unwanted": lambda ledger, work, *_: ledger.unwanted(work, NOW, let_go=True),
-    "refuse": lambda ledger, work, *_: ledger.refuse(work, Reason(code="InstanceNotFound", text="gone"), NOW),
-    "dead": lambda ledger, work, *_: ledger.dead(work, Reason(code="CloudTrouble", text="…"), NOW),
-    "redrive": lambda ledger, work, *_: [ledger.redrive(work.grant_id, side, "operator", NOW) for side in SIDES],
-    "due": lambda ledger, *_: ledger.due(NOW + HOUR),
-    "adopt": lambda ledger, work, *_: ledger.adopt(work.grant_id, work.mine.side, NOW),
-    "gone": lambda ledger, work, *_: ledger.drift_gone(work.grant_id, work.mine.side, NOW),
+    "unwanted": lambda ledger, work, *_: ledger.write(tell_unwanted, work, NOW, let_go=True),
+    "refuse": lambda ledger, work, *_: ledger.write(refuse, work, Reason(code="InstanceNotFound", text="gone"), NOW),
+    "dead": lambda ledger, work, *_: ledger.write(mark_dead, work, Reason(code="CloudTrouble", text="…"), NOW),
+    "redrive": lambda ledger, work, *_: [ledger.write(redrive, work.grant_id, side, "operator", NOW) for side in Side],
+    "due": lambda ledger, *_: let_time_pass(ledger, NOW + HOUR),
+    "adopt": lambda ledger, work, *_: ledger.write(adopt, work.grant_id, work.mine.side, NOW),
+    "gone": lambda ledger, work, *_: ledger.write(note_drift_gone, work.grant_id, work.mine.side, NOW),
     "publish": lambda ledger, *_: [
-        ledger.published(letter.seq, NOW) for letter in ledger.take_letters(5, NOW, NOW + HOUR)
+        ledger.write(mark_published, letter.seq, NOW) for letter in ledger.write(take_entries, 5, NOW, NOW + HOUR)
     ],
-    "reject": lambda ledger, _work, name, *_: ledger.reject_message(name, "{", Reason(code="BadInput", text="…"), NOW),
-    "mode": lambda ledger, _work, name, _vpc, chance: ledger.set_mode(
-        chance.choice(["full", "observe"]), name, NOW + chance.randrange(9)
+    "reject": lambda ledger, _work, name, *_: ledger.write(
+        reject_message, name, "{", Reason(code="BadInput", text="…"), NOW
+    ),
+    "mode": lambda ledger, _work, name, _vpc, chance: ledger.write(
+        set_mode, chance.choice([Mode.FULL, Mode.OBSERVE]), name, NOW + chance.randrange(9)
     ),
 }
 
@@ -351,7 +376,7 @@ def test_nothing_waits_in_a_circle(
     assert database.count(sides, sides.c.claimed_by.is_not(None)) == 0
     assert database.count(approvals) > 20
     for number in range(4):
-        work = ledger.read(grant_id(f"vpc-{number}"), ASSOCIATE, NOW)
+        work = ledger.write(read_work, grant_id(f"vpc-{number}"), Side.ASSOCIATE, NOW, ledger.timing)
         assert work is not None
         assert work.key == key(f"vpc-{number}")
     if database.kind == "postgresql":

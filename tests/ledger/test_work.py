@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 
-from shared.ledger import ASSOCIATE, GRANT, Ledger, Work
+from shared.ledger.admission import admit
+from shared.ledger.intents import carried_out, intend, resolve, saw
+from shared.ledger.operating import adopt, dead_rows, redrive, said_mode, set_mode
+from shared.ledger.outbox import give_back, mark_published, take_entries
+from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
+from shared.ledger.passing import let_time_pass
 from shared.ledger.tables import approvals, events, intents, sides
-from shared.messages import Reason, Served
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, read_work, unsettled
+from shared.messages.completion import EventKind, Reason, Served
+from shared.rules.facts import Mode, Operation, Side, Work
 from tests.ledger.kit import HOUR, NOW, WAITING, Database, check_order, closing, grant_id, opening
 
 ID = grant_id()
@@ -19,16 +27,18 @@ SERVED = Served(operation="Grant…", account="2000000000000002", session="ecr-g
 TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
 
 
-def read(ledger: Ledger, side: str = GRANT, now: int = NOW, vpc: str = "vpc-1") -> Work:
+def read(ledger: Ledger, side: Side = Side.GRANT, now: int = NOW, vpc: str = "vpc-1") -> Work:
     """What a side knows now."""
-    work = ledger.read(grant_id(vpc), side, now)
+    work = ledger.write(read_work, grant_id(vpc), side, now, ledger.timing)
     assert work is not None
     return work
 
 
-def settle(ledger: Ledger, side: str, kind: str | None, *, now: int = NOW, both_sides: bool = True) -> bool:
+def settle_side(ledger: Ledger, side: Side, kind: EventKind | None, *, now: int = NOW, both_sides: bool = True) -> bool:
     """Settle a side as it is wanted now."""
-    return ledger.settle(read(ledger, side, now), kind, now, association_id=None, served=[], both_sides=both_sides)
+    return ledger.write(
+        settle, read(ledger, side, now), kind, now, association_id=None, served=[], both_sides=both_sides
+    )
 
 
 def outcomes(database: Database) -> list[tuple[str, str]]:
@@ -43,16 +53,16 @@ def outcomes(database: Database) -> list[tuple[str, str]]:
 @pytest.fixture
 def admitted(ledger: Ledger) -> Ledger:
     """A ledger with one lease."""
-    ledger.admit(opening(), "message-1", NOW)
+    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
     return ledger
 
 
 @pytest.fixture
 def standing(admitted: Ledger) -> Ledger:
     """A ledger with one lease whose grant and association stand, made by us."""
-    for side, state in ((GRANT, "present"), (ASSOCIATE, "ACTIVE")):
-        admitted.saw(read(admitted, side), state, True, "assoc-1" if side == ASSOCIATE else None, NOW)
-        assert settle(admitted, side, "granted" if side == GRANT else "associated")
+    for side, state in ((Side.GRANT, "present"), (Side.ASSOCIATE, "ACTIVE")):
+        admitted.write(saw, read(admitted, side), state, True, "assoc-1" if side == Side.ASSOCIATE else None, NOW)
+        assert settle_side(admitted, side, EventKind.GRANTED if side == Side.GRANT else EventKind.ASSOCIATED)
     return admitted
 
 
@@ -61,29 +71,29 @@ def standing(admitted: Ledger) -> Ledger:
 
 def test_an_intent_is_committed_before_its_write(admitted: Ledger, database: Database) -> None:
     """It names the grant, side, operation and generation, is open until resolved, and its id is a client token of its own."""
-    first = admitted.intend(read(admitted), "grant", NOW)
+    first = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert first is not None
     row = database.rows(sql.select(intents))[0]
     assert (row.intent_id, row.grant_id, row.side, row.operation, row.generation, row.result) == (
-        first.intent_id, ID, GRANT, "grant", 1, None,
+        first.intent_id, ID, Side.GRANT, "grant", 1, None,
     )  # fmt: skip
     assert read(admitted).my_intents == (first,)
-    assert read(admitted, ASSOCIATE).other_pending
+    assert read(admitted, Side.ASSOCIATE).other_pending
 
-    admitted.resolve([first], [], NOW + 1)
-    second = admitted.intend(read(admitted), "grant", NOW + 2)
+    admitted.write(resolve, [first], [], NOW + 1)
+    second = admitted.write(intend, read(admitted), Operation.GRANT, NOW + 2)
     assert second is not None
     assert second.intent_id != first.intent_id
 
 
 def test_no_intent_beside_an_open_one(admitted: Ledger) -> None:
     """While a write of this side, or of the other, may still land, nobody begins another."""
-    ours, theirs = read(admitted), read(admitted, ASSOCIATE)
-    assert admitted.intend(ours, "grant", NOW) is not None
+    ours, theirs = read(admitted), read(admitted, Side.ASSOCIATE)
+    assert admitted.write(intend, ours, Operation.GRANT, NOW) is not None
 
-    assert admitted.intend(ours, "grant", NOW) is None
-    assert admitted.intend(read(admitted), "grant", NOW) is None
-    assert admitted.intend(theirs, "associate", NOW) is None
+    assert admitted.write(intend, ours, Operation.GRANT, NOW) is None
+    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW) is None
+    assert admitted.write(intend, theirs, Operation.ASSOCIATE, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -92,60 +102,60 @@ def test_no_intent_beside_an_open_one(admitted: Ledger) -> None:
 def test_no_intent_for_leases_that_changed(admitted: Ledger, change: Any) -> None:
     """What was decided for other leases than those of now is not begun."""
     before = read(admitted)
-    admitted.admit(change, "message-2", NOW)
+    admitted.write(admit, change, "message-2", NOW, admitted.timing)
 
-    assert admitted.intend(before, "grant", NOW) is None
-    assert admitted.intend(read(admitted), "grant", NOW) is not None
+    assert admitted.write(intend, before, Operation.GRANT, NOW) is None
+    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW) is not None
 
 
 def test_no_intent_for_a_lease_that_ended_meanwhile(ledger: Ledger) -> None:
     """Ends pass without a message: once an end is recorded, what was decided before it is not begun."""
-    ledger.admit(opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW)
+    ledger.write(admit, opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW, ledger.timing)
     before = read(ledger)
-    assert ledger.due(NOW + HOUR) == [ID]
+    assert let_time_pass(ledger, NOW + HOUR) == [ID]
 
-    assert ledger.intend(before, "grant", NOW + HOUR) is None
+    assert ledger.write(intend, before, Operation.GRANT, NOW + HOUR) is None
 
 
 def test_a_refused_write_is_no_longer_open(admitted: Ledger) -> None:
     """What the platform certainly did not execute can neither land nor count as made."""
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
-    admitted.carried_out(intent, [SERVED], NOW + 5, refused=True)
+    admitted.write(carried_out, intent, [SERVED], NOW + 5, refused=True)
 
     work = read(admitted)
     assert (work.my_intents, work.writes) == ((), ())
-    assert admitted.intend(work, "grant", NOW + 6) is not None
+    assert admitted.write(intend, work, Operation.GRANT, NOW + 6) is not None
 
 
 def test_a_write_counts_from_when_it_was_carried_out(admitted: Ledger) -> None:
     """The time that looks are compared with is the call's; while the call may still be made, the latest that it can be: until
     the worker's claim is over."""
-    assert admitted.claim(ID, GRANT, "one", NOW, NOW + HOUR)
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    assert admitted.write(claim, ID, Side.GRANT, "one", NOW, NOW + HOUR)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
     assert [write.made_at for write in read(admitted).writes] == [NOW + HOUR]
 
-    admitted.carried_out(intent, [SERVED], NOW + 700, refused=False)
+    admitted.write(carried_out, intent, [SERVED], NOW + 700, refused=False)
     assert [write.made_at for write in read(admitted).writes] == [NOW + 700]
 
 
 def test_a_lost_write_is_remembered(admitted: Ledger) -> None:
     """What was given up as lost is nobody's reason to wait any more, and is still known to have been asked for."""
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
-    admitted.saw(read(admitted), "absent", None, None, NOW + 1, lost=[intent])
+    admitted.write(saw, read(admitted), "absent", None, None, NOW + 1, lost=[intent])
 
     work = read(admitted)
     assert (work.my_intents, [write.intent_id for write in work.writes]) == ((), [intent.intent_id])
-    assert not read(admitted, ASSOCIATE).other_pending
+    assert not read(admitted, Side.ASSOCIATE).other_pending
 
 
 def test_what_was_seen_and_what_it_proves_are_one_fact(admitted: Ledger, database: Database) -> None:
     """The look that shows a write landed is kept together with that."""
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
-    admitted.saw(read(admitted), "present", True, None, NOW + 1, landed=[intent])
+    admitted.write(saw, read(admitted), "present", True, None, NOW + 1, landed=[intent])
 
     work = read(admitted)
     assert (work.mine.state, work.mine.ours, work.my_intents) == ("present", True, ())
@@ -154,21 +164,21 @@ def test_what_was_seen_and_what_it_proves_are_one_fact(admitted: Ledger, databas
 
 def test_what_is_ours_stays_ours(admitted: Ledger) -> None:
     """A look that found nothing new about its origin does not disown what we made or adopted; once gone, it is nobody's."""
-    admitted.saw(read(admitted), "present", True, None, NOW)
-    admitted.saw(read(admitted), "present", False, None, NOW + 1)
+    admitted.write(saw, read(admitted), "present", True, None, NOW)
+    admitted.write(saw, read(admitted), "present", False, None, NOW + 1)
     assert read(admitted).mine.ours is True
 
-    admitted.saw(read(admitted), "absent", None, None, NOW + 2)
-    admitted.saw(read(admitted), "present", False, None, NOW + 3)
+    admitted.write(saw, read(admitted), "absent", None, None, NOW + 2)
+    admitted.write(saw, read(admitted), "present", False, None, NOW + 3)
     assert read(admitted).mine.ours is False
 
 
 def test_an_intent_is_resolved_once(admitted: Ledger, database: Database) -> None:
     """The first look that knows decides; a later one changes nothing."""
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
-    admitted.resolve([intent], [], NOW + 1)
-    admitted.resolve([], [intent], NOW + 2)
+    admitted.write(resolve, [intent], [], NOW + 1)
+    admitted.write(resolve, [], [intent], NOW + 2)
 
     assert [(row.result, row.resolved_at) for row in database.rows(sql.select(intents))] == [("landed", NOW + 1)]
 
@@ -178,57 +188,59 @@ def test_an_intent_is_resolved_once(admitted: Ledger, database: Database) -> Non
 
 def test_a_request_is_answered_when_both_sides_are_as_wanted(admitted: Ledger, database: Database) -> None:
     """Each side's transition is an event; the answer comes with the second, once, and names its request."""
-    assert settle(admitted, GRANT, "granted")
+    assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
     assert outcomes(database) == []
-    assert settle(admitted, ASSOCIATE, "associated")
+    assert settle_side(admitted, Side.ASSOCIATE, EventKind.ASSOCIATED)
 
     assert database.kinds() == ["admitted", "granted", "associated", "done"]
     assert outcomes(database) == [("REQ-1", "done")]
-    assert settle(admitted, ASSOCIATE, "associated")
+    assert settle_side(admitted, Side.ASSOCIATE, EventKind.ASSOCIATED)
     assert database.kinds() == ["admitted", "granted", "associated", "done"]
     check_order(admitted, database)
 
 
 def test_where_the_association_is_theirs_the_grant_is_the_answer(admitted: Ledger, database: Database) -> None:
     """An account A with automation of its own is not waited for."""
-    assert settle(admitted, GRANT, "granted", both_sides=False)
+    assert settle_side(admitted, Side.GRANT, EventKind.GRANTED, both_sides=False)
     assert outcomes(database) == [("REQ-1", "done")]
 
 
 def test_leases_that_changed_are_not_settled(admitted: Ledger, database: Database) -> None:
     """What was reached for other leases than those of now is not recorded as reached."""
     before = read(admitted)
-    admitted.admit(closing(["REQ-1"]), "message-2", NOW)
+    admitted.write(admit, closing(["REQ-1"]), "message-2", NOW, admitted.timing)
 
-    assert not admitted.settle(before, "granted", NOW, association_id=None, served=[], both_sides=True)
+    assert not admitted.write(settle, before, EventKind.GRANTED, NOW, association_id=None, served=[], both_sides=True)
     assert "granted" not in database.kinds()
     assert not read(admitted).settled
 
 
 def test_a_lease_that_ended_is_not_settled_by_what_was_reached_before(ledger: Ledger) -> None:
     """An end that was recorded in between is a change of the leases like any other."""
-    ledger.admit(opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW)
+    ledger.write(admit, opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW, ledger.timing)
     before = read(ledger)
-    assert ledger.due(NOW + HOUR) == [ID]
+    assert let_time_pass(ledger, NOW + HOUR) == [ID]
 
-    assert not ledger.settle(before, "granted", NOW + HOUR, association_id=None, served=[], both_sides=False)
+    assert not ledger.write(
+        settle, before, EventKind.GRANTED, NOW + HOUR, association_id=None, served=[], both_sides=False
+    )
 
 
 def test_settled_means_what_is_wanted_now(standing: Ledger) -> None:
     """A side that settled is unsettled by the next lease, and by an open write of its own."""
     assert read(standing).settled
-    assert standing.unsettled(NOW, 10) == []
+    assert standing.read(unsettled, NOW, 10) == []
 
-    standing.admit(opening("REQ-2"), "message-2", NOW)
+    standing.write(admit, opening("REQ-2"), "message-2", NOW, standing.timing)
     assert not read(standing).settled
-    assert standing.unsettled(NOW, 10) == [(ID, ASSOCIATE), (ID, GRANT)]
+    assert standing.read(unsettled, NOW, 10) == [(ID, Side.ASSOCIATE), (ID, Side.GRANT)]
 
 
 def test_two_leases_are_answered_by_one_transition(standing: Ledger, database: Database) -> None:
     """A second lease on a standing grant is done when both sides have seen it; nothing is granted twice."""
-    standing.admit(opening("REQ-2"), "message-2", NOW)
-    assert settle(standing, GRANT, "granted")
-    assert settle(standing, ASSOCIATE, "associated")
+    standing.write(admit, opening("REQ-2"), "message-2", NOW, standing.timing)
+    assert settle_side(standing, Side.GRANT, EventKind.GRANTED)
+    assert settle_side(standing, Side.ASSOCIATE, EventKind.ASSOCIATED)
 
     assert outcomes(database) == [("REQ-1", "done"), ("REQ-2", "done")]
     check_order(standing, database)
@@ -236,8 +248,8 @@ def test_two_leases_are_answered_by_one_transition(standing: Ledger, database: D
 
 def test_what_was_closed_on_its_way_is_rejected_and_its_close_done(admitted: Ledger, database: Database) -> None:
     """A lease that never came up because it was closed first was overtaken; the close itself succeeded."""
-    admitted.admit(closing(["REQ-1"]), "message-2", NOW)
-    assert settle(admitted, GRANT, None)
+    admitted.write(admit, closing(["REQ-1"]), "message-2", NOW, admitted.timing)
+    assert settle_side(admitted, Side.GRANT, None)
 
     assert sorted(outcomes(database)) == [("REQ-1", "rejected"), ("REQ-END", "done")]
     check_order(admitted, database)
@@ -245,32 +257,32 @@ def test_what_was_closed_on_its_way_is_rejected_and_its_close_done(admitted: Led
 
 def test_where_nothing_is_up_the_other_side_need_not_be_asked(admitted: Ledger) -> None:
     """When nothing is wanted, and nothing is or may still come up on the other side, both are settled at once."""
-    admitted.admit(closing(["REQ-1"]), "message-2", NOW)
-    assert settle(admitted, GRANT, None)
+    admitted.write(admit, closing(["REQ-1"]), "message-2", NOW, admitted.timing)
+    assert settle_side(admitted, Side.GRANT, None)
 
-    assert read(admitted, ASSOCIATE).settled
-    assert admitted.unsettled(NOW, 10) == []
+    assert read(admitted, Side.ASSOCIATE).settled
+    assert admitted.read(unsettled, NOW, 10) == []
 
 
 def test_where_something_may_still_come_up_the_other_side_is_asked(admitted: Ledger, database: Database) -> None:
     """An open write of the other side keeps the answer back."""
-    assert settle(admitted, GRANT, "granted")
-    intent = admitted.intend(read(admitted, ASSOCIATE), "associate", NOW)
+    assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
+    intent = admitted.write(intend, read(admitted, Side.ASSOCIATE), Operation.ASSOCIATE, NOW)
     assert intent is not None
-    admitted.admit(closing(["REQ-1"]), "message-2", NOW)
-    assert settle(admitted, GRANT, None)
+    admitted.write(admit, closing(["REQ-1"]), "message-2", NOW, admitted.timing)
+    assert settle_side(admitted, Side.GRANT, None)
 
-    assert not read(admitted, ASSOCIATE).settled
+    assert not read(admitted, Side.ASSOCIATE).settled
     assert outcomes(database) == []
 
 
 def test_an_event_names_the_calls_that_made_it(admitted: Ledger, database: Database) -> None:
     """From the transition's event one finds the call in the other account's audit log."""
-    intent = admitted.intend(read(admitted), "grant", NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
     assert intent is not None
-    admitted.carried_out(intent, [SERVED], NOW, refused=False)
-    admitted.resolve([intent], [], NOW)
-    assert settle(admitted, GRANT, "granted")
+    admitted.write(carried_out, intent, [SERVED], NOW, refused=False)
+    admitted.write(resolve, [intent], [], NOW)
+    assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
 
     body = database.rows(sql.select(events.c.body).where(events.c.kind == "granted"))[0].body
     assert json.loads(body)["served"] == [SERVED.model_dump()]
@@ -281,19 +293,19 @@ def test_an_event_names_the_calls_that_made_it(admitted: Ledger, database: Datab
 
 def test_later_is_a_time_in_the_row(admitted: Ledger) -> None:
     """What waits is found by the timer at its time, and failed tries are counted where no copy of a message forks them."""
-    admitted.later(read(admitted), NOW + 5000, TROUBLE, NOW, attempt=True)
-    admitted.later(read(admitted), NOW + 9000, WAITING, NOW, attempt=False)
+    admitted.write(put_off, read(admitted), NOW + 5000, TROUBLE, NOW, admitted.timing, attempt=True)
+    admitted.write(put_off, read(admitted), NOW + 9000, WAITING, NOW, admitted.timing, attempt=False)
 
     row = read(admitted).mine
     assert (row.attempts, row.next_at, row.waiting_since) == (1, NOW + 9000, NOW)
-    assert (ID, GRANT) not in admitted.unsettled(NOW + 8999, 10)
-    assert (ID, GRANT) in admitted.unsettled(NOW + 9000, 10)
+    assert (ID, Side.GRANT) not in admitted.read(unsettled, NOW + 8999, 10)
+    assert (ID, Side.GRANT) in admitted.read(unsettled, NOW + 9000, 10)
 
 
 def test_changed_leases_are_tried_at_once(admitted: Ledger) -> None:
     """Earlier trouble is no reason not to look at new leases now."""
-    admitted.later(read(admitted), NOW + HOUR, TROUBLE, NOW, attempt=True)
-    admitted.admit(opening("REQ-2"), "message-2", NOW + 1)
+    admitted.write(put_off, read(admitted), NOW + HOUR, TROUBLE, NOW, admitted.timing, attempt=True)
+    admitted.write(admit, opening("REQ-2"), "message-2", NOW + 1, admitted.timing)
 
     row = read(admitted).mine
     assert (row.attempts, row.next_at, row.waiting_since) == (0, None, None)
@@ -302,24 +314,24 @@ def test_changed_leases_are_tried_at_once(admitted: Ledger) -> None:
 def test_what_waits_too_long_is_reported_as_stuck_once(admitted: Ledger, database: Database) -> None:
     """With what was last seen, once for these leases, and not while the mode keeps it waiting."""
     limit = admitted.timing.stuck
-    admitted.later(read(admitted), NOW + 1, WAITING, NOW, attempt=False)
+    admitted.write(put_off, read(admitted), NOW + 1, WAITING, NOW, admitted.timing, attempt=False)
     paused = Reason(code="Paused", text="the mode is pause-all")
-    admitted.later(read(admitted), NOW + 1, paused, NOW + limit, attempt=False)
+    admitted.write(put_off, read(admitted), NOW + 1, paused, NOW + limit, admitted.timing, attempt=False)
     assert "stuck" not in database.kinds()
 
     for more in range(3):
-        admitted.later(read(admitted), NOW + 1, WAITING, NOW + limit + more, attempt=False)
+        admitted.write(put_off, read(admitted), NOW + 1, WAITING, NOW + limit + more, admitted.timing, attempt=False)
     assert database.kinds() == ["admitted", "stuck"]
     check_order(admitted, database)
 
 
 def test_refusing_rejects_the_grants_that_wait(admitted: Ledger, database: Database) -> None:
     """An impossible grant is rejected for all who asked for it; who asked to close is not; what was answered stays so."""
-    admitted.admit(opening("REQ-2"), "message-2", NOW)
-    admitted.admit(closing(["REQ-7"]), "message-3", NOW)
+    admitted.write(admit, opening("REQ-2"), "message-2", NOW, admitted.timing)
+    admitted.write(admit, closing(["REQ-7"]), "message-3", NOW, admitted.timing)
 
-    assert admitted.refuse(read(admitted), Reason(code="InstanceNotFound", text="not found"), NOW)
-    assert not admitted.refuse(read(admitted), Reason(code="InstanceNotFound", text="not found"), NOW)
+    assert admitted.write(refuse, read(admitted), Reason(code="InstanceNotFound", text="not found"), NOW)
+    assert not admitted.write(refuse, read(admitted), Reason(code="InstanceNotFound", text="not found"), NOW)
 
     assert outcomes(database) == [("REQ-1", "rejected"), ("REQ-2", "rejected")]
     assert not read(admitted).wanted.up
@@ -328,24 +340,24 @@ def test_refusing_rejects_the_grants_that_wait(admitted: Ledger, database: Datab
 
 def test_dead_work_is_found_by_people_only(admitted: Ledger, database: Database) -> None:
     """It is answered, listed with its reason, and left alone by the timer."""
-    admitted.dead(read(admitted), TROUBLE, NOW)
+    admitted.write(mark_dead, read(admitted), TROUBLE, NOW)
 
     assert outcomes(database) == [("REQ-1", "dead")]
-    (row,) = admitted.dead_rows()
+    (row,) = admitted.read(dead_rows)
     assert (row.name, row.since, row.reason, row.waiting) == (f"{ID}/grant", NOW, TROUBLE, 1)
-    assert admitted.unsettled(NOW + HOUR, 10) == [(ID, ASSOCIATE)]
+    assert admitted.read(unsettled, NOW + HOUR, 10) == [(ID, Side.ASSOCIATE)]
 
 
 def test_redriven_work_is_tried_again_and_answered_again(admitted: Ledger, database: Database) -> None:
     """Redriving is an event, safe to repeat, and the request gets the answer that it then earns."""
-    admitted.dead(read(admitted), TROUBLE, NOW)
-    assert admitted.redrive(ID, GRANT, "operator", NOW + 1)
-    assert not admitted.redrive(ID, GRANT, "operator", NOW + 2)
-    assert not admitted.redrive("g-nobody", GRANT, "operator", NOW + 2)
-    assert (ID, GRANT) in admitted.unsettled(NOW + 2, 10)
+    admitted.write(mark_dead, read(admitted), TROUBLE, NOW)
+    assert admitted.write(redrive, ID, Side.GRANT, "operator", NOW + 1)
+    assert not admitted.write(redrive, ID, Side.GRANT, "operator", NOW + 2)
+    assert not admitted.write(redrive, "g-nobody", Side.GRANT, "operator", NOW + 2)
+    assert (ID, Side.GRANT) in admitted.read(unsettled, NOW + 2, 10)
 
-    assert settle(admitted, GRANT, "granted")
-    assert settle(admitted, ASSOCIATE, "associated")
+    assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
+    assert settle_side(admitted, Side.ASSOCIATE, EventKind.ASSOCIATED)
     assert outcomes(database) == [("REQ-1", "dead"), ("REQ-1", "done")]
     check_order(admitted, database)
 
@@ -353,19 +365,19 @@ def test_redriven_work_is_tried_again_and_answered_again(admitted: Ledger, datab
 def test_dying_again_is_another_death(admitted: Ledger, database: Database) -> None:
     """What was redriven and dies again can be redriven again, and each is on record."""
     for round_ in range(2):
-        admitted.dead(read(admitted), TROUBLE, NOW + 10 * round_)
-        assert admitted.redrive(ID, GRANT, "operator", NOW + 10 * round_ + 1)
+        admitted.write(mark_dead, read(admitted), TROUBLE, NOW + 10 * round_)
+        assert admitted.write(redrive, ID, Side.GRANT, "operator", NOW + 10 * round_ + 1)
 
     assert database.kinds().count("redriven") == 2
 
 
 def test_new_leases_revive_what_was_dead(admitted: Ledger) -> None:
     """The leases changed, so there is reason to try again."""
-    admitted.dead(read(admitted), TROUBLE, NOW)
-    admitted.admit(opening("REQ-2"), "message-2", NOW)
+    admitted.write(mark_dead, read(admitted), TROUBLE, NOW)
+    admitted.write(admit, opening("REQ-2"), "message-2", NOW, admitted.timing)
 
     assert not read(admitted).mine.dead
-    assert admitted.dead_rows() == []
+    assert admitted.read(dead_rows) == []
 
 
 # -- the passing of time -------------------------------------------------------------------------------------------------
@@ -374,11 +386,11 @@ def test_new_leases_revive_what_was_dead(admitted: Ledger) -> None:
 def test_an_end_is_announced_then_reported_and_the_lease_stays(ledger: Ledger, database: Database) -> None:
     """By default an end is a report: a warning before it, overdue at it, each once, and the grant stays wanted."""
     end = NOW + 2 * ledger.timing.warn
-    ledger.admit(opening(ends_at=end), "message-1", NOW)
+    ledger.write(admit, opening(ends_at=end), "message-1", NOW, ledger.timing)
 
     for now in (end - ledger.timing.warn - 1, end - ledger.timing.warn, end - 1, end, end + HOUR):
-        ledger.due(now)
-        ledger.due(now)
+        let_time_pass(ledger, now)
+        let_time_pass(ledger, now)
     assert database.kinds() == ["admitted", "ending", "overdue"]
     work = read(ledger, now=end + HOUR)
     assert (work.wanted.up, work.generation) == (True, 1)
@@ -387,11 +399,11 @@ def test_an_end_is_announced_then_reported_and_the_lease_stays(ledger: Ledger, d
 def test_an_end_that_tears_down_changes_the_leases(ledger: Ledger, database: Database) -> None:
     """An approved teardown ends the lease at its time: what is wanted changes, and the timer says which grant to look at."""
     end = NOW + HOUR
-    ledger.admit(opening(ends_at=end, on_end="teardown"), "message-1", NOW)
+    ledger.write(admit, opening(ends_at=end, on_end="teardown"), "message-1", NOW, ledger.timing)
 
-    assert ledger.due(end - 1) == []
-    assert ledger.due(end) == [ID]
-    assert ledger.due(end + 1) == []
+    assert let_time_pass(ledger, end - 1) == []
+    assert let_time_pass(ledger, end) == [ID]
+    assert let_time_pass(ledger, end + 1) == []
     work = read(ledger, now=end)
     assert (work.wanted.up, work.generation) == (False, 2)
     assert database.kinds() == ["admitted", "ending", "ended"]
@@ -400,7 +412,7 @@ def test_an_end_that_tears_down_changes_the_leases(ledger: Ledger, database: Dat
 
 def test_whoever_reads_after_an_end_sees_it(ledger: Ledger) -> None:
     """No timer is needed: what is wanted is what is wanted now."""
-    ledger.admit(opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW)
+    ledger.write(admit, opening(ends_at=NOW + HOUR, on_end="teardown"), "message-1", NOW, ledger.timing)
 
     assert read(ledger, now=NOW + HOUR - 1).wanted.up
     assert not read(ledger, now=NOW + HOUR).wanted.up
@@ -408,9 +420,9 @@ def test_whoever_reads_after_an_end_sees_it(ledger: Ledger) -> None:
 
 def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Database) -> None:
     """Account A's side is told to let go, once."""
-    admitted.admit(closing("all"), "message-2", NOW)
+    admitted.write(admit, closing("all"), "message-2", NOW, admitted.timing)
     for _ in range(2):
-        admitted.unwanted(read(admitted), NOW, let_go=False)
+        admitted.write(tell_unwanted, read(admitted), NOW, let_go=False)
 
     assert database.kinds() == ["admitted", "admitted", "unwanted"]
 
@@ -419,13 +431,13 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
 def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:
     """A grant of ours under an association of somebody else's: when the instance no longer hangs on the ECR, account A's side,
     which had settled with what was not ours, has to look; otherwise it stays settled."""
-    admitted.saw(read(admitted, ASSOCIATE), "ACTIVE", not foreign, "assoc-theirs", NOW)
-    admitted.admit(closing("all"), "message-2", NOW)
-    settle(admitted, ASSOCIATE, None)
+    admitted.write(saw, read(admitted, Side.ASSOCIATE), "ACTIVE", not foreign, "assoc-theirs", NOW)
+    admitted.write(admit, closing("all"), "message-2", NOW, admitted.timing)
+    settle_side(admitted, Side.ASSOCIATE, None)
 
-    admitted.unwanted(read(admitted), NOW, let_go=let_go)
+    admitted.write(tell_unwanted, read(admitted), NOW, let_go=let_go)
 
-    assert read(admitted, ASSOCIATE).settled is not (let_go and foreign)
+    assert read(admitted, Side.ASSOCIATE).settled is not (let_go and foreign)
 
 
 # -- adoption, drift and the mode ---------------------------------------------------------------------------------------
@@ -434,13 +446,13 @@ def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go
 def test_only_what_is_foreign_is_adopted(standing: Ledger, database: Database) -> None:
     """Adopting what is ours, absent or unknown is no event; adopting what was there before us is one, and a change of the
     leases, so both sides look again."""
-    assert not standing.adopt(ID, GRANT, NOW)
-    assert not standing.adopt("g-nobody", GRANT, NOW)
-    standing.saw(read(standing), "absent", None, None, NOW)
-    standing.saw(read(standing), "present", False, None, NOW)
+    assert not standing.write(adopt, ID, Side.GRANT, NOW)
+    assert not standing.write(adopt, "g-nobody", Side.GRANT, NOW)
+    standing.write(saw, read(standing), "absent", None, None, NOW)
+    standing.write(saw, read(standing), "present", False, None, NOW)
 
-    assert standing.adopt(ID, GRANT, NOW)
-    assert not standing.adopt(ID, GRANT, NOW + 1)
+    assert standing.write(adopt, ID, Side.GRANT, NOW)
+    assert not standing.write(adopt, ID, Side.GRANT, NOW + 1)
     work = read(standing)
     assert (work.mine.ours, work.generation, work.settled) == (True, 2, False)
     assert database.kinds()[-1] == "adopted"
@@ -449,12 +461,12 @@ def test_only_what_is_foreign_is_adopted(standing: Ledger, database: Database) -
 
 def test_the_mode_is_what_was_said_last(ledger: Ledger, database: Database) -> None:
     """Nobody said anything: none. Every change is an event of its own."""
-    assert ledger.said_mode() is None
-    ledger.set_mode("pause-all", "operator", NOW)
-    ledger.set_mode("full", "operator", NOW + 1)
-    ledger.set_mode("full", "operator", NOW + 2)
+    assert ledger.read(said_mode) is None
+    ledger.write(set_mode, Mode.PAUSE_ALL, "operator", NOW)
+    ledger.write(set_mode, Mode.FULL, "operator", NOW + 1)
+    ledger.write(set_mode, Mode.FULL, "operator", NOW + 2)
 
-    assert ledger.said_mode() == "full"
+    assert ledger.read(said_mode) == "full"
     assert database.kinds() == ["mode-changed"] * 3
     check_order(ledger, database)
 
@@ -462,46 +474,58 @@ def test_the_mode_is_what_was_said_last(ledger: Ledger, database: Database) -> N
 def test_letters_are_published_oldest_first_and_once(ledger: Ledger) -> None:
     """The outbox gives what waits in order; what is out does not come again; what was given back does."""
     for number in range(5):
-        ledger.admit(opening(f"REQ-{number}"), "m", NOW)
-    first = ledger.take_letters(2, NOW, NOW + 1000)
+        ledger.write(admit, opening(f"REQ-{number}"), "m", NOW, ledger.timing)
+    first = ledger.write(take_entries, 2, NOW, NOW + 1000)
     assert [letter.seq for letter in first] == [1, 2]
-    assert [letter.seq for letter in ledger.take_letters(10, NOW, NOW + 1000)] == [3, 4, 5], "taken ones are somebody's"
+    assert [letter.seq for letter in ledger.write(take_entries, 10, NOW, NOW + 1000)] == [3, 4, 5], (
+        "taken ones are somebody's"
+    )
 
-    ledger.published(1, NOW)
-    ledger.give_back([2])
-    assert [letter.seq for letter in ledger.take_letters(10, NOW, NOW + 1000)] == [2]
-    assert [letter.seq for letter in ledger.take_letters(10, NOW + 1000, NOW + 2000)] == [2, 3, 4, 5], "taken, and lost"
+    ledger.write(mark_published, 1, NOW)
+    ledger.write(give_back, [2])
+    assert [letter.seq for letter in ledger.write(take_entries, 10, NOW, NOW + 1000)] == [2]
+    assert [letter.seq for letter in ledger.write(take_entries, 10, NOW + 1000, NOW + 2000)] == [2, 3, 4, 5], (
+        "taken, and lost"
+    )
 
 
 def test_an_open_write_is_work_even_where_all_else_is_settled(standing: Ledger) -> None:
     """A write whose fate nobody knows is found by the timer."""
-    intent = standing.intend(read(standing), "grant", NOW)
+    intent = standing.write(intend, read(standing), Operation.GRANT, NOW)
     assert intent is not None
 
-    assert standing.unsettled(NOW, 10) == [(ID, GRANT)]
+    assert standing.read(unsettled, NOW, 10) == [(ID, Side.GRANT)]
 
 
 def test_the_timer_gets_the_longest_waiting_first(ledger: Ledger) -> None:
     """And no more than it asked for."""
     for number in range(3):
-        ledger.admit(opening(f"REQ-{number}", f"vpc-{number}"), "m", NOW)
-        for side in (GRANT, ASSOCIATE):
-            ledger.later(read(ledger, side, vpc=f"vpc-{number}"), NOW + 1, WAITING, NOW - number, attempt=False)
+        ledger.write(admit, opening(f"REQ-{number}", f"vpc-{number}"), "m", NOW, ledger.timing)
+        for side in (Side.GRANT, Side.ASSOCIATE):
+            ledger.write(
+                put_off,
+                read(ledger, side, vpc=f"vpc-{number}"),
+                NOW + 1,
+                WAITING,
+                NOW - number,
+                ledger.timing,
+                attempt=False,
+            )
 
-    found = ledger.unsettled(NOW + 1, 4)
+    found = ledger.read(unsettled, NOW + 1, 4)
     assert [one for one, _ in found] == [grant_id("vpc-2")] * 2 + [grant_id("vpc-1")] * 2
 
 
 def test_nothing_is_left_behind_by_a_life(standing: Ledger, database: Database) -> None:
     """At the end of a life every approval is answered, both sides are settled and nothing is open."""
-    standing.admit(closing("all"), "message-2", NOW)
-    standing.saw(read(standing, ASSOCIATE), "absent", None, None, NOW)
-    assert settle(standing, ASSOCIATE, "dissociated")
-    standing.saw(read(standing), "absent", None, None, NOW)
-    assert settle(standing, GRANT, "revoked")
+    standing.write(admit, closing("all"), "message-2", NOW, standing.timing)
+    standing.write(saw, read(standing, Side.ASSOCIATE), "absent", None, None, NOW)
+    assert settle_side(standing, Side.ASSOCIATE, EventKind.DISSOCIATED)
+    standing.write(saw, read(standing), "absent", None, None, NOW)
+    assert settle_side(standing, Side.GRANT, EventKind.REVOKED)
 
     assert database.count(approvals, approvals.c.outcome.is_(None)) == 0
     assert database.count(intents, intents.c.result.is_(None)) == 0
     assert database.count(sides, sides.c.dead_at.is_not(None)) == 0
-    assert standing.unsettled(NOW + HOUR, 10) == []
+    assert standing.read(unsettled, NOW + HOUR, 10) == []
     check_order(standing, database)

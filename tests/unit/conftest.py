@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared.ledger import Ledger, upgrade_schema
-from shared.messages import GrantApproval, parse
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.transactions import Ledger
+from shared.messages.approval import GrantApproval
+from shared.messages.envelope import parse
 
 EXAMPLE = json.loads((Path(__file__).parents[2] / "examples" / "approval-vpc.json").read_text("utf-8"))
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.catalogue import NOBODY, Entry, by_status, entries, find, table, unknown_codes, what_next
 from shared.cloud.errors import check_envelope, made
 from shared.errors import (
     CloudTrouble,
@@ -23,6 +22,8 @@ from shared.errors import (
     TemporaryError,
     Throttled,
 )
+from shared.messages.catalogue import by_status, entries, find, table, unknown_codes
+from shared.messages.codes import NOBODY, Entry, what_next
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "reference"

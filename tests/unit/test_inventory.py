@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from shared.errors import NotAllowed, SettingsError
-from shared.inventory import Inventory, read_inventory
-from shared.messages import GrantKey
+from shared.messages.forms import GrantKey
+from shared.rules.inventory import Inventory
+from shared.settings import read_inventory
 from tests.unit.conftest import MakeApproval
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "accounts.yaml"

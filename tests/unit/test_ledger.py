@@ -9,9 +9,17 @@ import pytest
 import sqlalchemy as sql
 
 from shared.errors import LedgerError
-from shared.ledger import ASSOCIATE, GRANT, Ledger, check_schema, upgrade_schema
+from shared.ledger.admission import admit, reject_message
+from shared.ledger.intents import carried_out, intend, resolve
+from shared.ledger.outbox import mark_published, waiting_entries
+from shared.ledger.outcomes import settle
+from shared.ledger.proof import first_fault
+from shared.ledger.schema import check_schema, upgrade_schema
 from shared.ledger.tables import metadata
-from shared.messages import Reason
+from shared.ledger.transactions import Ledger
+from shared.ledger.work import claim, read_work, release, unsettled
+from shared.messages.completion import EventKind, Reason
+from shared.rules.facts import Operation, Side
 from tests.unit.conftest import MakeApproval
 
 PASSWORD = "a-password-nobody-may-see"
@@ -65,26 +73,29 @@ def test_an_address_that_leads_nowhere_is_refused_without_its_password(url: str)
 def test_a_request_from_admission_to_its_answer(ledger: Ledger, approve: MakeApproval) -> None:
     """The whole path of one request in the words of the ledger: admitted, granted, associated, done; each once."""
     approval = approve()
-    [grant_id] = ledger.admit(approval, "M-1", NOW).touched
-    for side, operation, kind in ((GRANT, "grant", "granted"), (ASSOCIATE, "associate", "associated")):
-        assert ledger.claim(grant_id, side, "worker", NOW, NOW + 1000)
-        work = ledger.read(grant_id, side, NOW)
+    [grant_id] = ledger.write(admit, approval, "M-1", NOW, ledger.timing).touched
+    for side, operation, kind in (
+        (Side.GRANT, Operation.GRANT, EventKind.GRANTED),
+        (Side.ASSOCIATE, Operation.ASSOCIATE, EventKind.ASSOCIATED),
+    ):
+        assert ledger.write(claim, grant_id, side, "worker", NOW, NOW + 1000)
+        work = ledger.write(read_work, grant_id, side, NOW, ledger.timing)
         assert work is not None
-        intent = ledger.intend(work, operation, NOW)
+        intent = ledger.write(intend, work, operation, NOW)
         assert intent is not None
-        ledger.carried_out(intent, [], NOW, refused=False)
-        ledger.resolve([intent], [], NOW)
-        work = ledger.read(grant_id, side, NOW)
+        ledger.write(carried_out, intent, [], NOW, refused=False)
+        ledger.write(resolve, [intent], [], NOW)
+        work = ledger.write(read_work, grant_id, side, NOW, ledger.timing)
         assert work is not None
-        assert ledger.settle(work, kind, NOW, association_id=None, served=[], both_sides=True)
-        assert ledger.release(grant_id, side, "worker", work.mine.knocks)
-    assert [letter.tag for letter in ledger.waiting_letters(10)] == ["admitted", "granted", "associated", "done"]
-    ledger.reject_message("M-2", "{", Reason(code="BadInput", text="no"), NOW)
-    ledger.reject_message("M-2", "{", Reason(code="BadInput", text="no"), NOW)
-    letters = ledger.waiting_letters(10)
-    assert [letter.tag for letter in letters[4:]] == ["rejected"]
+        assert ledger.write(settle, work, kind, NOW, association_id=None, served=[], both_sides=True)
+        assert ledger.write(release, grant_id, side, "worker", work.mine.knocks)
+    assert [entry.tag for entry in ledger.read(waiting_entries, 10)] == ["admitted", "granted", "associated", "done"]
+    ledger.write(reject_message, "M-2", "{", Reason(code="BadInput", text="no"), NOW)
+    ledger.write(reject_message, "M-2", "{", Reason(code="BadInput", text="no"), NOW)
+    letters = ledger.read(waiting_entries, 10)
+    assert [entry.tag for entry in letters[4:]] == ["rejected"]
     for letter in letters:
-        ledger.published(letter.seq, NOW)
-    assert ledger.waiting_letters(10) == []
-    assert ledger.unsettled(NOW, 10) == []
-    assert ledger.first_fault([], None) is None
+        ledger.write(mark_published, letter.seq, NOW)
+    assert ledger.read(waiting_entries, 10) == []
+    assert ledger.read(unsettled, NOW, 10) == []
+    assert ledger.read(first_fault, [], None) is None

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import BadInput
-from shared.messages import GrantApproval, RevokeApproval, Wake, items, parse
+from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.completion import Wake
+from shared.messages.envelope import items, parse
 from tests.unit.conftest import EXAMPLE, MakeApproval, varied
 
 

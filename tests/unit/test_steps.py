@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from shared.lease import Wanted
-from shared.steps import HubFacts, SpokeFacts, Step, believable, hub_step, spoke_step
+from shared.rules.leases import Wanted
+from shared.rules.steps import HubFacts, SpokeFacts, Step, believable, hub_step, spoke_step
 
 UP = Wanted(up=True, prefixes=("10.0.0.0/16",))
 DOWN = Wanted(up=False)
@@ -41,15 +41,15 @@ HUB = HubFacts(
         ({}, Step.CREATE),
         ({"granted": True}, Step.SETTLE),
         ({"found": False}, Step.REFUSE),
-        ({"open_intent": True}, Step.WAIT),
-        ({"other_pending": True}, Step.WAIT),
+        ({"open_intent": True}, Step.LATER),
+        ({"other_pending": True}, Step.LATER),
         ({"wanted": DOWN}, Step.SETTLE),
         ({"wanted": DOWN, "found": False}, Step.SETTLE),
         ({"wanted": DOWN, "granted": True}, Step.SETTLE),  # foreign: not ours to take down
         ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True}, Step.REMOVE),
-        ({"wanted": DOWN, "granted": True, "ours": True}, Step.HOLD),
-        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "associated": True}, Step.HOLD),
-        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "other_pending": True}, Step.WAIT),
+        ({"wanted": DOWN, "granted": True, "ours": True}, Step.WAIT),
+        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "associated": True}, Step.WAIT),
+        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "other_pending": True}, Step.LATER),
     ],
 )
 def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: dict[str, object], step: Step) -> None:
@@ -61,10 +61,10 @@ def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: di
     ("changes", "step"),
     [
         ({}, Step.CREATE),
-        ({"granted": False}, Step.HOLD),
-        ({"other_pending": True}, Step.WAIT),
-        ({"open_intent": True}, Step.WAIT),
-        ({"status": "CREATING"}, Step.WAIT),
+        ({"granted": False}, Step.WAIT),
+        ({"other_pending": True}, Step.LATER),
+        ({"open_intent": True}, Step.LATER),
+        ({"status": "CREATING"}, Step.LATER),
         ({"status": "ACTIVE", "prefixes": UP.prefixes, "ours": True}, Step.SETTLE),
         ({"status": "ACTIVE", "prefixes": (), "ours": True}, Step.CHANGE),
         ({"status": "ACTIVE", "prefixes": ()}, Step.SETTLE),  # foreign: not ours to change
@@ -72,7 +72,7 @@ def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: di
         ({"wanted": DOWN}, Step.SETTLE),
         ({"wanted": DOWN, "status": "ACTIVE"}, Step.SETTLE),
         ({"wanted": DOWN, "status": "ACTIVE", "ours": True}, Step.REMOVE),
-        ({"wanted": DOWN, "status": "DISSOCIATING", "ours": True}, Step.WAIT),
+        ({"wanted": DOWN, "status": "DISSOCIATING", "ours": True}, Step.LATER),
     ],
 )
 def test_account_a_associates_what_is_granted_and_lets_go_first(changes: dict[str, object], step: Step) -> None:

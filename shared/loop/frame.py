@@ -17,18 +17,27 @@ from contextvars import copy_context
 
 import structlog
 
-from shared.catalogue import unknown_codes
+from shared.cloud.calls import Calls
+from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
-from shared.cloud.network import Cloud
-from shared.cloud.sessions import home_keys
-from shared.converge import Converge, Hand, Visit
 from shared.errors import BadInput, GrantError, LedgerError, PermanentError, Throttled
-from shared.inventory import Inventory, read_inventory
-from shared.ledger import GRANT, Ledger, Work, check_schema, now_ms
+from shared.ledger.admission import admit, reject_message
+from shared.ledger.operating import said_mode
+from shared.ledger.outbox import give_back, mark_published, take_entries
+from shared.ledger.outcomes import put_off
+from shared.ledger.schema import check_schema
+from shared.ledger.transactions import Ledger, now_ms
+from shared.ledger.work import give_up, read_work
 from shared.log import bind, configure
-from shared.messages import WAKE, Completion, Item, Reason, Request, Wake, again, items, parse, unwrapped
-from shared.settings import Settings, read_settings
-from shared.steps import Step
+from shared.loop.converge import Converge, Outcome, Visit
+from shared.loop.drivers import Driver
+from shared.messages.catalogue import unknown_codes
+from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
+from shared.messages.envelope import Item, again, items, parse, unwrapped
+from shared.rules.facts import Side, State, Work
+from shared.rules.inventory import Inventory
+from shared.rules.steps import Step
+from shared.settings import Settings, read_inventory, read_settings
 
 log = structlog.get_logger()
 
@@ -37,7 +46,7 @@ _RESERVE_SECONDS = 45.0
 _CLAIM_RESERVE_SECONDS = 10.0
 _PATIENCE_SECONDS = 2.0
 _DEFAULT_TIMEOUT_SECONDS = 60.0
-_LETTERS = 5
+_ENTRIES = 5
 _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
 _GRANTS_AT_ONCE = 8
 _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
@@ -56,13 +65,13 @@ class Frame:
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         self._checked = False
         self._keys = home_keys(context)
-        self.cloud = Cloud(self.settings, self.inventory, self._keys, patience=patience)
+        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience)
         uid = str(getattr(context, "account_id", "") or "")
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
-        self._letters_ms = _PUBLISHING_MS
+        self._entries_ms = _PUBLISHING_MS
         # (grant, side, worker) of visits that perhaps could not end their claim
-        self._unreleased: list[tuple[str, str, str]] = []
+        self._unreleased: list[tuple[str, Side, str]] = []
 
     def check(self) -> None:
         """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""
@@ -75,11 +84,11 @@ class Frame:
         invocation = str(getattr(context, "request_id", "") or "local")
         bind(invocation=invocation)
         self._keys = home_keys(context)
-        self.cloud.arrive(self._keys, invocation)
-        self._letters_ms = min(_PUBLISHING_MS, _claim_ms(_limit(context)))
+        self.calls.arrive(self._keys, invocation)
+        self._entries_ms = min(_PUBLISHING_MS, _claim_ms(_limit(context)))
         return invocation
 
-    def run(self, hand: Hand, event: bytes, context: object) -> dict[str, int]:
+    def run(self, driver: Driver, event: bytes, context: object) -> dict[str, int]:
         """Handle one event of any shape and any number of messages. Returns how many items ended how.
 
         Raises LedgerError when the ledger is away and a message could not be sent again either.
@@ -98,16 +107,16 @@ class Frame:
                 except LedgerError as error:
                     away = error  # nor is it tried for those behind it: each would wait as long
             if away is not None:
-                lost = not self._send_again(hand, item, away) or lost
+                lost = not self._send_again(driver, item, away) or lost
                 counted["sent again"] = counted.get("sent again", 0) + 1
             elif found is None:
                 counted["rejected"] = counted.get("rejected", 0) + 1
             else:
                 touched |= dict.fromkeys(found)
         if away is None:
-            self._converge(hand, invocation, touched, deadline, _limit(context), counted)
+            self._converge(driver, invocation, touched, deadline, _limit(context), counted)
         else:
-            self._wake_later(hand, touched, away)
+            self._wake_later(driver, touched, away)
         log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
         if away is not None and lost:
             raise away
@@ -115,7 +124,7 @@ class Frame:
 
     def _converge(
         self,
-        hand: Hand,
+        driver: Driver,
         invocation: str,
         touched: Iterable[str],
         deadline: float,
@@ -126,40 +135,40 @@ class Frame:
         self.publish()
         try:
             self._give_up()
-            converge = self.converge(hand, invocation, limit_seconds)
+            converge = self.converge(driver, invocation, limit_seconds)
         except LedgerError as away:
-            self._wake_later(hand, touched, away)
+            self._wake_later(driver, touched, away)
             return
 
         def visit(grant_id: str) -> tuple[str, Visit]:
             if time.monotonic() >= deadline:
-                return grant_id, Visit("later", now_ms() + 1000)
+                return grant_id, Visit(Outcome.LATER, now_ms() + 1000)
             try:
-                return grant_id, self._paced(hand, grant_id) or converge.visit(grant_id)
+                return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id)
             except LedgerError as away:
                 log.warning("ledger.away", grant=grant_id, reason=str(away))
-                self._unreleased.append((grant_id, hand.side, invocation))
-                return grant_id, Visit("later", now_ms() + _AWAY_SECONDS * 1000)
+                self._unreleased.append((grant_id, driver.side, invocation))
+                return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
             counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
             self.publish()
             if found_out.next_at is not None:
-                self.wake(grant_id, hand.side, found_out.next_at)
+                self.wake(grant_id, driver.side, found_out.next_at)
         self.publish()
 
     def _give_up(self) -> None:
         """End the claims that earlier visits could not end: else everybody would wait until they have run out."""
         while self._unreleased:
-            self.ledger.give_up(*self._unreleased[-1], now_ms())
+            self.ledger.write(give_up, *self._unreleased[-1], now_ms())
             self._unreleased.pop()
 
-    def _wake_later(self, hand: Hand, touched: Iterable[str], away: LedgerError) -> None:
+    def _wake_later(self, driver: Driver, touched: Iterable[str], away: LedgerError) -> None:
         log.warning("ledger.away", reason=str(away))
         for grant_id in touched:
-            self.wake(grant_id, hand.side, now_ms() + _AWAY_SECONDS * 1000)
+            self.wake(grant_id, driver.side, now_ms() + _AWAY_SECONDS * 1000)
 
-    def _send_again(self, hand: Hand, item: Item, away: LedgerError) -> bool:
+    def _send_again(self, driver: Driver, item: Item, away: LedgerError) -> bool:
         """Send what could not be taken in to its queue again, for when the ledger is back. False when it is lost now.
 
         A hint is tried once and never lost: the timer finds what it is about, only later.
@@ -167,7 +176,7 @@ class Frame:
         hint = False
         with suppress(BadInput):
             hint = isinstance(parse(item.body), Completion | Wake)
-        queue = self.settings.approvals_queue if hand.side == GRANT else self.settings.associations_queue
+        queue = self.settings.approvals_queue if driver.side is Side.GRANT else self.settings.associations_queue
         for pause in _SEND_AGAIN_PAUSES[:1] if hint else _SEND_AGAIN_PAUSES:
             time.sleep(pause)
             try:
@@ -181,40 +190,41 @@ class Frame:
         log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
         return True
 
-    def converge(self, hand: Hand, invocation: str, limit_seconds: float) -> Converge:
+    def converge(self, driver: Driver, invocation: str, limit_seconds: float) -> Converge:
         """The loop for one side, in the present mode."""
         return Converge(
             self.ledger,
-            hand,
+            driver,
             self.inventory,
             worker=invocation,
-            mode=self.ledger.said_mode() or self.settings.mode,
+            mode=self.ledger.read(said_mode) or self.settings.mode,
             clock=now_ms,
             settle_ms=int(self.settings.settle_seconds * 1000),
             claim_ms=_claim_ms(limit_seconds),
         )
 
-    def _paced(self, hand: Hand, grant_id: str) -> Visit | None:
+    def _paced(self, driver: Driver, grant_id: str) -> Visit | None:
         """Leave a grant for later when its next write would have to wait long for the quota: nobody else waits for it then.
 
         Nothing is spent on it, not even a look. The ledger has the time of its place; None when there is nothing in the way.
         """
-        if not self.cloud.crowded:
+        if not self.calls.crowded:
             return None
         now = now_ms()
-        work = self.ledger.read(grant_id, hand.side, now)
+        work = self.ledger.write(read_work, grant_id, driver.side, now, self.ledger.timing)
         step = None if work is None else _ahead(work, now)
         if work is None or step is None:
             return None
         try:
-            if hand.side != GRANT and not self.inventory.association_is_ours(work.key):
+            if driver.side is not Side.GRANT and not self.inventory.association_is_ours(work.key):
                 return None
-            self.cloud.expect(work.key, hand.operation(step, work.key))
+            self.calls.expect(work.key, driver.operation(step, work.key))
         except Throttled as paced:
             seconds = paced.retry_after or 0.0
-            self.ledger.later(work, now + int(seconds * 1000), Reason.of(paced), now, attempt=False)
-            log.info("grant.later", grant=grant_id, side=hand.side, seconds=round(seconds, 3), code=paced.code)
-            return Visit("later", now + int(seconds * 1000))
+            next_at = now + int(seconds * 1000)
+            self.ledger.write(put_off, work, next_at, Reason.of(paced), now, self.ledger.timing, attempt=False)
+            log.info("grant.later", grant=grant_id, side=driver.side, seconds=round(seconds, 3), code=paced.code)
+            return Visit(Outcome.LATER, next_at)
         except PermanentError:
             return None  # no longer in the inventory: converge says so
         return None
@@ -228,19 +238,19 @@ class Frame:
                 return (_woken(body),)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
             self.inventory.check(body.grant)
-            admission = self.ledger.admit(body, item.message_id, now_ms())
+            admission = self.ledger.write(admit, body, item.message_id, now_ms(), self.ledger.timing)
             log.info(
                 "approval.admitted" if admission.new else "approval.repeated",
                 action=body.action,
                 grant=body.grant.grant_id,
                 request_id=body.request_id,
                 message_id=item.message_id,
-                held_until=admission.held_until,
+                held_until=admission.early_until,
             )
             return admission.touched
         except PermanentError as error:
             reason = Reason.of(error)
-            self.ledger.reject_message(item.message_id, item.body, reason, now_ms(), request=request)
+            self.ledger.write(reject_message, item.message_id, item.body, reason, now_ms(), request=request)
             log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
             return None
 
@@ -252,24 +262,24 @@ class Frame:
             log.warning("ledger.away", reason=str(away))
 
     def _publish(self) -> None:
-        while letters := self.ledger.take_letters(_LETTERS, now_ms(), now_ms() + self._letters_ms):
-            for position, letter in enumerate(letters):
+        while entries := self.ledger.write(take_entries, _ENTRIES, now_ms(), now_ms() + self._entries_ms):
+            for position, entry in enumerate(entries):
                 try:
-                    message_id = self.messaging.publish(self.settings.completions_topic, letter.body, letter.tag)
+                    message_id = self.messaging.publish(self.settings.completions_topic, entry.body, entry.tag)
                 except PermanentError as error:
                     # The topic will not take this one, and it must not stop those behind it. It stays taken for a while.
-                    log.warning("completion.refused", seq=letter.seq, code=error.code, reason=str(error))
+                    log.warning("completion.refused", seq=entry.seq, code=error.code, reason=str(error))
                     continue
                 except GrantError as error:
-                    log.warning("completion.kept", seq=letter.seq, code=error.code, reason=str(error))
-                    self.ledger.give_back([left.seq for left in letters[position:]])
+                    log.warning("completion.kept", seq=entry.seq, code=error.code, reason=str(error))
+                    self.ledger.write(give_back, [left.seq for left in entries[position:]])
                     return
-                self.ledger.published(letter.seq, now_ms())
-                log.info("completion.published", kind=letter.tag, seq=letter.seq, message_id=message_id)
+                self.ledger.write(mark_published, entry.seq, now_ms())
+                log.info("completion.published", kind=entry.tag, seq=entry.seq, message_id=message_id)
 
-    def wake(self, grant_id: str, side: str, next_at: int) -> None:
+    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
-        queue = self.settings.approvals_queue if side == GRANT else self.settings.associations_queue
+        queue = self.settings.approvals_queue if side is Side.GRANT else self.settings.associations_queue
         seconds = max(0, math.ceil((next_at - now_ms()) / 1000))
         try:
             self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
@@ -282,10 +292,10 @@ def _ahead(work: Work, now: int) -> Step | None:
     row = work.mine
     if work.settled or row.dead or work.my_intents or (row.next_at is not None and row.next_at > now + _CLOSE_MS):
         return None
-    if row.state in ("unknown", "absent"):
-        granted = row.side == GRANT or (work.other_settled and work.other.state == "present")
+    if row.nothing_up:
+        granted = row.side is Side.GRANT or (work.other_settled and work.other.state == State.PRESENT)
         return Step.CREATE if work.wanted.up and granted else None
-    free = row.side != GRANT or work.other_gone
+    free = row.side is not Side.GRANT or work.other_gone
     return Step.REMOVE if not work.wanted.up and row.ours and free else None
 
 
@@ -316,8 +326,8 @@ def _woken(body: Completion | Wake) -> str:
     return body.grant.grant_id
 
 
-class Door:
-    """Keeps the frame between a cold start and the calls after it.
+class Function:
+    """One deployed function: keeps the frame between a cold start and the calls after it.
 
     ``patience``: how many seconds a call may wait for its place in the budget.
     """

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
-from shared.lease import Wanted
+from shared.rules.facts import AssociationStatus, Mode
+from shared.rules.leases import Wanted
 
 
 class Step(Enum):
@@ -19,8 +21,8 @@ class Step(Enum):
     CREATE = "create"  # grant, associate or attach
     REMOVE = "remove"  # revoke, dissociate or detach
     CHANGE = "change"  # set the allowed prefixes of a standing association
-    WAIT = "wait"  # something is under way: look again soon
-    HOLD = "hold"  # it is the other side's turn: its completion wakes us
+    LATER = "later"  # something is under way: look again soon
+    WAIT = "wait"  # it is the other side's turn: its completion wakes us
     REFUSE = "refuse"  # it can never be as wanted
 
 
@@ -41,18 +43,18 @@ class SpokeFacts:
 def spoke_step(facts: SpokeFacts) -> Step:
     """Account B's next step: grant what is wanted; revoke what is not, once account A has let go of it."""
     if facts.open_intent:
-        return Step.WAIT
+        return Step.LATER
     if facts.wanted.up:
         if not facts.found:
             return Step.REFUSE
         if facts.granted:
             return Step.SETTLE
-        return Step.WAIT if facts.other_pending else Step.CREATE
+        return Step.LATER if facts.other_pending else Step.CREATE
     if not facts.granted or not facts.ours:
         return Step.SETTLE
     if facts.other_pending:
-        return Step.WAIT
-    return Step.HOLD if facts.associated or not facts.other_gone else Step.REMOVE
+        return Step.LATER
+    return Step.WAIT if facts.associated or not facts.other_gone else Step.REMOVE
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,20 @@ class HubFacts:
 def hub_step(facts: HubFacts) -> Step:
     """Account A's next step: associate what is granted; dissociate what is no longer wanted."""
     if facts.open_intent:
-        return Step.WAIT
+        return Step.LATER
     if facts.wanted.up:
         if facts.status is None:
             if not facts.granted:
-                return Step.HOLD
-            return Step.WAIT if facts.other_pending else Step.CREATE
-        if facts.status != "ACTIVE":
-            return Step.WAIT
+                return Step.WAIT
+            return Step.LATER if facts.other_pending else Step.CREATE
+        if facts.status != AssociationStatus.ACTIVE:
+            return Step.LATER
         if facts.ours and facts.takes_prefixes and facts.prefixes != facts.wanted.prefixes:
             return Step.CHANGE
         return Step.SETTLE
     if facts.status is None or not facts.ours:
         return Step.SETTLE
-    return Step.REMOVE if facts.status in ("ACTIVE", "INACTIVE") else Step.WAIT
+    return Step.REMOVE if facts.status in tuple(AssociationStatus) else Step.LATER
 
 
 def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
@@ -96,3 +98,16 @@ def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
     sight of the other side that shows something else, it may come from before that.
     """
     return all(at - made_at >= settle for made_at in contradicted_at)
+
+
+def may(mode: Mode, step: Step) -> bool:
+    """Whether the mode lets a step act on the cloud."""
+    match mode:
+        case Mode.FULL:
+            return True
+        case Mode.PAUSE_TEARDOWN:
+            return step is not Step.REMOVE
+        case Mode.OBSERVE | Mode.PAUSE_ALL:
+            return False
+        case unreachable:
+            assert_never(unreachable)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.lease import Lease, Passing, Timing, Wanted, Window, live, passing, wanted
+from shared.messages.approval import OnEnd
+from shared.rules.leases import Lease, Passing, Timing, Wanted, Window, live, passing, wanted
 
 NOW = 1_000_000
 LEASE = Lease(
@@ -17,7 +18,7 @@ LEASE = Lease(
     digest="d",
     approved_at=NOW - 100,
     ends_at=None,
-    on_end="report",
+    on_end=OnEnd.REPORT,
     allowed_prefixes=("10.0.0.0/16",),
 )
 
@@ -30,7 +31,7 @@ LEASE = Lease(
         ({"rejected": True}, None, False),
         ({}, NOW - 101, True),
         ({}, NOW - 100, False),
-        ({"held": True}, None, False),
+        ({"early": True}, None, False),
         ({"ended": True}, None, False),
         ({"overdue": True, "warned": True}, None, True),
     ],
@@ -110,7 +111,7 @@ def test_a_window_that_cannot_be_read_is_refused(text: str) -> None:
 
 def test_an_ended_lease_is_torn_down_only_inside_the_window() -> None:
     """Outside it the lease stays live and waits."""
-    lease = dataclasses.replace(LEASE, ends_at=at("2026-11-24T00:30"), on_end="teardown", approved_at=0)
+    lease = dataclasses.replace(LEASE, ends_at=at("2026-11-24T00:30"), on_end=OnEnd.TEARDOWN, approved_at=0)
     timing = Timing(window=Window.parse("02:00-04:00"))
     assert passing(lease, None, at("2026-11-24T01:00"), timing) == Passing()
     assert passing(lease, None, at("2026-11-24T02:00"), timing) == Passing(end=True)

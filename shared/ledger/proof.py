@@ -1,18 +1,13 @@
-"""Events and the outbox: an append-only, hash-chained record, and what of it is still to be published.
-
-The chain makes an edited, dropped or reordered event visible; signed heads, kept outside the database, make a cut-off
-tail or a chain hashed anew visible too.
-"""
+"""Proving the record: walking the chain from its start, and signed heads that are kept outside the database."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sql
@@ -20,164 +15,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.tables import chain, events, grants, outbox
-from shared.messages import Completion, GrantFields, GrantKey, Reason, Request, Served, canonical
+from shared.ledger.record import START_OF_CHAIN, chained
+from shared.ledger.tables import chain, events
+from shared.messages.texts import canonical
 
-START_OF_CHAIN = "0" * 64
 _EVENTS_AT_ONCE = 500  # a record grows for years; nobody needs it in memory as a whole
-
-_END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
-_EVENT = sql.select(events.c.seq).where(events.c.event_id == sql.bindparam("named"))
-_MOVE_END = (
-    chain.update().where(chain.c.name == "events").values(seq=sql.bindparam("to_seq"), hash=sql.bindparam("to_hash"))
-)
-_NEXT_NUMBER = (
-    grants.update()
-    .where(grants.c.grant_id == sql.bindparam("of_grant"))
-    .values(last_number=grants.c.last_number + 1)
-    .returning(grants.c.last_number)
-)
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A completion that waits to be published."""
-
-    seq: int
-    tag: str
-    body: str
-
-
-@dataclass(frozen=True)
-class About:
-    """What an event is about, as far as it is about a grant."""
-
-    grant_id: str
-    key: GrantKey
-    generation: int
-    prefixes: tuple[str, ...]
-
-
-def name_of(*parts: str) -> str:
-    """An event's name, the same wherever and however often its fact is met: so it is recorded once."""
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-
-
-def chained(previous: str, seq: int, body: str) -> str:
-    """The hash that ties an event to all before it."""
-    return hashlib.sha256(f"{previous}\n{seq}\n{body}".encode()).hexdigest()
-
-
-def append(
-    connection: Connection,
-    event_id: str,
-    kind: str,
-    now: int,
-    *,
-    about: About | None = None,
-    request: Request | None = None,
-    message_id: str | None = None,
-    reason: Reason | None = None,
-    association_id: str | None = None,
-    served: Sequence[Served] = (),
-) -> None:
-    """Add one event to the chain and to the outbox, unless it is there already. Its completion is fixed here."""
-    end = connection.execute(_END_LOCKED).one()
-    if connection.execute(_EVENT, {"named": event_id}).first() is not None:
-        return
-    seq, previous = end.seq + 1, end.hash
-    number = None
-    if about is not None:
-        number = connection.execute(_NEXT_NUMBER, {"of_grant": about.grant_id}).scalar_one()
-    completion = Completion.model_validate(
-        {
-            "schema": "ecr-grants/completion/1",
-            "id": event_id,
-            "event": kind,
-            "at": datetime.fromtimestamp(now / 1000, UTC),
-            "grant": None if about is None else GrantFields(grant_id=about.grant_id, **asdict(about.key)),
-            "number": number,
-            "generation": None if about is None else about.generation,
-            "association_id": association_id,
-            "allowed_prefixes": None if about is None else list(about.prefixes),
-            "request": request,
-            "message_id": message_id or None,
-            "reason": reason,
-            "served": list(served),
-        }
-    )
-    body = canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
-    fingerprint = chained(previous, seq, body)
-    connection.execute(
-        events.insert().values(
-            seq=seq,
-            event_id=event_id,
-            grant_id=None if about is None else about.grant_id,
-            number=number,
-            kind=kind,
-            at=now,
-            body=body,
-            previous=previous,
-            hash=fingerprint,
-        )
-    )
-    connection.execute(_MOVE_END, {"to_seq": seq, "to_hash": fingerprint})
-    connection.execute(outbox.insert().values(seq=seq))
-
-
-def publish_again(connection: Connection, event_id: str) -> None:
-    """Put a recorded completion back into the outbox: somebody asked again. Its content does not change."""
-    which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
-    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None, taken_until=None))
-
-
-def waiting_letters(connection: Connection, limit: int) -> list[Letter]:
-    """The oldest completions that are still to be published."""
-    rows = connection.execute(
-        sql.select(events.c.seq, events.c.kind, events.c.body)
-        .join(outbox, outbox.c.seq == events.c.seq)
-        .where(outbox.c.published_at.is_(None))
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
-    return [Letter(row.seq, row.kind, row.body) for row in rows]
-
-
-_FREE = (
-    sql.select(outbox.c.seq)
-    .where(
-        outbox.c.published_at.is_(None),
-        sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= sql.bindparam("now")),
-    )
-    .order_by(outbox.c.seq)
-    .limit(sql.bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-
-
-def take_letters(connection: Connection, limit: int, now: int, until: int) -> list[Letter]:
-    """The oldest letters that nobody else is publishing, taken until then: several functions share one outbox."""
-    seqs = list(connection.execute(_FREE, {"now": now, "most": limit}).scalars())
-    if not seqs:
-        return []
-    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=until))
-    rows = connection.execute(
-        sql.select(events.c.seq, events.c.kind, events.c.body).where(events.c.seq.in_(seqs)).order_by(events.c.seq)
-    )
-    return [Letter(row.seq, row.kind, row.body) for row in rows]
-
-
-def give_back(connection: Connection, seqs: Sequence[int]) -> None:
-    """These could not be published: the next one who comes may try."""
-    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=None))
-
-
-def published(connection: Connection, seq: int, now: int) -> None:
-    """The completion is out."""
-    connection.execute(outbox.update().where(outbox.c.seq == seq).values(published_at=now))
-
-
-# -- proving the record ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -210,7 +52,7 @@ class Head:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def head(connection: Connection, now: int) -> Head:
+def head_of(connection: Connection, now: int) -> Head:
     """The present end of the chain, unsigned."""
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
     return Head(end.seq, end.hash, now)

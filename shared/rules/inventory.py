@@ -1,22 +1,28 @@
-"""The accounts this deployment may enter: `accounts.yaml`. What is not listed is refused."""
+"""The accounts this deployment may enter, as `accounts.yaml` lists them. What is not listed is refused."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from enum import StrEnum
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.errors import NotAllowed, SettingsError
-from shared.messages import AccountId, EcrId, GrantKey, faults
+from shared.errors import NotAllowed
+from shared.messages.forms import AccountId, EcrId, GrantKey
+
+
+class Association(StrEnum):
+    """Whose automation makes the association: this deployment's, or account A's own."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
 
 
 class Ecr(BaseModel):
-    """One Express Connect Router of an account A. ``association`` says whose hand makes the association."""
+    """One Express Connect Router of an account A."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    association: Literal["ours", "theirs"] = "ours"
+    association: Association = Association.OURS
 
 
 class Account(BaseModel):
@@ -53,16 +59,4 @@ class Inventory(BaseModel):
 
     def association_is_ours(self, grant: GrantKey) -> bool:
         """Whether we make the association, or account A's own automation does."""
-        return self.account(grant.ecr_owner_uid, "ecr.owner_uid").ecrs[grant.ecr_id].association == "ours"
-
-
-def read_inventory(path: Path) -> Inventory:
-    """Read the file. Raises SettingsError that names the file and every fault in it."""
-    try:
-        return Inventory.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: is not YAML ({error})") from None
-    except ValidationError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: {faults(error)}") from None
+        return self.account(grant.ecr_owner_uid, "ecr.owner_uid").ecrs[grant.ecr_id].association is Association.OURS

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shared.cloud.network import AssociationSeen
-from shared.ledger import ASSOCIATE, GRANT, Drift, SideRow, Standing
-from shared.messages import GrantKey
+from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.facts import AssociationSeen, AssociationStatus, Drift, DriftKind, Side, SideRecord, Standing
 
 
 @dataclass(frozen=True)
@@ -37,45 +36,51 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
     if (key.ecr_owner_uid, key.ecr_id) in seen.ecrs_gone:
         if up:
             text = f"account {key.ecr_owner_uid} no longer owns {key.ecr_id}"
-            yield Drift(key, GRANT, "ecr-owner-changed", text)
+            yield Drift(key, Side.GRANT, DriftKind.ECR_OWNER_CHANGED, text)
         return
     if up and (key.instance_owner_uid, key.instance_id) not in seen.existing:
         text = f"{where} is gone from region {key.instance_region}"
-        yield Drift(key, GRANT, "instance-deleted", text)
+        yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, text)
         return
     if up and key not in seen.granted:
-        yield Drift(key, GRANT, "grant-missing", f"the grant of {where} to {key.ecr_id} is gone")
+        yield Drift(key, Side.GRANT, DriftKind.GRANT_MISSING, f"the grant of {where} to {key.ecr_id} is gone")
     if not up and key in seen.granted and not _known_foreign(standing.grant):
         text = f"{where} is granted to {key.ecr_id}, and no lease of ours wants it"
-        yield Drift(key, GRANT, "foreign-grant", text)
+        yield Drift(key, Side.GRANT, DriftKind.FOREIGN_GRANT, text)
     there = seen.associations.get(key)
     if up and ours and there is None:
-        yield Drift(key, ASSOCIATE, "association-missing", f"{where} is no longer associated with {key.ecr_id}")
+        yield Drift(
+            key, Side.ASSOCIATE, DriftKind.ASSOCIATION_MISSING, f"{where} is no longer associated with {key.ecr_id}"
+        )
     if not up and there is not None and not _known_foreign(standing.associate):
         text = f"{where} is associated with {key.ecr_id}, and no lease of ours wants it"
-        yield Drift(key, ASSOCIATE, "foreign-association", text)
+        yield Drift(key, Side.ASSOCIATE, DriftKind.FOREIGN_ASSOCIATION, text)
     wanted = standing.grant.observed_wanted
-    comparable = there is not None and there.status == "ACTIVE" and key.instance_type == "VPC"
+    comparable = (
+        there is not None and there.status == AssociationStatus.ACTIVE and key.instance_type is InstanceType.VPC
+    )
     if up and ours and wanted is not None and there is not None and comparable and there.prefixes != wanted.prefixes:
         shown = ", ".join(there.prefixes) or "none"
         text = f"{where}: allowed prefixes are {shown}, approved are {', '.join(wanted.prefixes)}"
-        yield Drift(key, ASSOCIATE, "prefixes-differ", text)
+        yield Drift(key, Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, text)
 
 
-def _known_foreign(row: SideRow) -> bool:
+def _known_foreign(row: SideRecord) -> bool:
     """What was there before us and was seen already when its leases ended, so that it has been left alone knowingly.
 
     What was reported as drift is not that: it stays reported for as long as it is there.
     """
-    return row.ours is False and row.state not in ("absent", "unknown") and row.drift is None
+    return row.ours is False and not row.nothing_up and row.drift is None
 
 
 def strangers(known: frozenset[GrantKey], seen: CloudSeen) -> Iterator[Drift]:
     """What exists on the cloud for our ECRs without our ever having heard of it."""
     for key in sorted(seen.granted - known, key=lambda one: one.grant_id):
         where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
-        yield Drift(key, GRANT, "foreign-grant", f"{where} is granted to {key.ecr_id}, and nobody asked us for it")
+        yield Drift(
+            key, Side.GRANT, DriftKind.FOREIGN_GRANT, f"{where} is granted to {key.ecr_id}, and nobody asked us for it"
+        )
     for key in sorted(seen.associations.keys() - known, key=lambda one: one.grant_id):
         where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
         text = f"{where} is associated with {key.ecr_id}, and nobody asked us for it"
-        yield Drift(key, ASSOCIATE, "foreign-association", text)
+        yield Drift(key, Side.ASSOCIATE, DriftKind.FOREIGN_ASSOCIATION, text)

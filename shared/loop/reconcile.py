@@ -1,4 +1,4 @@
-"""The timer's work: it only looks and wakes. Ends, rows that are not settled, letters not sent, and drift.
+"""The timer's work: it only looks and wakes. Ends, rows that are not settled, completions not published, and drift.
 
 What it finds it writes into the ledger and hands to the acting functions by a wake; it changes nothing on the cloud.
 """
@@ -14,19 +14,23 @@ from typing import Protocol
 
 import structlog
 
-from shared.cloud.network import AssociationSeen
-from shared.drift import CloudSeen, drifts, strangers
 from shared.errors import GrantError
-from shared.inventory import Inventory
-from shared.ledger import ASSOCIATE, Drift, Ledger, Standing, now_ms
-from shared.messages import GrantKey
+from shared.ledger.drift import note_drift, note_drift_gone, read_standing
+from shared.ledger.operating import adopt
+from shared.ledger.passing import let_time_pass
+from shared.ledger.proof import head_of
+from shared.ledger.transactions import Ledger, now_ms
+from shared.ledger.work import unsettled
+from shared.messages.forms import GrantKey
+from shared.rules.drift import CloudSeen, drifts, strangers
+from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
+from shared.rules.inventory import Inventory
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
 _WAKES = 2_000
 _ACCOUNTS_AT_ONCE = 8
-FOREIGN = frozenset({"foreign-grant", "foreign-association"})
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Surroundings(Protocol):
         """Send what the outbox holds."""
         ...
 
-    def wake(self, grant_id: str, side: str, next_at: int) -> None:
+    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
         """Have somebody look at a grant."""
         ...
 
@@ -74,7 +78,10 @@ class Surroundings(Protocol):
 class Pages(Protocol):
     """The cloud by page, as both accounts show it."""
 
-    calls: int
+    @property
+    def calls(self) -> int:
+        """How many calls were made so far."""
+        ...
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
         """Whether the account still has this ECR."""
@@ -120,9 +127,9 @@ class Reconcile:
     def run(self) -> Report:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
         started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
-        report.due = len(self._ledger.due(self._clock()))
+        report.due = len(let_time_pass(self._ledger, self._clock()))
         self._compare(report)
-        for grant_id, side in self._ledger.unsettled(self._clock(), _WAKES):
+        for grant_id, side in self._ledger.read(unsettled, self._clock(), _WAKES):
             if self._worth_waking(grant_id, side):
                 self._frame.wake(grant_id, side, self._clock())
                 report.woken += 1
@@ -135,10 +142,10 @@ class Reconcile:
         )
         return report
 
-    def _worth_waking(self, grant_id: str, side: str) -> bool:
+    def _worth_waking(self, grant_id: str, side: Side) -> bool:
         """Account A's side has nobody to wake where account A's own automation makes the association."""
         key = self._keys.get(grant_id)
-        return side != ASSOCIATE or key is None or self._ours(key)
+        return side is not Side.ASSOCIATE or key is None or self._ours(key)
 
     def _ours(self, key: GrantKey) -> bool:
         try:
@@ -148,25 +155,25 @@ class Reconcile:
 
     def _compare(self, report: Report) -> None:
         taken_at, self._adopting = self._clock(), []
-        known = self._ledger.standing()
+        known = self._ledger.read(read_standing)
         self._keys = {one.key.grant_id: one.key for one in known}
         seen = self._look(known, report)
         quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
-        for standing in known:
-            if not self._at_rest(standing) or not seen.tells_about(standing.key):
+        for one in known:
+            if not self._at_rest(one) or not seen.tells_about(one.key):
                 continue
             report.grants += 1
-            found = list(drifts(standing, seen, ours=self._ours(standing.key)))
+            found = list(drifts(one, seen, ours=self._ours(one.key)))
             for drift in found:
-                self._record(drift, standing, seen, quiet_since, report)
-            for row in (standing.grant, standing.associate):
+                self._record(drift, one, seen, quiet_since, report)
+            for row in (one.grant, one.associate):
                 if row.drift is not None and not any(drift.side == row.side for drift in found):
-                    report.gone += self._ledger.drift_gone(standing.key.grant_id, row.side, self._clock())
-        for drift in strangers(frozenset(one.key for one in known), seen):
+                    report.gone += self._ledger.write(note_drift_gone, one.key.grant_id, row.side, self._clock())
+        for drift in strangers(frozenset(each.key for each in known), seen):
             self._record(drift, None, seen, quiet_since, report)
         # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
         for drift in self._adopting:
-            self._ledger.adopt(drift.key.grant_id, drift.side, self._clock())
+            self._ledger.write(adopt, drift.key.grant_id, drift.side, self._clock())
 
     def _at_rest(self, standing: Standing) -> bool:
         """Settled as far as it is ours to settle; a grant that was only ever found on the cloud is at rest."""
@@ -180,21 +187,22 @@ class Reconcile:
         self, drift: Drift, standing: Standing | None, seen: CloudSeen, quiet_since: int, report: Report
     ) -> None:
         repair = drift.kind in self._frame.settings.drift_repair
-        if drift.kind == "prefixes-differ" and (standing is None or not standing.associate.ours):
+        if drift.kind is DriftKind.PREFIXES_DIFFER and (standing is None or not standing.associate.ours):
             repair = False  # not what we put up: only reported
         there = seen.associations.get(drift.key)
-        news = self._ledger.drifted(
+        news = self._ledger.write(
+            note_drift,
             drift,
             self._clock(),
             generation=0 if standing is None else standing.generation,
             quiet_since=quiet_since,
             repair=repair,
-            state=there.status if drift.side == ASSOCIATE and there is not None else None,
+            state=there.status if drift.side is Side.ASSOCIATE and there is not None else None,
         )
         if news:
             report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
             log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=repair)
-            if repair and drift.kind in FOREIGN and drift.key.instance_owner_uid in self._inventory.accounts:
+            if repair and drift.kind.foreign and drift.key.instance_owner_uid in self._inventory.accounts:
                 # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
                 self._adopting.append(drift)
 
@@ -266,7 +274,7 @@ class Reconcile:
 
     def _sign_head(self) -> int:
         """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
-        head = self._ledger.head(self._clock())
+        head = self._ledger.read(head_of, self._clock())
         key = self._frame.settings.head_key
         signed = head if key is None else head.sign(key)
         log.info("ledger.head", **json.loads(signed.line()))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 
+from shared.messages.approval import OnEnd
+
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -25,11 +27,11 @@ class Lease:
     digest: str
     approved_at: int
     ends_at: int | None
-    on_end: str
+    on_end: OnEnd
     allowed_prefixes: tuple[str, ...]
     closed: bool = False
     rejected: bool = False
-    held: bool = False  # dated further ahead than clocks may differ: not believed yet
+    early: bool = False  # dated further ahead than clocks may differ: not believed yet
     warned: bool = False
     overdue: bool = False
     ended: bool = False
@@ -50,7 +52,7 @@ def live(lease: Lease, watermark: int | None) -> bool:
     happens only where it was approved to tear down; otherwise the lease stays live and is reported as overdue, since the
     grant carries traffic.
     """
-    dead = lease.closed or lease.rejected or lease.held or lease.ended
+    dead = lease.closed or lease.rejected or lease.early or lease.ended
     return not dead and (watermark is None or lease.approved_at > watermark)
 
 
@@ -124,6 +126,6 @@ def passing(lease: Lease, watermark: int | None, now: int, timing: Timing) -> Pa
         return Passing()
     if now < lease.ends_at:
         return Passing(warn=not lease.warned and now >= lease.ends_at - timing.warn)
-    if lease.on_end == "report":
+    if lease.on_end is OnEnd.REPORT:
         return Passing(overdue=not lease.overdue)
     return Passing(end=timing.window is None or timing.window.open_at(now))

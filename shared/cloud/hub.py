@@ -1,0 +1,137 @@
+"""Account A's side of a grant, as the official SDK shows and changes it."""
+
+from __future__ import annotations
+
+from alibabacloud_expressconnectrouter20230901 import models as ecr
+
+from shared.cloud.calls import Calls, Trail, reading
+from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.facts import AssociationSeen
+from shared.rules.leases import in_order
+
+
+class Hub:
+    """What account A has on its ECRs: the association of a VPC, the attachment of a VBR."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    @reading
+    def look_at_association(self, key: GrantKey, trail: Trail) -> AssociationSeen:
+        """What account A has for this instance on this ECR."""
+        token: str | None = None
+        while True:
+            if key.instance_type is InstanceType.VPC:
+                body = self._calls.ecr(
+                    key,
+                    key.ecr_owner_uid,
+                    "DescribeExpressConnectRouterAssociation",
+                    ecr.DescribeExpressConnectRouterAssociationRequest(
+                        ecr_id=key.ecr_id,
+                        vpc_id=key.instance_id,
+                        association_region_id=key.instance_region,
+                        association_node_type="VPC",
+                        next_token=token,
+                    ),
+                    trail,
+                )
+                for found in body.association_list or []:
+                    if found.vpc_id == key.instance_id:
+                        prefixes = in_order(found.allowed_prefixes or ())
+                        return AssociationSeen(found.status.upper(), found.association_id, prefixes)
+            else:
+                body = self._calls.ecr(
+                    key,
+                    key.ecr_owner_uid,
+                    "DescribeExpressConnectRouterChildInstance",
+                    ecr.DescribeExpressConnectRouterChildInstanceRequest(
+                        ecr_id=key.ecr_id,
+                        child_instance_id=key.instance_id,
+                        child_instance_type="VBR",
+                        child_instance_region_id=key.instance_region,
+                        next_token=token,
+                    ),
+                    trail,
+                )
+                for child in body.child_instance_list or []:
+                    if child.child_instance_id == key.instance_id:
+                        return AssociationSeen(child.status.upper(), child.association_id, ())
+            token = body.next_token
+            if not token:
+                return AssociationSeen(None, None, ())
+
+    def associate(self, key: GrantKey, prefixes: tuple[str, ...], token: str, trail: Trail) -> None:
+        """Start the association (VPC) or attachment (VBR), as account A. It becomes ACTIVE later, or does not."""
+        if key.instance_type is InstanceType.VPC:
+            self._calls.ecr(
+                key,
+                key.ecr_owner_uid,
+                "CreateExpressConnectRouterAssociation",
+                ecr.CreateExpressConnectRouterAssociationRequest(
+                    ecr_id=key.ecr_id,
+                    association_region_id=key.instance_region,
+                    vpc_id=key.instance_id,
+                    vpc_owner_id=int(key.instance_owner_uid),
+                    allowed_prefixes=list(prefixes) or None,
+                    client_token=token,
+                ),
+                trail,
+            )
+        else:
+            self._calls.ecr(
+                key,
+                key.ecr_owner_uid,
+                "AttachExpressConnectRouterChildInstance",
+                ecr.AttachExpressConnectRouterChildInstanceRequest(
+                    ecr_id=key.ecr_id,
+                    child_instance_id=key.instance_id,
+                    child_instance_type="VBR",
+                    child_instance_region_id=key.instance_region,
+                    child_instance_owner_id=int(key.instance_owner_uid),
+                    client_token=token,
+                ),
+                trail,
+            )
+
+    def dissociate(self, key: GrantKey, association_id: str | None, token: str, trail: Trail) -> None:
+        """Start taking the association or attachment away, as account A."""
+        if key.instance_type is InstanceType.VPC:
+            self._calls.ecr(
+                key,
+                key.ecr_owner_uid,
+                "DeleteExpressConnectRouterAssociation",
+                ecr.DeleteExpressConnectRouterAssociationRequest(
+                    ecr_id=key.ecr_id, association_id=association_id, client_token=token
+                ),
+                trail,
+            )
+        else:
+            self._calls.ecr(
+                key,
+                key.ecr_owner_uid,
+                "DetachExpressConnectRouterChildInstance",
+                ecr.DetachExpressConnectRouterChildInstanceRequest(
+                    ecr_id=key.ecr_id,
+                    child_instance_id=key.instance_id,
+                    child_instance_type="VBR",
+                    client_token=token,
+                ),
+                trail,
+            )
+
+    def set_prefixes(
+        self, key: GrantKey, association_id: str | None, prefixes: tuple[str, ...], token: str, trail: Trail
+    ) -> None:
+        """Change the allowed prefixes of a standing association, as account A, without taking it away first."""
+        self._calls.ecr(
+            key,
+            key.ecr_owner_uid,
+            "ModifyExpressConnectRouterAssociationAllowedPrefix",
+            ecr.ModifyExpressConnectRouterAssociationAllowedPrefixRequest(
+                ecr_id=key.ecr_id,
+                association_id=association_id,
+                allowed_prefixes=list(prefixes),
+                client_token=token,
+            ),
+            trail,
+        )

@@ -1,0 +1,71 @@
+"""The outbox: completions that were recorded and are still to be published. What is published once too often changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from shared.ledger.tables import events, outbox
+
+_FREE = (
+    sql.select(outbox.c.seq)
+    .where(
+        outbox.c.published_at.is_(None),
+        sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= sql.bindparam("now")),
+    )
+    .order_by(outbox.c.seq)
+    .limit(sql.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A completion that waits to be published."""
+
+    seq: int
+    tag: str
+    body: str
+
+
+def publish_again(connection: Connection, event_id: str) -> None:
+    """Put a recorded completion back into the outbox: somebody asked again. Its content does not change."""
+    which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
+    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None, taken_until=None))
+
+
+def waiting_entries(connection: Connection, limit: int) -> list[OutboxEntry]:
+    """The oldest completions that are still to be published."""
+    rows = connection.execute(
+        sql.select(events.c.seq, events.c.kind, events.c.body)
+        .join(outbox, outbox.c.seq == events.c.seq)
+        .where(outbox.c.published_at.is_(None))
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [OutboxEntry(row.seq, row.kind, row.body) for row in rows]
+
+
+def take_entries(connection: Connection, limit: int, now: int, until: int) -> list[OutboxEntry]:
+    """The oldest entries that nobody else is publishing, taken until then: several functions share one outbox."""
+    seqs = list(connection.execute(_FREE, {"now": now, "most": limit}).scalars())
+    if not seqs:
+        return []
+    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=until))
+    rows = connection.execute(
+        sql.select(events.c.seq, events.c.kind, events.c.body).where(events.c.seq.in_(seqs)).order_by(events.c.seq)
+    )
+    return [OutboxEntry(row.seq, row.kind, row.body) for row in rows]
+
+
+def give_back(connection: Connection, seqs: Sequence[int]) -> None:
+    """These could not be published: the next one who comes may try."""
+    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=None))
+
+
+def mark_published(connection: Connection, seq: int, now: int) -> None:
+    """The completion is out."""
+    connection.execute(outbox.update().where(outbox.c.seq == seq).values(published_at=now))

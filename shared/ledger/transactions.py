@@ -1,0 +1,130 @@
+"""The one way to the ledger: transactions, and the locks inside them.
+
+Every fact and its event are one transaction, and no transaction spans a cloud call. What happens in a transaction is a plain
+function of its connection (``admission``, ``work``, ``intents``, ``outcomes``, …), run by ``Ledger.write`` or ``Ledger.read``.
+SQLite and PostgreSQL run the same code: SQLite takes its write lock when a transaction starts, PostgreSQL locks the grant's row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    TimeoutError,  # noqa: A004  # a connection of the pool did not come free
+)
+
+from shared.errors import LedgerError
+from shared.ledger.tables import chain, grants
+from shared.rules.leases import Timing
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_WRITERS_IN_ORDER = sql.select(chain.c.seq).with_for_update()
+_GRANT_LOCKED = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant")).with_for_update()
+
+
+def now_ms() -> int:
+    """The present in epoch milliseconds, the ledger's unit of time."""
+    return time.time_ns() // 1_000_000
+
+
+class Ledger:
+    """One ledger at one address (a SQLAlchemy URL). Safe to share between threads."""
+
+    def __init__(self, url: str, timing: Timing | None = None) -> None:
+        """``timing``: what its functions are told where rules go by time. Raises LedgerError when the address is not one;
+        does not connect yet.
+        """
+        self.timing = timing or Timing()
+        try:
+            limits = {"connect_timeout": 10} if sql.make_url(url).get_backend_name() == "postgresql" else {}
+            self.engine = sql.create_engine(url, pool_pre_ping=True, connect_args=limits)
+        except (ArgumentError, ImportError):  # no address, or of a database whose driver is not installed
+            raise LedgerError(
+                "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
+            ) from None
+        if self.engine.dialect.name == "postgresql":
+            sql.event.listen(self.engine, "connect", _prepare_postgresql)
+        if self.engine.dialect.name == "sqlite":
+            sql.event.listen(self.engine, "connect", _prepare_sqlite)
+            sql.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError when the ledger is away.
+
+        Writers go one after another, in both databases: nothing can deadlock, and what one has read no other changes. They are
+        short, and the cloud's quota of calls is the far tighter limit.
+        """
+        with self.transaction() as connection:
+            if self.engine.dialect.name == "postgresql":  # SQLite has taken its write lock when the transaction started
+                connection.execute(_WRITERS_IN_ORDER)
+            return function(connection, *args, **kwargs)
+
+    def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that only reads. Raises LedgerError when the ledger is away."""
+        with self.transaction() as connection:
+            return function(connection, *args, **kwargs)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction, in the terms of our errors. For ``write`` and ``read``, and for whoever stands between them."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (IntegrityError, DataError, NotSupportedError):
+            raise  # a defect of ours, not of the database
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            found = str(getattr(error, "orig", error)).strip().splitlines()
+            raise LedgerError(f"the ledger is away: {found[0] if found else type(error).__name__}") from error
+
+
+def locked(connection: Connection, grant_id: str) -> Row[Any] | None:
+    """The grant's row, which nobody else changes before this transaction ends; None for an unknown grant."""
+    return connection.execute(_GRANT_LOCKED, {"of_grant": grant_id}).one_or_none()
+
+
+def insert_or_ignore(connection: Connection, table: sql.Table, values: dict[str, Any]) -> bool:
+    """Two workers may meet the same new row: the second insert gives way. True when this one made it."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
+    statement = insert(table).values(values).on_conflict_do_nothing()
+    # Without being asked SQLAlchemy does not keep the row count of an insert on psycopg.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Write-ahead log and a patient lock: several worker processes share the file."""
+    connection.isolation_level = None  # our own BEGIN IMMEDIATE instead of the driver's late BEGIN
+    for pragma in ("busy_timeout=30000", "foreign_keys=ON", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+    # Refused at once while another connection switches a new file; then the file is switched, which is all we want.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    """Limits on the server's side: a worker that is frozen inside a transaction must not stop everybody else."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '30s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
+        cursor.execute("SET statement_timeout = '60s'")
+    connection.commit()

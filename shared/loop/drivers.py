@@ -1,0 +1,202 @@
+"""The two sides of a grant on the cloud, in the same terms: how each is looked at, and how it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.cloud.calls import Trail
+from shared.messages.completion import EventKind
+from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.facts import AssociationSeen, Intent, Operation, Side, SpokeSeen, State, Work
+from shared.rules.steps import HubFacts, SpokeFacts, Step, hub_step, spoke_step
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a side, in the terms that both sides share. ``state`` is what the ledger keeps."""
+
+    state: str
+    there: bool
+    association_id: str | None
+    prefixes: tuple[str, ...] | None  # None: does not apply
+    step: Callable[[Work, bool], Step]  # (work, whether what is there is ours)
+    in_use: bool  # the other side holds on to it
+
+
+class Driver(Protocol):
+    """One side of a grant: how to look at it, and how to change it."""
+
+    side: Side
+
+    def look(self, work: Work, trail: Trail, before: Look | None) -> Look:
+        """Read this side on the cloud. ``before`` is this visit's earlier look, whose lasting facts need no second call."""
+        ...
+
+    def create(self, work: Work, intent: Intent, trail: Trail) -> None:
+        """Grant, or associate, or attach."""
+        ...
+
+    def remove(self, work: Work, intent: Intent, trail: Trail) -> None:
+        """Revoke, or dissociate, or detach."""
+        ...
+
+    def change(self, work: Work, intent: Intent, trail: Trail) -> None:
+        """Bring the allowed prefixes to what is wanted."""
+        ...
+
+    def operation(self, step: Step, key: GrantKey) -> Operation:
+        """The word for a step on this side."""
+        ...
+
+    def event(self, *, up: bool) -> EventKind:
+        """The event that tells that this side has become as wanted."""
+        ...
+
+
+class SpokeCloud(Protocol):
+    """Account B's side on the cloud, as ``shared.cloud.spoke`` has it."""
+
+    def look_at_spoke(self, key: GrantKey, trail: Trail, known: SpokeSeen | None = None) -> SpokeSeen:
+        """Whether B's instance is there, granted and associated."""
+        ...
+
+    def grant(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Ask for the grant."""
+        ...
+
+    def revoke(self, key: GrantKey, token: str, trail: Trail) -> None:
+        """Take the grant back."""
+        ...
+
+
+class HubCloud(Protocol):
+    """Account A's side on the cloud, as ``shared.cloud.hub`` has it."""
+
+    def look_at_association(self, key: GrantKey, trail: Trail) -> AssociationSeen:
+        """What account A has for this instance on this ECR."""
+        ...
+
+    def associate(self, key: GrantKey, prefixes: tuple[str, ...], token: str, trail: Trail) -> None:
+        """Start the association or attachment."""
+        ...
+
+    def dissociate(self, key: GrantKey, association_id: str | None, token: str, trail: Trail) -> None:
+        """Start taking the association or attachment away."""
+        ...
+
+    def set_prefixes(
+        self, key: GrantKey, association_id: str | None, prefixes: tuple[str, ...], token: str, trail: Trail
+    ) -> None:
+        """Change the allowed prefixes of a standing association."""
+        ...
+
+
+@dataclass(frozen=True)
+class _SpokeLook(Look):
+    seen: SpokeSeen
+
+
+class SpokeDriver:
+    """Account B's side: the grant."""
+
+    side = Side.GRANT
+
+    def __init__(self, cloud: SpokeCloud) -> None:
+        self._cloud = cloud
+
+    def look(self, work: Work, trail: Trail, before: Look | None) -> Look:
+        known = before.seen if isinstance(before, _SpokeLook) else None
+        seen = self._cloud.look_at_spoke(work.key, trail, known)
+
+        def step(work: Work, ours: bool) -> Step:
+            return spoke_step(
+                SpokeFacts(
+                    wanted=work.wanted,
+                    found=seen.found,
+                    granted=seen.granted,
+                    associated=seen.associated,
+                    ours=ours,
+                    open_intent=bool(work.my_intents),
+                    other_pending=work.other_pending,
+                    other_gone=work.other_gone,
+                )
+            )
+
+        return _SpokeLook(
+            State.PRESENT if seen.granted else State.ABSENT, seen.granted, None, None, step, seen.associated, seen
+        )
+
+    def create(self, work: Work, intent: Intent, trail: Trail) -> None:
+        self._cloud.grant(work.key, intent.intent_id, trail)
+
+    def remove(self, work: Work, intent: Intent, trail: Trail) -> None:
+        self._cloud.revoke(work.key, intent.intent_id, trail)
+
+    def change(self, work: Work, intent: Intent, trail: Trail) -> None:  # noqa: ARG002  # a grant has nothing to change
+        raise AssertionError(f"{work.grant_id}: no step changes a grant")
+
+    def operation(self, step: Step, key: GrantKey) -> Operation:  # noqa: ARG002  # the same for every instance type
+        return {Step.CREATE: Operation.GRANT, Step.REMOVE: Operation.REVOKE}[step]
+
+    def event(self, *, up: bool) -> EventKind:
+        return EventKind.GRANTED if up else EventKind.REVOKED
+
+
+class HubDriver:
+    """Account A's side: the association of a VPC, the attachment of a VBR."""
+
+    side = Side.ASSOCIATE
+
+    def __init__(self, cloud: HubCloud) -> None:
+        self._cloud = cloud
+
+    def look(self, work: Work, trail: Trail, before: Look | None) -> Look:  # noqa: ARG002  # one call, nothing to spare
+        seen = self._cloud.look_at_association(work.key, trail)
+        takes_prefixes = work.key.instance_type is InstanceType.VPC
+
+        def step(work: Work, ours: bool) -> Step:
+            return hub_step(
+                HubFacts(
+                    wanted=work.wanted,
+                    status=seen.status,
+                    prefixes=seen.prefixes,
+                    ours=ours,
+                    takes_prefixes=takes_prefixes,
+                    open_intent=bool(work.my_intents),
+                    other_pending=work.other_pending,
+                    granted=work.other_settled and work.other.state == State.PRESENT,
+                )
+            )
+
+        return Look(
+            seen.status or State.ABSENT,
+            seen.status is not None,
+            seen.association_id,
+            seen.prefixes if takes_prefixes else None,
+            step,
+            in_use=False,
+        )
+
+    def create(self, work: Work, intent: Intent, trail: Trail) -> None:
+        self._cloud.associate(work.key, work.wanted.prefixes, intent.intent_id, trail)
+
+    def remove(self, work: Work, intent: Intent, trail: Trail) -> None:
+        self._cloud.dissociate(work.key, work.mine.association_id, intent.intent_id, trail)
+
+    def change(self, work: Work, intent: Intent, trail: Trail) -> None:
+        self._cloud.set_prefixes(work.key, work.mine.association_id, work.wanted.prefixes, intent.intent_id, trail)
+
+    def operation(self, step: Step, key: GrantKey) -> Operation:
+        words = {
+            Step.CREATE: Operation.ASSOCIATE,
+            Step.REMOVE: Operation.DISSOCIATE,
+            Step.CHANGE: Operation.SET_PREFIXES,
+        }
+        if key.instance_type is InstanceType.VBR:
+            words = {Step.CREATE: Operation.ATTACH, Step.REMOVE: Operation.DETACH}
+        return words[step]
+
+    def event(self, *, up: bool) -> EventKind:
+        return EventKind.ASSOCIATED if up else EventKind.DISSOCIATED

@@ -1,0 +1,152 @@
+"""Approvals: what a system vouches for. One opens a lease on a grant, or closes some."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from shared.errors import BadInput
+from shared.messages.forms import (
+    AccountId,
+    EcrId,
+    GrantKey,
+    InstanceId,
+    InstanceType,
+    Instant,
+    Issuer,
+    Message,
+    Person,
+    Prefix,
+    RegionId,
+    RequestId,
+)
+from shared.messages.texts import canonical, shown
+
+APPROVAL = "ecr-grants/approval/2"
+APPROVAL_BEFORE = "ecr-grants/approval/1"
+
+
+class Action(StrEnum):
+    """What an approval does to the leases of its grant."""
+
+    GRANT = "grant"
+    REVOKE = "revoke"
+
+
+class OnEnd(StrEnum):
+    """What happens when a lease's end comes."""
+
+    REPORT = "report"
+    TEARDOWN = "teardown"
+
+
+ALL = "all"
+"""Closes every lease on the grant that was approved before."""
+
+
+class Ecr(Message):
+    """The router of account A."""
+
+    id: EcrId
+    owner_uid: AccountId
+
+
+class Instance(Message):
+    """The network instance of account B."""
+
+    type: InstanceType
+    id: InstanceId
+    region: RegionId
+    owner_uid: AccountId
+
+    @field_validator("id")
+    @classmethod
+    def _id_fits_type(cls, value: str, info: ValidationInfo) -> str:
+        kind = info.data.get("type")
+        if kind is not None and not value.startswith(kind.lower() + "-"):
+            raise ValueError(f"is not the id of a {kind}")
+        return value
+
+
+class _Approved(Message):
+    """What every approval says: on one grant, for a reason, by somebody, vouched for by a system."""
+
+    schema_: Literal["ecr-grants/approval/2"] = Field(alias="schema")
+    issuer: Issuer
+    request_id: RequestId
+    ecr: Ecr
+    instance: Instance
+    requested_by: Person
+    approved_by: Annotated[list[Person], Field(min_length=1, max_length=20)]
+    approved_at: Instant
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+
+    @property
+    def grant(self) -> GrantKey:
+        """The grant that this approval is about."""
+        return GrantKey(
+            ecr_id=self.ecr.id,
+            ecr_owner_uid=self.ecr.owner_uid,
+            instance_type=self.instance.type,
+            instance_id=self.instance.id,
+            instance_region=self.instance.region,
+            instance_owner_uid=self.instance.owner_uid,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical content: what was approved is what is executed."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json", by_alias=True))).hexdigest()
+
+
+class GrantApproval(_Approved):
+    """Opens a lease on the grant, named by (issuer, request id, digest of the whole content); perhaps until a time."""
+
+    action: Literal[Action.GRANT]
+    allowed_prefixes: Annotated[list[Prefix], Field(max_length=100, validate_default=True)] = Field(default=[])
+    ends_at: Instant | None = None
+    on_end: OnEnd = OnEnd.REPORT
+
+    @field_validator("ends_at")
+    @classmethod
+    def _ends_after_approval(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        approved_at = info.data.get("approved_at")
+        if value is not None and approved_at is not None and value <= approved_at:
+            raise ValueError("must be later than approved_at")
+        return value
+
+    @field_validator("allowed_prefixes", mode="after")
+    @classmethod
+    def _prefixes_are_for_vpcs(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        instance = info.data.get("instance")
+        if instance is not None and instance.type is InstanceType.VPC and not value:
+            raise ValueError("must name at least one prefix for a VPC: what account A routes is part of the approval")
+        if instance is not None and instance.type is not InstanceType.VPC and value:
+            raise ValueError("must be left out: only the association of a VPC takes allowed prefixes")
+        return sorted(set(value), key=ip_network)
+
+
+class RevokeApproval(_Approved):
+    """Closes leases of the same issuer by their request ids, or every lease on the grant that was approved before it."""
+
+    action: Literal[Action.REVOKE]
+    closes: Literal["all"] | Annotated[list[RequestId], Field(min_length=1, max_length=100)]
+
+
+Approval = Annotated[GrantApproval | RevokeApproval, Field(discriminator="action")]
+
+
+def upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """The same approval in the present version. Version 1 knew only grants, and nobody who vouched for a request id."""
+    if document.get("schema") != APPROVAL_BEFORE:
+        return document
+    if document.get("action") != Action.GRANT:
+        raise BadInput(f"action: {APPROVAL_BEFORE} knows only 'grant' (found {shown(document.get('action'))})")
+    if "issuer" in document:
+        raise BadInput("issuer: is not a known field")
+    return document | {"schema": APPROVAL, "issuer": "direct"}

@@ -1,0 +1,132 @@
+"""Completions: what happened, told to whoever listens; and wakes, which only say where to look."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from shared.errors import GrantError
+from shared.messages.catalogue import find
+from shared.messages.forms import InstanceType, Instant, Message
+
+COMPLETION = "ecr-grants/completion/1"
+WAKE = "ecr-grants/wake/1"
+
+
+class Request(Message):
+    """Which request an outcome answers."""
+
+    issuer: str
+    request_id: str
+    digest: str
+
+
+class Reason(Message):
+    """Why: a stable code for programs, a sentence for people, in English and, where there is one, in Chinese."""
+
+    code: str
+    text: str
+    text_zh: str | None = None
+
+    @classmethod
+    def of(cls, error: GrantError) -> Reason:
+        """The reason that an error is. Our own errors have their words in the catalogue, before what was found."""
+        entry = find(error.code)
+        own = f"{entry.zh}：{error}" if entry is not None else None
+        return cls(code=error.code, text=str(error), text_zh=error.text_zh or own)
+
+
+class ReasonCode(StrEnum):
+    """The codes of reasons that are no errors. Errors have theirs in the catalogue."""
+
+    DONE = "Done"
+    CLOSED = "Closed"
+    SECOND_DIGEST = "SecondDigest"
+    OTHERS_TURN = "Held"  # waiting: it is the other side's turn
+    PAUSED = "Paused"  # on hold: the mode says so
+    UNDER_WAY = "Waiting"  # later: the platform is at it
+    BUSY = "Busy"
+    LEDGER_AWAY = "LedgerAway"
+    REDRIVEN = "Redriven"
+    ADOPTED = "Adopted"
+    MODE_CHANGED = "ModeChanged"
+
+
+class Served(Message):
+    """One API call that served the work: it leads from our record to the account's own audit log."""
+
+    operation: str
+    account: str
+    session: str
+    api_request_id: str
+
+
+class EventKind(StrEnum):
+    """What happened. Also the tags that completions are published under."""
+
+    # to a grant
+    GRANTED = "granted"
+    ASSOCIATED = "associated"
+    UNWANTED = "unwanted"
+    DISSOCIATED = "dissociated"
+    REVOKED = "revoked"
+    STUCK = "stuck"
+    DRIFT_FOUND = "drift-found"
+    DRIFT_REPAIRED = "drift-repaired"
+    ADOPTED = "adopted"
+    REDRIVEN = "redriven"
+    # to a lease
+    ENDING = "ending"
+    OVERDUE = "overdue"
+    ENDED = "ended"
+    SECOND_DIGEST = "second-digest"
+    # to a request
+    ADMITTED = "admitted"
+    HELD = "held"  # early: dated further ahead than clocks may differ
+    DONE = "done"
+    REJECTED = "rejected"
+    DEAD = "dead"
+    # to the deployment
+    MODE_CHANGED = "mode-changed"
+
+
+class GrantFields(Message):
+    """The grant a completion is about, with all that names it."""
+
+    grant_id: str
+    ecr_id: str
+    ecr_owner_uid: str
+    instance_type: InstanceType
+    instance_id: str
+    instance_region: str
+    instance_owner_uid: str
+
+
+class Completion(Message):
+    """One recorded fact, published once per (grant, generation, event). A hint to look, never an order.
+
+    ``number`` counts a grant's facts: a late one is known as late. ``id`` never changes, however often it is delivered.
+    """
+
+    schema_: Literal["ecr-grants/completion/1"] = Field(alias="schema")
+    id: str
+    event: EventKind
+    at: Instant
+    grant: GrantFields | None = None
+    number: int | None = None
+    generation: int | None = None
+    association_id: str | None = None
+    allowed_prefixes: list[str] | None = None
+    request: Request | None = None
+    message_id: str | None = None
+    reason: Reason | None = None
+    served: list[Served] = Field(default=[])
+
+
+class Wake(Message):
+    """Look at this grant again. Carries no fact."""
+
+    schema_: Literal["ecr-grants/wake/1"] = Field(alias="schema")
+    grant_id: str
