@@ -138,11 +138,11 @@ class Lane:
             self._send(document)
             self._calm()
             self.made.world()
-            time.sleep(max(0.0, ends - time.time() + 0.1))
+            time.sleep(max(0.0, ends - time.time() + 0.1))  # the lease has to end, by the functions' own clock
         if scene == "reconcile":
             hub = Hub(HUB, HUB_ECR, _ADMIN)
             Administrators(self.made, hub, self._spoke, document["instance"]["id"]).dissociate()
-            time.sleep(SETTLE_SECONDS + 0.1)
+            time.sleep(SETTLE_SECONDS + 0.1)  # drift is told only once what we did is older than a look may be
         if place is not None and place.operation == "AssumeRole":
             self.restart(place.whose)
 
@@ -232,7 +232,7 @@ class Lane:
             if tick and moment > max(begun + CALM_SECONDS, ticked + TICK_SECONDS):
                 self._tick()
                 ticked = time.monotonic()
-            time.sleep(0.3 if moment < begun + CALM_SECONDS else 1.0)
+            time.sleep(0.3 if moment < begun + CALM_SECONDS else 1.0)  # between two looks: twenty lanes ask one server
 
     def _waiting(self, dead: int) -> list[str]:
         made = self.made
@@ -305,7 +305,6 @@ class Lane:
 
     def judge(self) -> list[str]:
         """Every rule that was broken in this lane."""
-        self.made.world()
         targets = [
             Target(str(one["instance"]["id"]), kind, HUB_ECR)
             for one, (_, kind) in zip(self._approvals, self._scenes, strict=True)

@@ -31,7 +31,7 @@ from tests.chaos.turns import TROUBLES, Violation
 
 LENGTH = 120
 _CHUNK = 5  # schedules that a process plays before it reports
-_SHRINK_SECONDS = 120.0
+_TRIES = 2_000  # a minute or two at most
 _LONG = 50_000  # steps from which on nothing may be missing
 
 _WRITES = ("grant", "revoke", "associate", "dissociate", "set_prefixes")
@@ -95,11 +95,13 @@ def played(seeds: range, length: int, planted: str | None) -> tuple[Counter[str]
     return counts, None
 
 
-def shrunk(schedule: Schedule, parts: Parts, ledger: ModelLedger, seconds: float) -> Schedule:
-    """A shorter and kinder schedule that fails too, found by leaving out and by lessening trouble."""
-    ends = time.monotonic() + seconds
+def shrunk(schedule: Schedule, parts: Parts, ledger: ModelLedger, tries: int) -> Schedule:
+    """A shorter and kinder schedule that fails too, found by leaving out and by lessening trouble, with so many tries."""
+    left = tries
 
     def fails(candidate: Schedule) -> bool:
+        nonlocal left
+        left -= 1
         try:
             play(candidate, parts, ledger, Counter())
         except Violation:
@@ -107,9 +109,9 @@ def shrunk(schedule: Schedule, parts: Parts, ledger: ModelLedger, seconds: float
         return False
 
     size = max(1, len(schedule.ops) // 2)
-    while size and time.monotonic() < ends:
+    while size and left > 0:
         for candidate in _without(schedule, size):
-            if time.monotonic() > ends:
+            if left <= 0:
                 return schedule
             if fails(candidate):
                 schedule = candidate
@@ -126,7 +128,7 @@ def shrunk(schedule: Schedule, parts: Parts, ledger: ModelLedger, seconds: float
             break
     for position, op in enumerate(schedule.ops):
         kinder = (*schedule.ops[:position], op._replace(luck=0), *schedule.ops[position + 1 :])
-        if op.luck and time.monotonic() < ends and fails(replace(schedule, ops=kinder)):
+        if op.luck and left > 0 and fails(replace(schedule, ops=kinder)):
             schedule = replace(schedule, ops=kinder)
     return schedule
 
@@ -142,7 +144,7 @@ def told(failure: Failure, length: int, planted: str | None, console: Console) -
     parts = PLANTED[planted] if planted else Parts()
     console.print(f"[red]seed {failure.seed}, step {failure.step}:[/red] {failure.what}", markup=True, highlight=False)
     with listening(), opened(parts) as ledger:
-        schedule = shrunk(drawn(failure.seed, length), parts, ledger, _SHRINK_SECONDS)
+        schedule = shrunk(drawn(failure.seed, length), parts, ledger, _TRIES)
         console.print(f"cut down to {len(schedule.ops)} operations:", highlight=False)
         console.print(f"grants {schedule.keys}, {schedule.strangers} put up before by others", highlight=False)
         try:

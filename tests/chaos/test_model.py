@@ -86,7 +86,7 @@ def test_a_failing_schedule_is_cut_down() -> None:
     parts = PLANTED["everything is ours"]
     with listening(), opened(parts) as ledger:
         schedule = drawn(FOUND["everything is ours"], LENGTH)
-        short = shrunk(schedule, parts, ledger, seconds=5)
+        short = shrunk(schedule, parts, ledger, tries=40)
         with pytest.raises(Violation):
             play(short, parts, ledger, Counter())
     assert len(short.ops) < len(schedule.ops) / 2

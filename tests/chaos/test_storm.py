@@ -24,10 +24,10 @@ def test_a_seed_gives_the_same_storm() -> None:
     assert [one.bad for one in first.sent] != [one.bad for one in other.sent]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_small_storm_adds_up(tmp_path: Path) -> None:
     """80 approvals over 40 accounts with a tenth of trouble; killed workers are the crash points' and the large one's."""
     with storm(80, 40, 7, tmp_path, lambda _: None) as found:
-        found.play(0.1, 7, 0, limit=60, rest=90)
+        found.play(0.1, 7, 0, limit=60, rest=240)
         assert found.faults() == []
         assert sum(found.struck.values()) > 0

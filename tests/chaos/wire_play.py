@@ -237,7 +237,7 @@ class Play:
             if time.monotonic() - ticked > TICK_SECONDS:
                 ticked = time.monotonic()
                 self._help(self._tick, made)
-            time.sleep(max(0.0, min(at - now, 0.05)))
+            time.sleep(max(0.0, min(at - now, 0.05)))  # a schedule happens in real time
         for helping in self._helping:
             helping.result()
         self._say("waiting for the last trouble to find its call")
@@ -281,7 +281,7 @@ class Play:
     def _trouble_the_ledger(self, made: House, kind: str, seconds: float) -> None:
         url = made.ledger_url
         with self._troubling, ledger_busy(url) if kind == "busy" else ledger_without(url, "approvals"):
-            time.sleep(seconds)
+            time.sleep(seconds)  # the trouble is that it lasts
 
     def _document(self, told: Schedule, sketch: Json) -> Json:
         """An approval as it is sent: names instead of numbers, times instead of offsets."""

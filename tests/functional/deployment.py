@@ -28,11 +28,21 @@ from tests.functional.approvals import approval as approval  # noqa: PLC0414  # 
 from tests.functional.approvals import wake
 from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up
 from tests.functional.waiting import PATIENCE, until
-from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, RECONCILE_FUNCTION, REGION, Key, Spoke, Stage
+from tests.functional.world import (
+    ASSOCIATE_FUNCTION,
+    GRANT_FUNCTION,
+    HUB,
+    RECONCILE_FUNCTION,
+    REGION,
+    Key,
+    Spoke,
+    Stage,
+)
 
 Json = dict[str, Any]
 
 FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)
+WORK_QUEUES = ("ecr-approvals", "ecr-associations")
 FINAL = ("done", "rejected", "dead")
 REQUESTER = Key("LTAI-example-requester", "example-secret-of-the-requester")
 OPERATOR = Key("LTAI-example-operator", "example-secret-of-the-operator")
@@ -266,19 +276,28 @@ class Deployment:
     def quiet(self) -> None:
         """Return when no message is on its way to a function and none is being handled."""
 
-        def rest(name: str) -> bool:
+        def is_empty(name: str) -> bool:
             with self.queue(name) as queue, warnings.catch_warnings():
-                # The vendor is retiring these counts; the local cloud has them, and its whole world is dear to ask for.
-                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # the vendor retires these counts; the local cloud has them
                 counts = queue.get_attributes()
                 return not int(counts.active_messages) and not int(counts.inactive_messages)
 
-        until(lambda: rest("ecr-approvals") and rest("ecr-associations"), "the work queues are empty")
+        def at_rest() -> bool:
+            # Each side sends to the other, so two looks one after the other may both miss a message on its way. One look at
+            # the whole world does not, and is dear, so it comes last.
+            if not all(is_empty(name) for name in WORK_QUEUES):
+                return False
+            queues = [one for one in self.admin.world()["mns"]["queues"] if one["account"] == HUB]
+            return not any(one["active"] or one["inactive"] for one in queues if one["name"] in WORK_QUEUES)
+
+        until(at_rest, "the work queues are empty")
         self.receive()
 
     def nudge(self) -> None:
         """Let both functions handle one harmless message: from then on their triggers go by the present switches."""
-        for queue in ("ecr-approvals", "ecr-associations"):
+        for queue in WORK_QUEUES:
             self.send(wake(), queue=queue)
         self.quiet()
 

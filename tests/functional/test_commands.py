@@ -169,14 +169,14 @@ class Demo:
         return self._output.read_text("utf-8")
 
     def wait_for(self, text: str) -> None:
-        """Return when it has printed this; remember which processes it has by then."""
+        """Return when it has printed this; remember which processes it had until then."""
 
         def look() -> bool:
+            self.started.update(descendants(self._process.pid))
             assert text in self.told or self._process.poll() is None, self.told
             return text in self.told
 
         until(look, f"the demo has printed {text!r}", 3 * PATIENCE)
-        self.started.update(descendants(self._process.pid))
 
     def interrupt(self) -> None:
         """Ctrl-C."""

@@ -141,7 +141,7 @@ def test_a_grant_that_is_not_there_yet_is_waited_for(deployed: Deployment, spoke
     """Account A's side, woken too early, holds; it neither rejects the request nor associates without a grant."""
     document = approval(spoke.uid, next(spoke.vpcs))
     plan = {"service": "ecr", "operation": "GrantInstanceToExpressConnectRouter", "account": spoke.uid}
-    fault = deployed.admin.plan(kind="throttle", times=1, **plan)
+    fault = deployed.admin.plan(kind="throttle", times=None, **plan)
     deployed.send(document)
     admitted = deployed.event(document, "admitted")
     until(lambda: deployed.calls(document, "GrantInstanceToExpressConnectRouter"), "the throttled call")
@@ -153,6 +153,6 @@ def test_a_grant_that_is_not_there_yet_is_waited_for(deployed: Deployment, spoke
         return any(admitted["grant"]["grant_id"] in line for line in lines)
 
     until(waiting, "account A's side waits")
+    deployed.admin.clear(fault["number"])
     assert deployed.answer(document)["event"] == "done"
     assert deployed.calls(document, "CreateExpressConnectRouterAssociation") == 1
-    deployed.admin.clear(fault["number"])

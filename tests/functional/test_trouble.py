@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -135,22 +136,32 @@ def test_a_ledger_that_was_away_delays_nothing_for_long(deployed: Deployment, sp
 
     Not only when the claim has run out that the worker could not give back, which takes longer than an invocation may.
     """
-    document = approval(spoke.uid, next(spoke.vpcs))
+    document = next(one for one in map(partial(approval, spoke.uid), spoke.vpcs) if is_missed(deployed, one, tables))
+    assert deployed.answer(document, 60)["event"] == "done"
+    effects = [entry["operation"] for entry in deployed.journal(document) if entry["effect"]]
+    assert effects == ["GrantInstanceToExpressConnectRouter", "CreateExpressConnectRouterAssociation"]
+
+
+def is_missed(deployed: Deployment, document: Json, tables: list[str]) -> bool:
+    """Take tables away while a worker asks for a grant. Whether it missed them; if not, this machine was too slow for that."""
     instance = document["instance"]["id"]
+    # While the platform takes its time with the call, and only then, it is certain where the worker is.
     asked = {"service": "ecr", "operation": "GrantInstanceToExpressConnectRouter", "resource": instance}
     deployed.admin.plan(kind="slow", seconds=3, **asked)
     deployed.send(document)
     intended = "SELECT grant_id FROM grants JOIN intents USING (grant_id) WHERE instance_id = :instance"
     [[grant]] = until(lambda: deployed.rows(intended, instance=instance), "an intent")
 
-    def is_missed() -> bool:
+    def missed() -> bool:
         lines = [line["text"] for line in deployed.logs(GRANT_FUNCTION)]
         return any('"ledger.away"' in line and grant in line for line in lines)
 
     with ExitStack() as away:
         for table in tables:
             away.enter_context(ledger_without(deployed.ledger_url, table))
-        until(is_missed, "the worker misses the ledger")
-    assert deployed.answer(document, 60)["event"] == "done"
-    effects = [entry["operation"] for entry in deployed.journal(document) if entry["effect"]]
-    assert effects == ["GrantInstanceToExpressConnectRouter", "CreateExpressConnectRouterAssociation"]
+        if not deployed.calls(
+            document, "GrantInstanceToExpressConnectRouter"
+        ):  # a call is journalled when it has ended
+            until(missed, "the worker misses the ledger")
+            return True
+    return False

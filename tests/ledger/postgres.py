@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from tests.functional.waiting import until
 
 USER = "ecr"
 PASSWORD = "not-a-real-password"
@@ -111,16 +112,18 @@ class Postgres:
             self._keeper = subprocess.Popen(
                 [*keeper, *command], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
-        deadline = time.monotonic() + _PATIENCE
-        while True:
+
+        def accepts() -> bool:
+            assert self._keeper is not None
             try:
                 self.connect("postgres").close()
             except psycopg.OperationalError as error:
-                if self._keeper.poll() is not None or time.monotonic() > deadline:
+                if self._keeper.poll() is not None:
                     raise RuntimeError(f"PostgreSQL does not start ({error}):\n{self._log.read_text()}") from None
-                time.sleep(0.05)
-            else:
-                return
+                return False
+            return True
+
+        until(accepts, f"PostgreSQL accepts connections (see {self._log})", _PATIENCE)
 
     def stop(self) -> None:
         """Return when it has ended. Its clients are cut off."""

@@ -14,7 +14,6 @@ import itertools
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +35,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, give_up, read_work, release
 from shared.messages.completion import EventKind, Reason
 from shared.rules.facts import Drift, DriftKind, Intent, Mode, Operation, Side, Work
+from tests.functional.waiting import until
 from tests.ledger.conftest import wipe
 from tests.ledger.kit import HOUR, NOW, WAITING, Database, check_order, closing, grant_id, key, opening
 
@@ -272,15 +272,15 @@ class Stage:
         return self._left(first, returned[0])
 
     def _until_done_or_waiting(self, worker: threading.Thread) -> None:
-        deadline = time.monotonic() + _PATIENCE
         waiting = sql.text(
             "SELECT 1 FROM pg_stat_activity WHERE application_name = 'second' AND wait_event_type = 'Lock'"
         )
-        while worker.is_alive() and time.monotonic() < deadline:
+
+        def done_or_waiting() -> bool:
             with self._database.connected() as connection:
-                if connection.execute(waiting).first() is not None:
-                    return
-            worker.join(0.001)
+                return not worker.is_alive() or connection.execute(waiting).first() is not None
+
+        until(done_or_waiting, "the second worker is done or waits", meanwhile=lambda: worker.join(0.001))
 
     def _set(self) -> None:
         """Put the scene's rows back."""

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.functional.waiting import until
 from tests.ledger.postgres import PASSWORD, USER, Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +46,6 @@ def test_the_server_ends_with_those_who_started_it() -> None:
         os.kill(int(pid), 0)
         tests.send_signal(signal.SIGKILL)
 
-    deadline = time.monotonic() + 30
-    while Path(folder).exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(folder).exists()
+    until(lambda: not Path(folder).exists(), "the server's folder is gone")
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
