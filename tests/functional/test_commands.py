@@ -110,10 +110,27 @@ def test_sending_the_example_twice_says_already_granted(deployed: Deployment) ->
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("id", "vpc-doesnotexist", f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou"),
-        ("id", EXAMPLE["accounts"]["3000000000000003"]["vpcs"][0]["id"], f"not found in account {SPOKE}, region"),
-        ("id", "vpc_1", "instance.id: must be the id of a VPC or VBR"),
-        ("owner_uid", "9999999999999999", "instance.owner_uid: account 9999999999999999 is not listed"),
+        pytest.param(
+            "id",
+            "vpc-doesnotexist",
+            f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou",
+            id="the instance does not exist",
+        ),
+        pytest.param(
+            "id",
+            EXAMPLE["accounts"]["3000000000000003"]["vpcs"][0]["id"],
+            f"not found in account {SPOKE}, region",
+            id="the instance is another account's",
+        ),
+        pytest.param(
+            "id", "vpc_1", "instance.id: must be the id of a VPC or VBR", id="no id that an instance can have"
+        ),
+        pytest.param(
+            "owner_uid",
+            "9999999999999999",
+            "instance.owner_uid: account 9999999999999999 is not listed",
+            id="nobody listed the account",
+        ),
     ],
 )
 def test_a_mistake_in_the_example_is_named(

@@ -261,10 +261,10 @@ def test_mistakes_are_told_in_one_line(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ["list", "show", "redrive"]),
-        (("list",), ["--reason", "--json", "--mns-endpoint", "LEDGER_URL"]),
-        (("show",), ["--json", "MNS_ENDPOINT"]),
-        (("redrive",), ["--all", "--dry-run", "--reason", "Safe to repeat"]),
+        pytest.param((), ["list", "show", "redrive"], id="dead"),
+        pytest.param(("list",), ["--reason", "--json", "--mns-endpoint", "LEDGER_URL"], id="dead list"),
+        pytest.param(("show",), ["--json", "MNS_ENDPOINT"], id="dead show"),
+        pytest.param(("redrive",), ["--all", "--dry-run", "--reason", "Safe to repeat"], id="dead redrive"),
     ],
 )
 def test_help_says_what_can_be_done(command: tuple[str, ...], words: list[str]) -> None:

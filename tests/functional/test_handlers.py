@@ -220,7 +220,13 @@ def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, sha
 
 
 @pytest.mark.parametrize("shape", ["single", "raw single"])
-@pytest.mark.parametrize("body", [plain, encoded])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(plain, id="plain"),
+        pytest.param(encoded, id="Base64"),
+    ],
+)
 def test_one_event_alone_is_a_batch_of_one(bench: Bench, fresh: Spoke, shape: str, body: Callable[[Json], str]) -> None:
     """Event mode and a stream that delivers singly look the same to the handler."""
     document = approval(fresh.uid, next(fresh.vpcs))
@@ -320,7 +326,13 @@ def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: S
     bench.associate()
 
 
-@pytest.mark.parametrize("mode", ["observe", "pause-all"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("observe", id="observe: it looks and never acts"),
+        pytest.param("pause-all", id="pause-all: it waits for the mode to change"),
+    ],
+)
 def test_a_mode_that_does_not_act_admits_and_holds(bench: Bench, fresh: Spoke, ledger: Ledger, mode: Any) -> None:
     """Nothing is written on the cloud; when the mode is full again the same row goes on."""
     document = approval(fresh.uid, next(fresh.vpcs))

@@ -111,7 +111,13 @@ def test_what_was_granted_before_the_work_died_is_on_record(deployed: Deployment
     assert "CreateExpressConnectRouterAssociation" in rows[0].trouble
 
 
-@pytest.mark.parametrize("who", ["distrusting", "misnamed"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param("distrusting", id="its trust policy names another role"),
+        pytest.param("misnamed", id="its trust policy asks for another external id"),
+    ],
+)
 def test_a_role_that_may_not_be_entered_is_named(deployed: Deployment, cast: Cast, who: str) -> None:
     """A trust policy without our role, or with another external id: dead, with the account that does not let us in."""
     spoke: Spoke = getattr(cast, who)

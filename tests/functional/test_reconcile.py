@@ -88,9 +88,9 @@ def natural_key(document: Json) -> Json:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("ungranted", "grant-missing"),
-        ("unassociated", "association-missing"),
-        ("widened", "prefixes-differ"),
+        pytest.param("ungranted", "grant-missing", id="account B's administrator revoked the grant"),
+        pytest.param("unassociated", "association-missing", id="account A's administrator dissociated"),
+        pytest.param("widened", "prefixes-differ", id="account A's administrator allows other prefixes"),
     ],
 )
 def test_what_leases_want_is_put_right(deployed: Deployment, drifted: Drifted, name: str, kind: str) -> None:

@@ -22,7 +22,13 @@ def instance(spoke: Spoke, kind: str) -> str:
     return next({"vpc": spoke.vpcs, "vbr": spoke.vbrs}[kind])
 
 
-@pytest.mark.parametrize("kind", ["vpc", "vbr"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("vpc", id="a VPC, which was associated"),
+        pytest.param("vbr", id="a VBR, which was attached"),
+    ],
+)
 @pytest.mark.parametrize("named", [True, False], ids=["named", "all"])
 def test_a_revoke_takes_down_the_association_and_then_the_grant(
     deployed: Deployment, spoke: Spoke, kind: str, named: bool

@@ -117,7 +117,13 @@ def kept_letters(cloud: Deployment) -> list[str]:
 
 
 @pytest.mark.parametrize("operation", ["SendMessage", "PublishMessage"])
-@pytest.mark.parametrize("kind", ["cut_before", "cut_after"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("cut_before", id="cut before it had its effect"),
+        pytest.param("cut_after", id="cut after it had its effect"),
+    ],
+)
 def test_a_send_whose_answer_does_not_come_is_an_error_and_no_second_send(
     line: Line, operation: str, kind: str
 ) -> None:
@@ -138,7 +144,11 @@ def test_a_send_whose_answer_does_not_come_is_an_error_and_no_second_send(
 
 
 @pytest.mark.parametrize(
-    ("scheme", "kind"), [("http", http.client.HTTPConnection), ("https", http.client.HTTPSConnection)]
+    ("scheme", "kind"),
+    [
+        pytest.param("http", http.client.HTTPConnection, id="in the clear, as to a stand-in"),
+        pytest.param("https", http.client.HTTPSConnection, id="with TLS, as to the platform"),
+    ],
 )
 def test_every_connection_to_the_queues_has_a_time_limit(scheme: str, kind: type[http.client.HTTPConnection]) -> None:
     """The SDK has none over HTTPS, and a minute over HTTP."""

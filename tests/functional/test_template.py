@@ -166,7 +166,11 @@ def test_the_component_accepts_every_function(name: str) -> None:
 @pytest.mark.skipif(not SCHEMA.exists(), reason="the component's schema is not on this machine")
 @pytest.mark.parametrize(
     ("kind", "definition"),
-    [("eventbridge", "IEventBridge"), ("timer", "ITimerTriggerConfig"), ("http", "IHttpTriggerConfig")],
+    [
+        pytest.param("eventbridge", "IEventBridge", id="queue triggers"),
+        pytest.param("timer", "ITimerTriggerConfig", id="timers"),
+        pytest.param("http", "IHttpTriggerConfig", id="HTTP triggers"),
+    ],
 )
 def test_the_component_accepts_every_trigger(kind: str, definition: str) -> None:
     """Each against its own part of the schema: the whole lets any trigger through."""

@@ -105,9 +105,13 @@ def test_a_completion_that_cannot_be_published_goes_out_later(deployed: Deployme
 @pytest.mark.parametrize(
     ("operation", "kind"),
     [
-        ("DeleteExpressConnectRouterAssociation", "cut after"),
-        ("RevokeInstanceFromExpressConnectRouter", "cut after"),
-        ("RevokeInstanceFromExpressConnectRouter", "throttled"),
+        pytest.param(
+            "DeleteExpressConnectRouterAssociation", "cut after", id="dissociating had its effect, and nobody was told"
+        ),
+        pytest.param(
+            "RevokeInstanceFromExpressConnectRouter", "cut after", id="revoking had its effect, and nobody was told"
+        ),
+        pytest.param("RevokeInstanceFromExpressConnectRouter", "throttled", id="revoking has to wait"),
     ],
 )
 def test_trouble_on_the_way_back_leaves_nothing_standing(

@@ -99,7 +99,13 @@ def test_a_name_belongs_to_its_issuer(ledger: Ledger) -> None:
     assert work.wanted.up
 
 
-@pytest.mark.parametrize("close_first", [False, True])
+@pytest.mark.parametrize(
+    "close_first",
+    [
+        pytest.param(False, id="the open first: it is closed"),
+        pytest.param(True, id="the close first: its tombstone waits for the open"),
+    ],
+)
 def test_a_close_reaches_its_lease_whichever_comes_first(ledger: Ledger, *, close_first: bool) -> None:
     """A close that arrives before its open leaves a tombstone, and the open finds it."""
     if close_first:
@@ -266,7 +272,13 @@ def admit_other_content_elsewhere(ledger: Ledger, number: int, rounds: int) -> N
     admit_other_content(ledger, number, rounds, same_grant=False)
 
 
-@pytest.mark.parametrize("task", [admit_other_content_here, admit_other_content_elsewhere])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(admit_other_content_here, id="all about one grant"),
+        pytest.param(admit_other_content_elsewhere, id="each about a grant of its own"),
+    ],
+)
 def test_no_second_content_slips_in_beside_the_first(
     crowd: Crowd, ledger: Ledger, database: Database, task: Any
 ) -> None:

@@ -409,7 +409,15 @@ def test_a_head_counts_with_its_signature(ledger: Ledger, record: Record, forger
     assert found == "the head of event 7 is not signed by this key"
 
 
-@pytest.mark.parametrize(("seq", "hashed"), [(0, ""), (-1, "f"), (-1, ""), (9, "")])
+@pytest.mark.parametrize(
+    ("seq", "hashed"),
+    [
+        pytest.param(0, "", id="nothing was changed"),
+        pytest.param(-1, "f", id="one event less, with another hash"),
+        pytest.param(-1, "", id="one event less, with the hash that was there"),
+        pytest.param(9, "", id="more events than there are"),
+    ],
+)
 def test_an_end_that_was_changed_is_found(
     ledger: Ledger, database: Database, record: Record, seq: int, hashed: str
 ) -> None:

@@ -54,7 +54,13 @@ def test_a_finding_is_news_once(standing: Ledger, database: Database) -> None:
     check_order(standing, database)
 
 
-@pytest.mark.parametrize("repair", [False, True])
+@pytest.mark.parametrize(
+    "repair",
+    [
+        pytest.param(False, id="only reported: it stays at rest"),
+        pytest.param(True, id="to be repaired: it is work"),
+    ],
+)
 def test_policy_says_whether_a_finding_is_work(standing: Ledger, *, repair: bool) -> None:
     """Reported drift leaves the side at rest; drift to be repaired makes it work for whoever acts."""
     assert drifted(standing, MISSING, repair=repair)
@@ -97,7 +103,14 @@ def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Datab
     assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
 
 
-@pytest.mark.parametrize("newer", ["leases", "claim", "write"])
+@pytest.mark.parametrize(
+    "newer",
+    [
+        pytest.param("leases", id="the leases changed since the look"),
+        pytest.param("claim", id="a worker is at it"),
+        pytest.param("write", id="we wrote after the look"),
+    ],
+)
 def test_a_look_older_than_the_work_proves_nothing(standing: Ledger, newer: str) -> None:
     """Nothing is recorded where the leases changed since, where a worker is at it, or where we wrote after the look."""
     now = NOW + HOUR

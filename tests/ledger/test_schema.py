@@ -216,7 +216,14 @@ def test_verify_wants_a_key_for_heads(database: Database, heads: Path) -> None:
     assert (wrong.exit_code, wrong.output.strip()) == (1, "NOT INTACT: the head of event 4 is not signed by this key")
 
 
-@pytest.mark.parametrize("content", ["no JSON", '{"seq": 3}', '{"seq": "x", "hash": "", "at": 1, "signature": ""}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("no JSON", id="no JSON"),
+        pytest.param('{"seq": 3}', id="a field is missing"),
+        pytest.param('{"seq": "x", "hash": "", "at": 1, "signature": ""}', id="a number that is none"),
+    ],
+)
 def test_a_heads_file_that_is_none_is_refused(database: Database, tmp_path: Path, content: str) -> None:
     """Naming the line, so that nobody believes in heads that were never read."""
     path = tmp_path / "heads.jsonl"

@@ -245,11 +245,11 @@ def test_a_file_that_stays_locked_is_a_ledger_error(sqlite_file: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "ledger.db",
-        "oracle-of-delphi://ecr:hush-hush@host/db",
-        "postgresql+pg8000://ecr:hush-hush@host/db",
-        "mysql://host/db",
+        pytest.param("", id="nothing"),
+        pytest.param("ledger.db", id="a file's name"),
+        pytest.param("oracle-of-delphi://ecr:hush-hush@host/db", id="no database of that kind"),
+        pytest.param("postgresql+pg8000://ecr:hush-hush@host/db", id="a driver that we do not have"),
+        pytest.param("mysql://host/db", id="a database that we have no driver for"),
     ],
 )
 def test_an_address_that_is_none_is_refused_in_words(url: str) -> None:

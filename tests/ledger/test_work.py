@@ -427,7 +427,14 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
     assert database.kinds() == ["admitted", "admitted", "unwanted"]
 
 
-@pytest.mark.parametrize(("let_go", "foreign"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("let_go", "foreign"),
+    [
+        pytest.param(True, True, id="somebody else's, and no longer hangs on: account A's side looks"),
+        pytest.param(True, False, id="ours: account A's side has nothing left to look at"),
+        pytest.param(False, True, id="somebody else's, and still hangs on: nothing has changed"),
+    ],
+)
 def test_what_another_hand_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:
     """A grant of ours under an association of somebody else's: when the instance no longer hangs on the ECR, account A's side,
     which had settled with what was not ours, has to look; otherwise it stays settled."""

@@ -92,7 +92,11 @@ def mns_codes(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "codes", "least"), [("openapi-ecr-vpc-sts.md", openapi_codes, 80), ("mns.md", mns_codes, 35)]
+    ("file", "codes", "least"),
+    [
+        pytest.param("openapi-ecr-vpc-sts.md", openapi_codes, 80, id="the APIs' codes"),
+        pytest.param("mns.md", mns_codes, 35, id="the queues' codes"),
+    ],
 )
 def test_every_code_of_the_reference_is_in_the_catalogue(
     file: str, codes: Callable[[str], set[str]], least: int
@@ -128,18 +132,34 @@ def test_what_nobody_has_to_act_on_may_pass() -> None:
 @pytest.mark.parametrize(
     ("code", "entry"),
     [
-        ("Throttling", "Throttling*"),
-        ("Throttling.User", "Throttling*"),
-        ("IllegalParam.EcrOwnerAliUid", "IllegalParam.EcrOwnerAliUid"),
-        ("IllegalParam.InstanceId", "IllegalParam.*"),
-        ("ResourceNotFound.AssociationId", "ResourceNotFound.AssociationId"),
-        ("ResourceNotFound.CenId", "ResourceNotFound.*"),
-        ("InvalidSecurityToken.Expired", "InvalidSecurityToken.Expired"),
-        ("InvalidSecurityToken.Malformed", "InvalidSecurityToken.*"),
-        ("MissingSecurityToken", "MissingSecurityToken"),
-        ("MissingRegionId", "Missing*"),
-        ("MissingParam.EcrId", "MissingParam.*"),
-        ("OperationFailed.RejectedByEcYaochi", "OperationFailed.RejectedBy*"),
+        pytest.param("Throttling", "Throttling*", id="the family's own name is of the family"),
+        pytest.param("Throttling.User", "Throttling*", id="no entry of its own: the family's"),
+        pytest.param(
+            "IllegalParam.EcrOwnerAliUid", "IllegalParam.EcrOwnerAliUid", id="its own entry, though the family fits too"
+        ),
+        pytest.param("IllegalParam.InstanceId", "IllegalParam.*", id="a parameter without an entry: the family's"),
+        pytest.param(
+            "ResourceNotFound.AssociationId",
+            "ResourceNotFound.AssociationId",
+            id="its own entry, though not found is a family",
+        ),
+        pytest.param("ResourceNotFound.CenId", "ResourceNotFound.*", id="a resource without an entry: the family's"),
+        pytest.param(
+            "InvalidSecurityToken.Expired",
+            "InvalidSecurityToken.Expired",
+            id="an expired token has its own entry: a new session helps",
+        ),
+        pytest.param(
+            "InvalidSecurityToken.Malformed", "InvalidSecurityToken.*", id="any other fault of a token: the family's"
+        ),
+        pytest.param(
+            "MissingSecurityToken", "MissingSecurityToken", id="a whole code, though Missing is a family without a dot"
+        ),
+        pytest.param("MissingRegionId", "Missing*", id="a family without a dot"),
+        pytest.param("MissingParam.EcrId", "MissingParam.*", id="the longer of two families that fit"),
+        pytest.param(
+            "OperationFailed.RejectedByEcYaochi", "OperationFailed.RejectedBy*", id="a family in the middle of a code"
+        ),
     ],
 )
 def test_a_code_is_found_by_itself_before_its_family(code: str, entry: str) -> None:
@@ -149,7 +169,17 @@ def test_a_code_is_found_by_itself_before_its_family(code: str, entry: str) -> N
     assert found.code == entry
 
 
-@pytest.mark.parametrize("code", [None, "", "Brand.New", "throttling", "Conflict", "Conflict.LockX"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(None, id="no code at all"),
+        pytest.param("", id="an empty one"),
+        pytest.param("Brand.New", id="one that the vendor adds tomorrow"),
+        pytest.param("throttling", id="another case is another code"),
+        pytest.param("Conflict", id="half of a code"),
+        pytest.param("Conflict.LockX", id="more than a code"),
+    ],
+)
 def test_what_is_not_in_the_catalogue_is_unknown(code: str | None) -> None:
     """Nothing is guessed from a resemblance."""
     assert find(code) is None
@@ -158,14 +188,14 @@ def test_what_is_not_in_the_catalogue_is_unknown(code: str | None) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "after"),
     [
-        (None, CloudUnreachable, "look again"),
-        (400, PermanentError, "rejected"),
-        (403, PermissionMissing, "dead"),
-        (404, PermanentError, "rejected"),
-        (409, PermanentError, "rejected"),
-        (429, Throttled, "later"),
-        (500, CloudTrouble, "look again"),
-        (503, CloudTrouble, "look again"),
+        pytest.param(None, CloudUnreachable, "look again", id="no answer: it may have been executed"),
+        pytest.param(400, PermanentError, "rejected", id="a mistake of the request: asking again does not help"),
+        pytest.param(403, PermissionMissing, "dead", id="forbidden: somebody has to give a permission"),
+        pytest.param(404, PermanentError, "rejected", id="not found: asking again does not help"),
+        pytest.param(409, PermanentError, "rejected", id="a conflict that nobody knows: asking again does not help"),
+        pytest.param(429, Throttled, "later", id="too many: there is room later"),
+        pytest.param(500, CloudTrouble, "look again", id="the platform's own fault: it may have been executed"),
+        pytest.param(503, CloudTrouble, "look again", id="the platform is away: it may have been executed"),
     ],
 )
 def test_an_unknown_code_is_treated_by_its_http_class(status: int | None, kind: type[GrantError], after: str) -> None:

@@ -47,21 +47,34 @@ def refusal(kind: type[AlibabaCloudException], code: str | None, status: int, **
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("Conflict.Lock", 400, Locked),
-        ("IncorrectStatus.Ecr", 400, Locked),
-        ("Throttling.User", 400, Throttled),
-        ("Throttling", 429, Throttled),
-        ("ResourceNotFound.EcrId", 404, PermanentError),
-        ("IllegalParamFormat.EcrId", 400, PermanentError),
-        ("OperationDenied.CrossBidAssociating", 400, NeedsSomebody),
-        ("InvalidSecurityToken.Expired", 400, TemporaryError),
-        ("ServiceUnavailable", 503, CloudTrouble),
-        ("InternalError", 500, CloudTrouble),
-        ("Nobody.Knows.This", 400, PermanentError),
-        ("Nobody.Knows.This", 403, PermissionMissing),
-        ("Nobody.Knows.This", 429, Throttled),
-        ("Nobody.Knows.This", 500, CloudTrouble),
-        (None, 502, CloudTrouble),
+        pytest.param("Conflict.Lock", 400, Locked, id="locked by an operation that ends"),
+        pytest.param("IncorrectStatus.Ecr", 400, Locked, id="a router that is busy is locked too, whatever 400 says"),
+        pytest.param("Throttling.User", 400, Throttled, id="throttled, though the status says a bad request"),
+        pytest.param("Throttling", 429, Throttled, id="throttled, with the status that says so"),
+        pytest.param(
+            "ResourceNotFound.EcrId", 404, PermanentError, id="what does not exist is a mistake of the request"
+        ),
+        pytest.param(
+            "IllegalParamFormat.EcrId", 400, PermanentError, id="a malformed parameter is a mistake of the request"
+        ),
+        pytest.param(
+            "OperationDenied.CrossBidAssociating",
+            400,
+            NeedsSomebody,
+            id="another enterprise: only people can change that",
+        ),
+        pytest.param(
+            "InvalidSecurityToken.Expired", 400, TemporaryError, id="an expired token: the next session works"
+        ),
+        pytest.param("ServiceUnavailable", 503, CloudTrouble, id="the platform is away"),
+        pytest.param("InternalError", 500, CloudTrouble, id="the platform failed"),
+        pytest.param(
+            "Nobody.Knows.This", 400, PermanentError, id="unknown, as a bad request: a mistake of the request"
+        ),
+        pytest.param("Nobody.Knows.This", 403, PermissionMissing, id="unknown, and forbidden: a permission is missing"),
+        pytest.param("Nobody.Knows.This", 429, Throttled, id="unknown, as too many: throttled"),
+        pytest.param("Nobody.Knows.This", 500, CloudTrouble, id="unknown, as a failure: the platform's trouble"),
+        pytest.param(None, 502, CloudTrouble, id="no code, from a proxy on the way: the platform's trouble"),
     ],
 )
 def test_a_code_decides_and_an_unknown_one_goes_by_its_status(
@@ -82,7 +95,13 @@ def test_the_vendors_own_words_are_kept() -> None:
     assert "ResourceNotFound.EcrId: EcrId not found; API request R-1" in str(error)
 
 
-@pytest.mark.parametrize("kind", [ThrottlingException, ClientException])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(ThrottlingException, id="by the SDK's own class for it"),
+        pytest.param(ClientException, id="by the class of any refusal"),
+    ],
+)
 def test_a_time_to_come_back_is_heeded(kind: type[AlibabaCloudException]) -> None:
     """The header counts milliseconds; the error counts seconds."""
     error = told(refusal(kind, "Throttling.User", 400, retry_after=2500))
@@ -103,7 +122,13 @@ def test_a_missing_permission_is_named_with_its_account() -> None:
     assert str(error).startswith(f"the role may not be assumed in account {B}")
 
 
-@pytest.mark.parametrize("error", [TeaException({"code": "", "message": "cut"}), UnretryableException(None, None)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(TeaException({"code": "", "message": "cut"}), id="the connection was cut"),
+        pytest.param(UnretryableException(None, None), id="the SDK gave up trying"),
+    ],
+)
 def test_no_answer_leaves_the_question_open(error: TeaException) -> None:
     """A connection that ended without an answer says nothing about the effect."""
     made = told(error)

@@ -49,16 +49,26 @@ def test_the_example_allows_the_example(key: GrantKey) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (
+        pytest.param(
             {"instance_owner_uid": "9999999999999999"},
             "instance.owner_uid: account 9999999999999999 is not listed in the inventory",
+            id="nobody listed account B",
         ),
-        (
+        pytest.param(
             {"ecr_owner_uid": "9999999999999999"},
             "ecr.owner_uid: account 9999999999999999 is not listed in the inventory",
+            id="nobody listed account A",
         ),
-        ({"ecr_id": "ecr-another"}, f"ecr.id: ecr-another is not listed in the inventory for account {HUB}"),
-        ({"ecr_owner_uid": SPOKE}, f"is not listed in the inventory for account {SPOKE}"),
+        pytest.param(
+            {"ecr_id": "ecr-another"},
+            f"ecr.id: ecr-another is not listed in the inventory for account {HUB}",
+            id="the router is not listed",
+        ),
+        pytest.param(
+            {"ecr_owner_uid": SPOKE},
+            f"is not listed in the inventory for account {SPOKE}",
+            id="account B's uid is listed, but has no routers",
+        ),
     ],
 )
 def test_what_is_not_listed_is_refused_by_its_field(key: GrantKey, changes: dict[str, str], told: str) -> None:
@@ -77,13 +87,22 @@ def test_an_association_can_be_account_as_own(tmp_path: Path, key: GrantKey) -> 
 @pytest.mark.parametrize(
     ("uid", "fields", "told"),
     [
-        (SPOKE, {"owner": None}, f"accounts.{SPOKE}.owner: is missing"),
-        (SPOKE, {"colour": "red"}, f"accounts.{SPOKE}.colour: is not a known field"),
-        (SPOKE, {"role": "no such/role"}, f"accounts.{SPOKE}.role: "),
-        (SPOKE, {"external_id": "x"}, f"accounts.{SPOKE}.external_id: "),
-        (HUB, {"ecrs": {"router": {}}}, "must be the id of a router"),
-        (HUB, {"ecrs": {"ecr-another": {"association": "somebody's"}}}, "association: "),
-        ("12", {"name": "x"}, "must be an account uid"),
+        pytest.param(SPOKE, {"owner": None}, f"accounts.{SPOKE}.owner: is missing", id="a field is missing"),
+        pytest.param(
+            SPOKE, {"colour": "red"}, f"accounts.{SPOKE}.colour: is not a known field", id="a field that nobody knows"
+        ),
+        pytest.param(SPOKE, {"role": "no such/role"}, f"accounts.{SPOKE}.role: ", id="no name that a role can have"),
+        pytest.param(
+            SPOKE, {"external_id": "x"}, f"accounts.{SPOKE}.external_id: ", id="no external id that a role can ask for"
+        ),
+        pytest.param(HUB, {"ecrs": {"router": {}}}, "must be the id of a router", id="no id that a router can have"),
+        pytest.param(
+            HUB,
+            {"ecrs": {"ecr-another": {"association": "somebody's"}}},
+            "association: ",
+            id="nobody can own the association but us or them",
+        ),
+        pytest.param("12", {"name": "x"}, "must be an account uid", id="no uid that an account can have"),
     ],
 )
 def test_a_faulty_entry_is_told_by_its_path(tmp_path: Path, uid: str, fields: dict[str, Any], told: str) -> None:
@@ -107,7 +126,12 @@ def test_every_fault_of_a_file_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [(None, "cannot be read"), ("a: [", "is not YAML"), ("- 1", "the message: "), ("", "the message: ")],
+    [
+        pytest.param(None, "cannot be read", id="no file"),
+        pytest.param("a: [", "is not YAML", id="broken YAML"),
+        pytest.param("- 1", "the message: ", id="a list"),
+        pytest.param("", "the message: ", id="an empty file"),
+    ],
 )
 def test_a_file_that_is_no_inventory_is_told(tmp_path: Path, text: str | None, told: str) -> None:
     """Missing, broken, or something else."""

@@ -26,14 +26,16 @@ LEASE = Lease(
 @pytest.mark.parametrize(
     ("changes", "watermark", "alive"),
     [
-        ({}, None, True),
-        ({"closed": True}, None, False),
-        ({"rejected": True}, None, False),
-        ({}, NOW - 101, True),
-        ({}, NOW - 100, False),
-        ({"early": True}, None, False),
-        ({"ended": True}, None, False),
-        ({"overdue": True, "warned": True}, None, True),
+        pytest.param({}, None, True, id="open, and nothing else was said"),
+        pytest.param({"closed": True}, None, False, id="closed by name"),
+        pytest.param({"rejected": True}, None, False, id="rejected: it never was one"),
+        pytest.param({}, NOW - 101, True, id="approved after everything before was revoked"),
+        pytest.param({}, NOW - 100, False, id="approved at the very watermark: closed with it"),
+        pytest.param({"early": True}, None, False, id="early: it is dated too far ahead to be believed yet"),
+        pytest.param({"ended": True}, None, False, id="its end was recorded"),
+        pytest.param(
+            {"overdue": True, "warned": True}, None, True, id="past its end but reported only: it carries traffic"
+        ),
     ],
 )
 def test_a_lease_is_live_while_nothing_ended_it(changes: dict[str, object], watermark: int | None, alive: bool) -> None:
@@ -64,15 +66,27 @@ TIMING = Timing(warn=HOUR)
 @pytest.mark.parametrize(
     ("changes", "now", "due"),
     [
-        ({}, NOW, Passing()),
-        ({"ends_at": NOW + HOUR + 1}, NOW, Passing()),
-        ({"ends_at": NOW + HOUR}, NOW, Passing(warn=True)),
-        ({"ends_at": NOW + HOUR, "warned": True}, NOW, Passing()),
-        ({"ends_at": NOW}, NOW, Passing(overdue=True)),
-        ({"ends_at": NOW, "overdue": True}, NOW, Passing()),
-        ({"ends_at": NOW, "on_end": "teardown"}, NOW, Passing(end=True)),
-        ({"ends_at": NOW, "on_end": "teardown", "ended": True}, NOW, Passing()),
-        ({"ends_at": NOW, "closed": True}, NOW, Passing()),
+        pytest.param({}, NOW, Passing(), id="no end: nothing is ever due"),
+        pytest.param({"ends_at": NOW + HOUR + 1}, NOW, Passing(), id="the end is further off than the warning"),
+        pytest.param({"ends_at": NOW + HOUR}, NOW, Passing(warn=True), id="the end is as near as the warning"),
+        pytest.param({"ends_at": NOW + HOUR, "warned": True}, NOW, Passing(), id="warned already: once is enough"),
+        pytest.param({"ends_at": NOW}, NOW, Passing(overdue=True), id="its end came, and it is to be reported"),
+        pytest.param({"ends_at": NOW, "overdue": True}, NOW, Passing(), id="reported already: once is enough"),
+        pytest.param(
+            {"ends_at": NOW, "on_end": "teardown"},
+            NOW,
+            Passing(end=True),
+            id="its end came, and it is to be taken down",
+        ),
+        pytest.param(
+            {"ends_at": NOW, "on_end": "teardown", "ended": True}, NOW, Passing(), id="ended already: once is enough"
+        ),
+        pytest.param(
+            {"ends_at": NOW, "closed": True},
+            NOW,
+            Passing(),
+            id="closed before its end: a dead lease does not end again",
+        ),
     ],
 )
 def test_time_warns_then_reports_or_ends_as_was_approved(changes: dict[str, object], now: int, due: Passing) -> None:
@@ -87,14 +101,21 @@ def at(text: str) -> int:
 @pytest.mark.parametrize(
     ("window", "moment", "is_open"),
     [
-        ("02:00-04:00", "2026-11-24T02:00", True),
-        ("02:00-04:00", "2026-11-24T04:00", False),
-        ("Sat,Sun 02:00-04:00", "2026-11-24T03:00", False),  # a Tuesday
-        ("Sat,Sun 02:00-04:00", "2026-11-28T03:00", True),
-        ("Sat 22:00-04:00", "2026-11-28T23:00", True),
-        ("Sat 22:00-04:00", "2026-11-29T03:00", True),  # Sunday's small hours belong to Saturday's window
-        ("Sat 22:00-04:00", "2026-11-28T03:00", False),
-        ("00:00-24:00", "2026-11-24T23:59", True),
+        pytest.param("02:00-04:00", "2026-11-24T02:00", True, id="it opens on the minute"),
+        pytest.param("02:00-04:00", "2026-11-24T04:00", False, id="it is closed at its end"),
+        pytest.param("Sat,Sun 02:00-04:00", "2026-11-24T03:00", False, id="a Tuesday, in the window of a weekend"),
+        pytest.param("Sat,Sun 02:00-04:00", "2026-11-28T03:00", True, id="a Saturday, in the window of a weekend"),
+        pytest.param("Sat 22:00-04:00", "2026-11-28T23:00", True, id="over midnight, before it"),
+        pytest.param(
+            "Sat 22:00-04:00",
+            "2026-11-29T03:00",
+            True,
+            id="over midnight, after it: Sunday's small hours belong to Saturday's window",
+        ),
+        pytest.param(
+            "Sat 22:00-04:00", "2026-11-28T03:00", False, id="Saturday's small hours belong to Friday's, which has none"
+        ),
+        pytest.param("00:00-24:00", "2026-11-24T23:59", True, id="the whole day, up to its last minute"),
     ],
 )
 def test_a_change_window_is_open_at_its_times(window: str, moment: str, is_open: bool) -> None:
@@ -102,7 +123,16 @@ def test_a_change_window_is_open_at_its_times(window: str, moment: str, is_open:
     assert Window.parse(window).open_at(at(moment)) is is_open
 
 
-@pytest.mark.parametrize("text", ["", "always", "25:00-26:00", "Someday 01:00-02:00", "1:00-2:00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("always", id="a word"),
+        pytest.param("25:00-26:00", id="hours that no day has"),
+        pytest.param("Someday 01:00-02:00", id="a day that no week has"),
+        pytest.param("1:00-2:00", id="an hour of one digit"),
+    ],
+)
 def test_a_window_that_cannot_be_read_is_refused(text: str) -> None:
     """The error shows the form."""
     with pytest.raises(ValueError, match="must"):

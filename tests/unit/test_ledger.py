@@ -61,7 +61,13 @@ def test_a_newer_schema_is_refused(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["nonsense", f"user:{PASSWORD}@host", f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/ledger?connect_timeout=1"],
+    [
+        pytest.param("nonsense", id="no address at all"),
+        pytest.param(f"user:{PASSWORD}@host", id="an address without its scheme"),
+        pytest.param(
+            f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/ledger?connect_timeout=1", id="nothing listens there"
+        ),
+    ],
 )
 def test_an_address_that_leads_nowhere_is_refused_without_its_password(url: str) -> None:
     """Whether it is no address at all, or one where nothing listens."""

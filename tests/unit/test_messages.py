@@ -67,29 +67,73 @@ def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"instance__id": "vpc_1"}, "instance.id: must be the id of a VPC or VBR"),
-        ({"instance__id": "vbr-1"}, "instance.id: is not the id of a VPC (found 'vbr-1')"),
-        (
+        pytest.param(
+            {"instance__id": "vpc_1"},
+            "instance.id: must be the id of a VPC or VBR",
+            id="no id that an instance can have",
+        ),
+        pytest.param(
+            {"instance__id": "vbr-1"},
+            "instance.id: is not the id of a VPC (found 'vbr-1')",
+            id="the id of another kind of instance",
+        ),
+        pytest.param(
             {"instance__owner_uid": "12"},
             "instance.owner_uid: must be an account uid: a text of 15 to 20 digits (found '12')",
+            id="a uid that is too short",
         ),
-        ({"instance__owner_uid": 2000000000000002}, "instance.owner_uid: Input should be a valid string"),
-        (
+        pytest.param(
+            {"instance__owner_uid": 2000000000000002},
+            "instance.owner_uid: Input should be a valid string",
+            id="a uid as a number, which JSON rounds",
+        ),
+        pytest.param(
             {"instance__region": "Hangzhou"},
             "instance.region: must be a region id, such as cn-hangzhou (found 'Hangzhou')",
+            id="a region by its name",
         ),
-        ({"instance__type": "ENI"}, "instance.type: Input should be 'VPC' or 'VBR' (found 'ENI')"),
-        ({"ecr__id": "ecr-assoc-9p2qxx5phpca2m"}, "ecr.id: must be the id of a router"),
-        ({"colour": "red"}, "colour: is not a known field"),
-        ({"approved_by": []}, "approved_by: "),
-        ({"approved_at": "2026-11-24T08:00:00"}, "approved_at: must be an ISO 8601 time with its zone"),
-        ({"approved_at": 5}, "approved_at: must be an ISO 8601 time with its zone"),
-        ({"ends_at": "2020-01-01T00:00:00Z"}, "ends_at: must be later than approved_at"),
-        ({"allowed_prefixes": ["10.0.0.1/16"]}, "allowed_prefixes.0: 10.0.0.1/16 has host bits set"),
-        ({"allowed_prefixes": ["fd00::/64"]}, "allowed_prefixes.0: must be an IPv4 prefix"),
-        ({"allowed_prefixes": []}, "allowed_prefixes: must name at least one prefix for a VPC"),
-        ({"request_id": "-"}, "request_id: must be 1 to 128"),
-        ({"on_end": "explode"}, "on_end: Input should be 'report' or 'teardown'"),
+        pytest.param(
+            {"instance__type": "ENI"},
+            "instance.type: Input should be 'VPC' or 'VBR' (found 'ENI')",
+            id="a kind of instance that nobody grants",
+        ),
+        pytest.param(
+            {"ecr__id": "ecr-assoc-9p2qxx5phpca2m"},
+            "ecr.id: must be the id of a router",
+            id="the id of an association, which begins like a router's",
+        ),
+        pytest.param({"colour": "red"}, "colour: is not a known field", id="a field that nobody knows"),
+        pytest.param({"approved_by": []}, "approved_by: ", id="nobody approved it"),
+        pytest.param(
+            {"approved_at": "2026-11-24T08:00:00"},
+            "approved_at: must be an ISO 8601 time with its zone",
+            id="a time without its zone",
+        ),
+        pytest.param(
+            {"approved_at": 5}, "approved_at: must be an ISO 8601 time with its zone", id="a time as a number"
+        ),
+        pytest.param(
+            {"ends_at": "2020-01-01T00:00:00Z"},
+            "ends_at: must be later than approved_at",
+            id="an end before its approval",
+        ),
+        pytest.param(
+            {"allowed_prefixes": ["10.0.0.1/16"]},
+            "allowed_prefixes.0: 10.0.0.1/16 has host bits set",
+            id="host bits in a prefix",
+        ),
+        pytest.param(
+            {"allowed_prefixes": ["fd00::/64"]}, "allowed_prefixes.0: must be an IPv4 prefix", id="an IPv6 prefix"
+        ),
+        pytest.param(
+            {"allowed_prefixes": []},
+            "allowed_prefixes: must name at least one prefix for a VPC",
+            id="a VPC without a prefix",
+        ),
+        pytest.param({"request_id": "-"}, "request_id: must be 1 to 128", id="a request id without a letter"),
+        pytest.param(
+            {"on_end": "explode"}, "on_end: Input should be 'report' or 'teardown'", id="an end that nobody knows"
+        ),
     ],
 )
 def test_bad_input_names_the_field_and_what_was_found(changes: dict[str, Any], told: str) -> None:
@@ -160,13 +204,19 @@ def test_version_1_is_still_understood() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"closes": "all"}, None),
-        ({"closes": ["REQ-1", "REQ-2"]}, None),
-        ({"closes": []}, "closes: "),
-        ({"closes": "some"}, "closes: "),
-        ({}, "closes: is missing"),
-        ({"closes": "all", "ends_at": None}, "ends_at: is not a known field"),
-        ({"closes": "all", "action": "explode"}, "action: must be 'grant' or 'revoke' (found 'explode')"),
+        pytest.param({"closes": "all"}, None, id="all leases"),
+        pytest.param({"closes": ["REQ-1", "REQ-2"]}, None, id="some by name"),
+        pytest.param({"closes": []}, "closes: ", id="none: that would close nothing"),
+        pytest.param({"closes": "some"}, "closes: ", id="a word that is not all"),
+        pytest.param({}, "closes: is missing", id="not said"),
+        pytest.param(
+            {"closes": "all", "ends_at": None}, "ends_at: is not a known field", id="a lease's end: a revoke has none"
+        ),
+        pytest.param(
+            {"closes": "all", "action": "explode"},
+            "action: must be 'grant' or 'revoke' (found 'explode')",
+            id="an action that nobody knows",
+        ),
     ],
 )
 def test_a_revoke_names_leases_or_says_all(changes: dict[str, Any], told: str | None) -> None:

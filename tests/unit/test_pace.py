@@ -77,10 +77,10 @@ def most_in_a_fixed_window(moments: list[float], seconds: float, offset: float) 
 @pytest.mark.parametrize(
     ("operation", "quota"),
     [
-        (GRANT, Quota(120, 60)),
-        ("CreateExpressConnectRouterAssociation", Quota(120, 60)),
-        (LOOK, Quota(300, 60)),
-        ("AssumeRole", Quota(100, 1)),
+        pytest.param(GRANT, Quota(120, 60), id="a write of account B"),
+        pytest.param("CreateExpressConnectRouterAssociation", Quota(120, 60), id="a write of account A"),
+        pytest.param(LOOK, Quota(300, 60), id="a read"),
+        pytest.param("AssumeRole", Quota(100, 1), id="entering a role, which is counted by the second"),
     ],
 )
 def test_the_published_quotas(pace: Pace, operation: str, quota: Quota) -> None:

@@ -45,7 +45,13 @@ def test_an_empty_variable_means_its_default(environment: pytest.MonkeyPatch, na
 
 
 @pytest.mark.parametrize("name", ["FC_REGION", "LEDGER_URL"])
-@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        pytest.param(True, id="set, but empty"),
+        pytest.param(False, id="not set at all"),
+    ],
+)
 def test_what_must_be_there_is_missed_by_name(environment: pytest.MonkeyPatch, name: str, empty: bool) -> None:
     """Whether it is empty or not there at all."""
     if empty:
@@ -113,10 +119,12 @@ def test_no_secret_is_shown(environment: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("sts.example.com", "https://sts.example.com"),
-        ("sts.example.com:8443", "https://sts.example.com:8443"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ("https://{region}.example.com/", "https://{region}.example.com"),
+        pytest.param("sts.example.com", "https://sts.example.com", id="a bare host means TLS"),
+        pytest.param("sts.example.com:8443", "https://sts.example.com:8443", id="a bare host with a port too"),
+        pytest.param("http://127.0.0.1:8080", "http://127.0.0.1:8080", id="a stand-in says http itself"),
+        pytest.param(
+            "https://{region}.example.com/", "https://{region}.example.com", id="the region is put in where it is asked"
+        ),
     ],
 )
 def test_an_address_may_be_a_host_or_a_url(environment: pytest.MonkeyPatch, given: str, meant: str) -> None:

@@ -38,18 +38,42 @@ HUB = HubFacts(
 @pytest.mark.parametrize(
     ("changes", "step"),
     [
-        ({}, Step.CREATE),
-        ({"granted": True}, Step.SETTLE),
-        ({"found": False}, Step.REFUSE),
-        ({"open_intent": True}, Step.LATER),
-        ({"other_pending": True}, Step.LATER),
-        ({"wanted": DOWN}, Step.SETTLE),
-        ({"wanted": DOWN, "found": False}, Step.SETTLE),
-        ({"wanted": DOWN, "granted": True}, Step.SETTLE),  # foreign: not ours to take down
-        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True}, Step.REMOVE),
-        ({"wanted": DOWN, "granted": True, "ours": True}, Step.WAIT),
-        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "associated": True}, Step.WAIT),
-        ({"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "other_pending": True}, Step.LATER),
+        pytest.param({}, Step.CREATE, id="wanted, and not there: grant it"),
+        pytest.param({"granted": True}, Step.SETTLE, id="wanted, and there, whoever granted it: done"),
+        pytest.param({"found": False}, Step.REFUSE, id="wanted, and the instance does not exist: nobody can grant it"),
+        pytest.param({"open_intent": True}, Step.LATER, id="wanted, and a write of ours is open: it may still land"),
+        pytest.param(
+            {"other_pending": True}, Step.LATER, id="wanted, and account A is at work: it may be letting go just now"
+        ),
+        pytest.param({"wanted": DOWN}, Step.SETTLE, id="not wanted, and not there: done"),
+        pytest.param(
+            {"wanted": DOWN, "found": False},
+            Step.SETTLE,
+            id="not wanted, and the instance is gone: nothing is left to revoke",
+        ),
+        pytest.param(
+            {"wanted": DOWN, "granted": True}, Step.SETTLE, id="not wanted, but foreign: not ours to take down"
+        ),
+        pytest.param(
+            {"wanted": DOWN, "granted": True, "ours": True, "other_gone": True},
+            Step.REMOVE,
+            id="not wanted, ours, and account A has let go: revoke",
+        ),
+        pytest.param(
+            {"wanted": DOWN, "granted": True, "ours": True},
+            Step.WAIT,
+            id="not wanted, ours, and account A has not settled: it lets go first",
+        ),
+        pytest.param(
+            {"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "associated": True},
+            Step.WAIT,
+            id="not wanted, ours, but the instance still shows an association: it carries traffic",
+        ),
+        pytest.param(
+            {"wanted": DOWN, "granted": True, "ours": True, "other_gone": True, "other_pending": True},
+            Step.LATER,
+            id="not wanted, ours, but a write of account A may still land",
+        ),
     ],
 )
 def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: dict[str, object], step: Step) -> None:
@@ -60,19 +84,43 @@ def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: di
 @pytest.mark.parametrize(
     ("changes", "step"),
     [
-        ({}, Step.CREATE),
-        ({"granted": False}, Step.WAIT),
-        ({"other_pending": True}, Step.LATER),
-        ({"open_intent": True}, Step.LATER),
-        ({"status": "CREATING"}, Step.LATER),
-        ({"status": "ACTIVE", "prefixes": UP.prefixes, "ours": True}, Step.SETTLE),
-        ({"status": "ACTIVE", "prefixes": (), "ours": True}, Step.CHANGE),
-        ({"status": "ACTIVE", "prefixes": ()}, Step.SETTLE),  # foreign: not ours to change
-        ({"status": "ACTIVE", "ours": True, "takes_prefixes": False}, Step.SETTLE),
-        ({"wanted": DOWN}, Step.SETTLE),
-        ({"wanted": DOWN, "status": "ACTIVE"}, Step.SETTLE),
-        ({"wanted": DOWN, "status": "ACTIVE", "ours": True}, Step.REMOVE),
-        ({"wanted": DOWN, "status": "DISSOCIATING", "ours": True}, Step.LATER),
+        pytest.param({}, Step.CREATE, id="wanted, granted, and not there: associate it"),
+        pytest.param({"granted": False}, Step.WAIT, id="wanted, but not granted yet: nothing to associate"),
+        pytest.param({"other_pending": True}, Step.LATER, id="wanted, but a write of account B may still land"),
+        pytest.param({"open_intent": True}, Step.LATER, id="wanted, and a write of ours is open: it may still land"),
+        pytest.param({"status": "CREATING"}, Step.LATER, id="wanted, and on its way up: it becomes ACTIVE by itself"),
+        pytest.param(
+            {"status": "ACTIVE", "prefixes": UP.prefixes, "ours": True},
+            Step.SETTLE,
+            id="wanted, ACTIVE, with the approved prefixes: done",
+        ),
+        pytest.param(
+            {"status": "ACTIVE", "prefixes": (), "ours": True},
+            Step.CHANGE,
+            id="wanted, ACTIVE and ours, with other prefixes: change them in place",
+        ),
+        pytest.param(
+            {"status": "ACTIVE", "prefixes": ()},
+            Step.SETTLE,
+            id="wanted, ACTIVE, with other prefixes, but foreign: not ours to change",
+        ),
+        pytest.param(
+            {"status": "ACTIVE", "ours": True, "takes_prefixes": False},
+            Step.SETTLE,
+            id="wanted, ACTIVE, and an attachment takes no prefixes: done",
+        ),
+        pytest.param({"wanted": DOWN}, Step.SETTLE, id="not wanted, and not there: done"),
+        pytest.param(
+            {"wanted": DOWN, "status": "ACTIVE"}, Step.SETTLE, id="not wanted, but foreign: not ours to take down"
+        ),
+        pytest.param(
+            {"wanted": DOWN, "status": "ACTIVE", "ours": True}, Step.REMOVE, id="not wanted, ACTIVE and ours: let go"
+        ),
+        pytest.param(
+            {"wanted": DOWN, "status": "DISSOCIATING", "ours": True},
+            Step.LATER,
+            id="not wanted, and on its way down: it ends by itself",
+        ),
     ],
 )
 def test_account_a_associates_what_is_granted_and_lets_go_first(changes: dict[str, object], step: Step) -> None:
@@ -91,7 +139,14 @@ def test_nothing_foreign_is_ever_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contradicted_at", "trusted"), [([], True), ([90], True), ([91], False), ([80, 90], True), ([80, 99], False)]
+    ("contradicted_at", "trusted"),
+    [
+        pytest.param([], True, id="nothing speaks against it"),
+        pytest.param([90], True, id="exactly as old as a look may be behind"),
+        pytest.param([91], False, id="one millisecond too young: the look may be older than the write"),
+        pytest.param([80, 90], True, id="every write is old enough"),
+        pytest.param([80, 99], False, id="one old write does not excuse a young one"),
+    ],
 )
 def test_a_look_so_soon_after_a_write_that_it_contradicts_proves_nothing(
     contradicted_at: list[int], trusted: bool
