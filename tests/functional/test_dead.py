@@ -1,4 +1,4 @@
-"""Dead work by the operator's hand: `ecr-grants dead list | show | redrive` as processes, over ledger and queues."""
+"""Dead work, and the operator's commands for it: `ecr-grants dead list | show | redrive` as processes, over ledger and queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The timer's function as it is deployed: ends, and differences that somebody else's hand has made."""
+"""The timer's function as it is deployed: ends, and differences that somebody else has made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def soon(seconds: float) -> str:
 
 @dataclass
 class Drifted:
-    """Grants that were right, until somebody else changed the cloud; afterwards one reconcile."""
+    """Grants that were right, until administrators changed the cloud; afterwards one reconcile."""
 
     hub: Hub
     spoke: Spoke

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from shared.ledger.admission import admit
+from shared.ledger.intents import saw
 from shared.ledger.record import START_OF_CHAIN
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import chain
 from shared.ledger.transactions import Ledger
+from shared.messages.completion import EventKind
+from shared.rules.facts import Side
 from tests.ledger.crowd import Crowd
-from tests.ledger.kit import Database
+from tests.ledger.kit import NOW, Database, opening, read, settle_side
 from tests.ledger.postgres import Postgres, running
 
 KINDS = ("sqlite", "postgresql")
@@ -98,6 +102,22 @@ def ledger(database: Database) -> Iterator[Ledger]:
     made = Ledger(database.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def admitted(ledger: Ledger) -> Ledger:
+    """A ledger with one lease."""
+    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
+    return ledger
+
+
+@pytest.fixture
+def standing(admitted: Ledger) -> Ledger:
+    """A ledger with one lease whose grant and association stand, made by us."""
+    for side, state in ((Side.GRANT, "present"), (Side.ASSOCIATE, "ACTIVE")):
+        admitted.write(saw, read(admitted, side), state, True, "assoc-1" if side == Side.ASSOCIATE else None, NOW)
+        assert settle_side(admitted, side, EventKind.GRANTED if side is Side.GRANT else EventKind.ASSOCIATED)
+    return admitted
 
 
 @pytest.fixture(scope="session")

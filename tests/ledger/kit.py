@@ -11,13 +11,16 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from shared.ledger.outcomes import settle
 from shared.ledger.proof import first_fault, head_of
 from shared.ledger.tables import approvals, events, grants, intents, metadata, outbox, sides
 from shared.ledger.transactions import Ledger
+from shared.ledger.work import read_work
 from shared.messages.approval import GrantApproval, RevokeApproval
-from shared.messages.completion import Reason
+from shared.messages.completion import EventKind, Reason
 from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey
+from shared.rules.facts import Side, Work
 
 NOW = 1_780_000_000_000
 """When the tests take place, in epoch milliseconds: time is handed in everywhere."""
@@ -174,6 +177,29 @@ def _check_outcomes(database: Database, found: list[Any]) -> None:
         assert outcomes in ([], ["done"], ["rejected"], ["dead"], ["dead", "done"], ["dead", "rejected"]), outcomes
         assert row.outcome == (outcomes[-1] if outcomes else None)
     assert not said, "no outcome without its approval"
+
+
+def read(ledger: Ledger, side: Side = Side.GRANT, now: int = NOW, vpc: str = "vpc-1") -> Work:
+    """What a side knows now."""
+    work = ledger.write(read_work, grant_id(vpc), side, now, ledger.timing)
+    assert work is not None
+    return work
+
+
+def settle_side(ledger: Ledger, side: Side, kind: EventKind | None, *, now: int = NOW, both_sides: bool = True) -> bool:
+    """Settle a side as it is wanted now."""
+    return ledger.write(
+        settle, read(ledger, side, now), kind, now, association_id=None, served=[], both_sides=both_sides
+    )
+
+
+def outcomes(database: Database) -> list[tuple[str, str]]:
+    """(request, outcome) of every answer, in order."""
+    found = database.rows(
+        sql.select(events.c.body).where(events.c.kind.in_(["done", "rejected", "dead"])).order_by(events.c.seq)
+    )
+    told = [json.loads(row.body) for row in found]
+    return [(one["request"]["request_id"], one["event"]) for one in told]
 
 
 def open_intents(database: Database, of: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sql
 
 from shared.ledger.admission import admit
@@ -19,13 +18,6 @@ from tests.ledger.kit import NOW, Database, check_order, grant_id, opening
 
 ID = grant_id()
 SOON = NOW + 60_000
-
-
-@pytest.fixture
-def admitted(ledger: Ledger) -> Ledger:
-    """A ledger with one grant to work on."""
-    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
-    return ledger
 
 
 def knocks(ledger: Ledger, side: Side = Side.GRANT) -> int:

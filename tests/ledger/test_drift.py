@@ -13,21 +13,14 @@ from shared.ledger.intents import intend, resolve
 from shared.ledger.operating import adopt
 from shared.ledger.outcomes import settle
 from shared.ledger.transactions import Ledger
-from shared.ledger.work import claim, read_work, unsettled
+from shared.ledger.work import claim, unsettled
 from shared.messages.completion import EventKind
-from shared.rules.facts import Drift, DriftKind, Operation, Side, Work
-from tests.ledger.kit import HOUR, NOW, Database, check_order, grant_id, key, opening
+from shared.rules.facts import Drift, DriftKind, Operation, Side
+from tests.ledger.kit import HOUR, NOW, Database, check_order, grant_id, key, opening, read
 
 ID = grant_id()
 MISSING = Drift(key(), Side.GRANT, DriftKind.GRANT_MISSING, "the grant is gone")
 FOREIGN = Drift(key("vpc-9"), Side.GRANT, DriftKind.FOREIGN_GRANT, "nobody asked us for it")
-
-
-def read(ledger: Ledger, side: Side = Side.GRANT, vpc: str = "vpc-1") -> Work:
-    """What a side knows now."""
-    work = ledger.write(read_work, grant_id(vpc), side, NOW, ledger.timing)
-    assert work is not None
-    return work
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -
 
 
 def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, database: Database) -> None:
-    """Leases that rest on another hand's association may settle beside its prefixes: that they differ stays reported."""
+    """Leases that rest on somebody else's association may settle beside its prefixes: that they differ stays reported."""
     assert drifted(standing, Drift(key(), Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, "they differ"))
     work = read(standing, Side.ASSOCIATE)
     told: dict[str, Any] = {"association_id": None, "served": [], "both_sides": True}
@@ -95,7 +88,7 @@ def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, da
 
 
 def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
-    """Somebody else's hand may mend it."""
+    """Somebody else may mend it."""
     assert drifted(standing, MISSING)
     assert standing.write(note_drift_gone, ID, Side.GRANT, NOW + 2 * HOUR)
     assert not standing.write(note_drift_gone, ID, Side.GRANT, NOW + 2 * HOUR)
