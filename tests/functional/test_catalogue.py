@@ -227,7 +227,7 @@ class Met:
 
 
 @dataclass
-class House:
+class Meetings:
     """The local cloud with everything that was met in it."""
 
     cloud: Deployment
@@ -269,7 +269,7 @@ def plan(cloud: Deployment, one: Met) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def meetings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meetings]:
     """All requests at once, so that what has to be waited for is waited for together."""
     stage = Stage()
     met = meet(stage)
@@ -296,28 +296,28 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         cloud.send(*[one.document for one in late])
         for one in met.values():
             cloud.answer(one.document, PATIENT)
-        yield House(cloud, met)
+        yield Meetings(cloud, met)
 
 
-def effects(house: House, one: Met) -> list[str]:
+def effects(meetings: Meetings, one: Met) -> list[str]:
     """The writes about an instance that took effect, in order."""
-    return [entry["operation"] for entry in house.cloud.journal(one.first) if entry["effect"]]
+    return [entry["operation"] for entry in meetings.cloud.journal(one.first) if entry["effect"]]
 
 
 @pytest.mark.parametrize(("operation", "code"), CASES, ids=str)
-def test_a_code_has_the_outcome_that_the_catalogue_says(house: House, operation: str, code: str) -> None:
+def test_a_code_has_the_outcome_that_the_catalogue_says(meetings: Meetings, operation: str, code: str) -> None:
     """The code was met; what came of it is what the table says, in the catalogue's words in both languages.
 
     Taking down is never refused, since that would leave it standing: what would be rejected is dead there.
     """
-    one = house.met[operation, code]
+    one = meetings.met[operation, code]
     entry = find(code)
     assert (entry is None) == (code in UNKNOWN)
     if entry is not None:
         assert entry.next == one.after
-    [struck] = [fault["struck"] for fault in house.cloud.admin.faults() if fault["number"] == one.fault]
+    [struck] = [fault["struck"] for fault in meetings.cloud.admin.faults() if fault["number"] == one.fault]
     assert struck == 1
-    answer = house.cloud.answer(one.document)
+    answer = meetings.cloud.answer(one.document)
     expected = "done" if one.after in (LATER, LOOK) else DEAD if operation in BACK else one.after
     assert answer["event"] == expected, answer
     if expected == "done":
@@ -340,16 +340,16 @@ def test_a_code_has_the_outcome_that_the_catalogue_says(house: House, operation:
     assert ("未知错误" if entry is None else entry.zh) in reason["text_zh"]
 
 
-def test_a_write_whose_end_was_unclear_is_looked_at_before_it_is_made_again(house: House) -> None:
+def test_a_write_whose_end_was_unclear_is_looked_at_before_it_is_made_again(meetings: Meetings) -> None:
     """Between a write that the platform may have executed and the next write there is a read, and a new token."""
-    for one in house.met.values():
+    for one in meetings.met.values():
         if one.after != LOOK or one.service != "ecr" or one.code.startswith(("ResourceNotFound", "EcGrant")):
             continue
-        calls = [entry for entry in house.cloud.journal(one.first) if entry["operation"] in (one.operation, *READS)]
+        calls = [entry for entry in meetings.cloud.journal(one.first) if entry["operation"] in (one.operation, *READS)]
         if one.operation == DELETE:  # deleting names the association
-            link = house.cloud.event(one.first, "associated")["association_id"]
+            link = meetings.cloud.event(one.first, "associated")["association_id"]
             numbered = {entry["number"]: entry for entry in calls}
-            for entry in house.cloud.journal(operation=one.operation):
+            for entry in meetings.cloud.journal(operation=one.operation):
                 if link in entry["params"].values():
                     numbered[entry["number"]] = entry
             calls = [numbered[number] for number in sorted(numbered)]
@@ -369,41 +369,41 @@ READS = (
 )
 
 
-def test_every_write_is_made_once(house: House) -> None:
+def test_every_write_is_made_once(meetings: Meetings) -> None:
     """Whatever was met on the way: what is done was granted once, associated once, and taken away once."""
-    for one in house.met.values():
-        if house.cloud.answer(one.document)["event"] == "done":
-            made = effects(house, one)
+    for one in meetings.met.values():
+        if meetings.cloud.answer(one.document)["event"] == "done":
+            made = effects(meetings, one)
             assert len(made) == len(set(made)), (one, made)
 
 
-def test_what_was_rejected_leaves_nothing_standing(house: House) -> None:
+def test_what_was_rejected_leaves_nothing_standing(meetings: Meetings) -> None:
     """A refused grant is not granted; one that was refused on account A's side is taken back on account B's.
 
     At the latest after a tick of the timer.
     """
-    house.cloud.quiet()
-    house.cloud.reconcile()
-    house.cloud.quiet()
+    meetings.cloud.quiet()
+    meetings.cloud.reconcile()
+    meetings.cloud.quiet()
     rejected = {
         one.instance
-        for one in house.met.values()
-        if house.cloud.answer(one.document)["event"] == "rejected" and not one.late
+        for one in meetings.met.values()
+        if meetings.cloud.answer(one.document)["event"] == "rejected" and not one.late
     }
-    world = house.cloud.admin.world()
+    world = meetings.cloud.admin.world()
     standing = [one["instance_id"] for kind in ("grants", "associations", "child_instances") for one in world[kind]]
     assert sorted(rejected & set(standing)) == []
 
 
-def test_the_log_tells_every_code_in_both_languages(house: House) -> None:
+def test_the_log_tells_every_code_in_both_languages(meetings: Meetings) -> None:
     """Whoever reads the functions' logs finds the code, the words, who must act and what happens next."""
     lines = [
         line
         for name in ("ecr-grants-grant", "ecr-grants-associate")
-        for line in map(str, (each["text"] for each in house.cloud.logs(name)))
+        for line in map(str, (each["text"] for each in meetings.cloud.logs(name)))
         if '"error.' in line
     ]
-    for one in house.met.values():
+    for one in meetings.met.values():
         about = [line for line in lines if f'"{one.code}"' in line]
         assert about, one
         entry = find(one.code)
@@ -411,9 +411,9 @@ def test_the_log_tells_every_code_in_both_languages(house: House) -> None:
         assert any(f'"event": "{event}"' in line and words in line for line in about), one
 
 
-def test_unknown_codes_are_counted_and_shown(house: House) -> None:
+def test_unknown_codes_are_counted_and_shown(meetings: Meetings) -> None:
     """After each event the log says which codes the catalogue did not know, and how often they were met."""
-    handled = [line["text"] for line in house.cloud.logs("ecr-grants-grant") if '"event.handled"' in line["text"]]
+    handled = [line["text"] for line in meetings.cloud.logs("ecr-grants-grant") if '"event.handled"' in line["text"]]
     for code in UNKNOWN:
         assert f'"{code}": 1' in handled[-1]
 
