@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.admission import grant_row
-from shared.ledger.record import append, name_of
-from shared.ledger.rows import about_grant, key_of, of_side, side_of
+from shared.ledger.intents import ownership
+from shared.ledger.outcomes import put_away
+from shared.ledger.record import Event, append, name_of
+from shared.ledger.rows import about_grant, key_of, of_side, raise_generation, side_of, work_of
 from shared.ledger.tables import grants, intents, sides
-from shared.ledger.transactions import locked
+from shared.ledger.transactions import Ledger, locked
 from shared.messages.completion import EventKind, Reason
+from shared.messages.forms import GrantKey
 from shared.rules.facts import Drift, DriftKind, Side, SideRecord, Standing, State
 
+_PAGE = 5_000
 
-def read_standing(connection: Connection) -> list[Standing]:
-    """Every grant that anybody ever asked for or that was found on the cloud, with both sides, in two queries."""
-    rows = connection.execute(sql.select(grants).order_by(grants.c.grant_id)).all()
+
+def read_standing(ledger: Ledger) -> Iterator[Standing]:
+    """Every grant of which something is wanted, up, under way or found, with both sides, by pages."""
+    after = ""
+    while page := ledger.read(_standing, after):
+        yield from page
+        after = page[-1].key.grant_id
+
+
+def _standing(connection: Connection, after: str) -> list[Standing]:
+    query = sql.select(grants).where(grants.c.shown, grants.c.grant_id > after).order_by(grants.c.grant_id).limit(_PAGE)
+    return _with_sides(connection, connection.execute(query).all())
+
+
+def known_among(connection: Connection, keys: Sequence[GrantKey]) -> list[Standing]:
+    """Those of these grants that the ledger knows, also as history."""
+    ids = [key.grant_id for key in keys]
+    return _with_sides(connection, connection.execute(sql.select(grants).where(grants.c.grant_id.in_(ids))).all())
+
+
+def _with_sides(connection: Connection, rows: Sequence[Row[Any]]) -> list[Standing]:
     found: dict[str, dict[str, SideRecord]] = {}
-    for row in connection.execute(sql.select(sides)):
+    ids = [row.grant_id for row in rows]
+    for row in connection.execute(sql.select(sides).where(sides.c.grant_id.in_(ids))):
         found.setdefault(row.grant_id, {})[row.side] = side_of(row)
     return [
         Standing(key_of(row), row.generation, found[row.grant_id][Side.GRANT], found[row.grant_id][Side.ASSOCIATE])
@@ -31,62 +55,81 @@ def read_standing(connection: Connection) -> list[Standing]:
 
 def note_drift(
     connection: Connection,
-    drift: Drift,
+    drifts: Sequence[Drift],
     now: int,
     *,
     generation: int,
     quiet_since: int,
-    repair: bool,
+    repair: Iterable[DriftKind],
     state: str | None = None,
-) -> bool:
-    """Record that the cloud is not as it had settled. True when that is news. ``repair``: let converge mend it.
+) -> list[Drift]:
+    """Record how the cloud is not as one grant had settled. Returns what of it is news. ``repair``: what converge is to mend.
 
     What was compared may be overtaken: nothing is recorded when the leases have changed from ``generation``, when a
-    worker is at it, or when we wrote after ``quiet_since``, since the look may be older than that write.
+    worker is at it, or when we wrote after ``quiet_since``, since the look may be older than that write. What is to be mended
+    raises the generation: both sides look again, and tell again what they come to.
     """
-    row = grant_row(connection, drift.key, now)
-    mine = of_side(row.grant_id, drift.side)
-    there = connection.execute(sql.select(sides.c.drift, sides.c.claimed_until).where(*mine)).one()
+    row = grant_row(connection, drifts[0].key, now)
+    there = {
+        one.side: one for one in connection.execute(sql.select(sides).where(sides.c.grant_id == row.grant_id)).all()
+    }
     wrote = connection.execute(
-        sql.select(sql.func.max(intents.c.made_at)).where(intents.c.grant_id == row.grant_id)
+        sql.select(sql.func.max(intents.c.made_at)).where(intents.c.grant_id == row.grant_id, intents.c.matters)
     ).scalar_one()
-    busy = there.claimed_until is not None and there.claimed_until > now
+    busy = any(one.claimed_until is not None and one.claimed_until > now for one in there.values())
     if busy or row.generation != generation or (wrote is not None and wrote > quiet_since):
-        return False
-    if there.drift is not None and json.loads(there.drift)["class"] == drift.kind:
-        return False
-    values: dict[str, Any] = {"drift": json.dumps({"class": drift.kind, "text": drift.text, "at": now})}
-    if drift.kind.foreign:
-        values |= {"state": state or State.PRESENT, "ours": False}
-    if repair:
-        values |= {"observed_wanted": None, "attempts": 0, "next_at": None, "dead_at": None}
-    connection.execute(sides.update().where(*mine).values(**values))
-    append(
-        connection,
-        name_of(EventKind.DRIFT_FOUND, row.grant_id, drift.side, drift.kind, str(now)),
-        EventKind.DRIFT_FOUND,
-        now,
-        about=about_grant(connection, row.grant_id),
-        reason=Reason(code=drift.kind, text=drift.text),
-    )
-    return True
+        return []
+    news = [one for one in drifts if _class_of(there[one.side].drift) != one.kind]
+    about, events, mend = about_grant(connection, row.grant_id), [], frozenset(repair)
+    for one in news:
+        values: dict[str, Any] = {"drift": json.dumps({"class": one.kind, "text": one.text, "at": now})}
+        if one.kind.foreign:
+            values |= {"state": state or State.PRESENT, "ours": False}
+            if there[one.side].ours is not False:
+                events.append(ownership(work_of(connection, row.grant_id, one.side), False, now))
+        connection.execute(sides.update().where(*of_side(row.grant_id, one.side)).values(**values))
+        name = name_of(EventKind.DRIFT_FOUND, row.grant_id, one.side, one.kind, str(now))
+        events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))
+    if news:
+        connection.execute(grants.update().where(grants.c.grant_id == row.grant_id).values(shown=True))
+    if any(one.kind in mend and not one.kind.foreign for one in news):
+        raise_generation(connection, row.grant_id)
+    append(connection, now, *events)
+    return news
+
+
+def _class_of(drift: str | None) -> str | None:
+    return None if drift is None else str(json.loads(drift)["class"])
 
 
 def note_drift_gone(connection: Connection, grant_id: str, side: Side, now: int) -> bool:
     """What was reported is no longer so, by somebody else's doing. True when it had been reported."""
     row = locked(connection, grant_id)
-    before = connection.execute(sql.select(sides.c.drift).where(*of_side(grant_id, side))).scalar_one()
-    if before is None or row is None:
+    before = connection.execute(sql.select(sides.c.drift, sides.c.ours).where(*of_side(grant_id, side))).one()
+    if before.drift is None or row is None:
         return False
-    found = json.loads(before)
+    found = json.loads(before.drift)
     gone = {"state": State.ABSENT, "ours": None} if DriftKind(found["class"]).foreign else {}
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(drift=None, **gone))
-    append(
-        connection,
-        name_of(EventKind.DRIFT_REPAIRED, grant_id, side, str(found["at"])),
-        EventKind.DRIFT_REPAIRED,
-        now,
-        about=about_grant(connection, grant_id),
-        reason=Reason(code=found["class"], text=f"no longer so: {found['text']}"),
-    )
+    about = about_grant(connection, grant_id)
+    name = name_of(EventKind.DRIFT_REPAIRED, grant_id, side, str(found["at"]))
+    reason = Reason(code=found["class"], text=f"no longer so: {found['text']}")
+    events = [Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason)]
+    if gone and before.ours is not None:
+        events.append(ownership(work_of(connection, grant_id, side), None, now))
+    append(connection, now, *events)
+    put_away(connection, grant_id)
+    return True
+
+
+def note_absent(connection: Connection, grant_id: str, side: Side, generation: int, now: int) -> bool:
+    """What was there before us, and was left alone, is not there any more. True when that is news."""
+    row = locked(connection, grant_id)
+    before = connection.execute(sql.select(sides).where(*of_side(grant_id, side))).one()
+    if row is None or row.generation != generation or side_of(before).nothing_up or before.unsettled:
+        return False
+    connection.execute(sides.update().where(*of_side(grant_id, side)).values(state=State.ABSENT, ours=None))
+    if before.ours is not None:
+        append(connection, now, ownership(work_of(connection, grant_id, side), None, now))
+    put_away(connection, grant_id)
     return True

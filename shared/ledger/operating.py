@@ -1,4 +1,4 @@
-"""What an operator says: the mode, what is adopted, and what is dead and tried again."""
+"""What an operator says: the mode, holds, what is adopted, and what is dead and tried again. Each event names the person."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from shared.ledger.record import append, name_of
-from shared.ledger.rows import about_grant, about_work, key_of, of_side, raise_generation, work_of
-from shared.ledger.tables import approvals, grants, settings, sides
+from shared.ledger.intents import ownership
+from shared.ledger.record import Event, append, name_of
+from shared.ledger.rows import about_grant, about_work, hold_of, key_of, of_side, raise_generation, work_of
+from shared.ledger.tables import approvals, grants, holds, settings, sides
 from shared.ledger.transactions import insert_or_ignore, locked
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Mode, Side
+from shared.rules.facts import Hold, HoldKind, Mode, Side
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,23 @@ def redrive(connection: Connection, grant_id: str, side: Side, who: str, now: in
     connection.execute(
         sides.update()
         .where(*of_side(grant_id, side))
-        .values(dead_at=None, attempts=0, next_at=None, waiting_since=None, observed_wanted=None)
+        .values(
+            dead_at=None,
+            attempts=0,
+            next_at=None,
+            waiting_since=None,
+            observed_wanted=None,
+            unsettled=True,
+            trouble=None,
+        )
     )
-    append(
-        connection,
-        name_of(EventKind.REDRIVEN, grant_id, side, str(died)),
-        EventKind.REDRIVEN,
-        now,
-        about=about_grant(connection, grant_id),
-        reason=Reason(code=ReasonCode.REDRIVEN, text=f"{who} redrove the {side} side"),
-    )
+    name = name_of(EventKind.REDRIVEN, grant_id, side, str(died))
+    reason = Reason(code=ReasonCode.REDRIVEN, text=f"{who} redrove the {side} side")
+    append(connection, now, Event(name, EventKind.REDRIVEN, about_grant(connection, grant_id), reason=reason))
     return True
 
 
-def adopt(connection: Connection, grant_id: str, side: Side, now: int) -> bool:
+def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int) -> bool:
     """Take what was there before us as ours, so that the end of its leases takes it down. Touches no cloud.
 
     False when there is nothing foreign on that side.
@@ -95,15 +99,10 @@ def adopt(connection: Connection, grant_id: str, side: Side, now: int) -> bool:
         return False
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(ours=True, drift=None))
     raise_generation(connection, grant_id)
-    append(
-        connection,
-        name_of(EventKind.ADOPTED, grant_id, side, str(now)),
-        EventKind.ADOPTED,
-        now,
-        about=about_work(work),
-        association_id=work.mine.association_id,
-        reason=Reason(code=ReasonCode.ADOPTED, text=f"the {side} side is ours from now on"),
-    )
+    reason = Reason(code=ReasonCode.ADOPTED, text=f"{who} adopted the {side} side: it is ours from now on")
+    name = name_of(EventKind.ADOPTED, grant_id, side, str(now))
+    adopted = Event(name, EventKind.ADOPTED, about_work(work), association_id=work.mine.association_id, reason=reason)
+    append(connection, now, adopted, ownership(work, True, now))
     return True
 
 
@@ -113,14 +112,57 @@ def said_mode(connection: Connection) -> Mode | None:
     return None if said is None else Mode(said)
 
 
-def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> None:
-    """Say what may act; an event of its own. It holds from the next converge on."""
+def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tuple[str, Side]]:
+    """Say what may act; an event of its own. It holds for every write that is not committed to yet.
+
+    Returns the (grant, side) of what it may release: somebody should look there now.
+    """
     if not insert_or_ignore(connection, settings, {"name": "mode", "value": mode, "changed_at": now}):
         connection.execute(settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now))
-    append(
-        connection,
-        name_of(EventKind.MODE_CHANGED, mode, str(now)),
-        EventKind.MODE_CHANGED,
-        now,
-        reason=Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}"),
+    reason = Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}")
+    name = name_of(EventKind.MODE_CHANGED, mode, str(now))
+    append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts={"mode": mode, "who": who}))
+    return _released(connection)
+
+
+def read_holds(connection: Connection) -> list[Hold]:
+    """Everything that is on hold, oldest first."""
+    return [
+        hold_of(row) for row in connection.execute(sql.select(holds).order_by(holds.c.at, holds.c.kind, holds.c.name))
+    ]
+
+
+def set_hold(connection: Connection, hold: Hold, now: int) -> None:
+    """Put an ECR, an account or a grant on hold, or say anew what is held about it."""
+    named = holds.c.kind == hold.kind, holds.c.name == hold.name
+    connection.execute(holds.delete().where(*named))
+    connection.execute(
+        holds.insert().values(
+            kind=hold.kind, name=hold.name, everything=hold.everything, who=hold.who, reason=hold.reason, at=hold.at
+        )
     )
+    facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who}
+    facts |= {"reason": hold.reason, "at": hold.at}
+    name = name_of(EventKind.HOLD_SET, hold.kind, hold.name, str(now))
+    reason = Reason(code=ReasonCode.HOLD_SET, text=hold.text)
+    append(connection, now, Event(name, EventKind.HOLD_SET, reason=reason, facts=facts))
+
+
+def lift_hold(connection: Connection, kind: HoldKind, name: str, who: str, now: int) -> list[tuple[str, Side]] | None:
+    """Lift a hold. None when there was none; else the (grant, side) of what it may release."""
+    if not connection.execute(holds.delete().where(holds.c.kind == kind, holds.c.name == name)).rowcount:
+        return None
+    reason = Reason(code=ReasonCode.HOLD_LIFTED, text=f"{who} lifted the hold of the {kind} {name}")
+    event = name_of(EventKind.HOLD_LIFTED, kind, name, str(now))
+    facts = {"kind": kind, "name": name, "who": who}
+    append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts))
+    return _released(connection)
+
+
+def _released(connection: Connection) -> list[tuple[str, Side]]:
+    """What a person had stopped is looked at by whoever comes next; who still may not act says so again."""
+    stopped = sides.c.unsettled, sides.c.trouble.like(f'%"code":"{ReasonCode.HELD}"%')
+    rows = connection.execute(
+        sides.update().where(*stopped).values(next_at=None).returning(sides.c.grant_id, sides.c.side)
+    )
+    return [(row.grant_id, Side(row.side)) for row in rows]

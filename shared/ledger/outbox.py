@@ -13,7 +13,6 @@ from shared.ledger.tables import events, outbox
 _FREE = (
     sql.select(outbox.c.seq)
     .where(
-        outbox.c.published_at.is_(None),
         sql.or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= sql.bindparam("now")),
     )
     .order_by(outbox.c.seq)
@@ -31,18 +30,11 @@ class OutboxEntry:
     body: str
 
 
-def publish_again(connection: Connection, event_id: str) -> None:
-    """Put a recorded completion back into the outbox: somebody asked again. Its content does not change."""
-    which = sql.select(events.c.seq).where(events.c.event_id == event_id).scalar_subquery()
-    connection.execute(outbox.update().where(outbox.c.seq == which).values(published_at=None, taken_until=None))
-
-
 def waiting_entries(connection: Connection, limit: int) -> list[OutboxEntry]:
     """The oldest completions that are still to be published."""
     rows = connection.execute(
         sql.select(events.c.seq, events.c.kind, events.c.body)
         .join(outbox, outbox.c.seq == events.c.seq)
-        .where(outbox.c.published_at.is_(None))
         .order_by(events.c.seq)
         .limit(limit)
     )
@@ -66,6 +58,6 @@ def give_back(connection: Connection, seqs: Sequence[int]) -> None:
     connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=None))
 
 
-def mark_published(connection: Connection, seq: int, now: int) -> None:
-    """The completion is out."""
-    connection.execute(outbox.update().where(outbox.c.seq == seq).values(published_at=now))
+def mark_published(connection: Connection, seqs: Sequence[int]) -> None:
+    """These completions are out: nothing of them waits any more."""
+    connection.execute(outbox.delete().where(outbox.c.seq.in_(seqs)))

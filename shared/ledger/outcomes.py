@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.intents import anything_landed, served_by
-from shared.ledger.record import append, name_of
-from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_generation, watermark_of, work_of
-from shared.ledger.tables import approvals, sides
+from shared.ledger.record import About, Event, append, name_of
+from shared.ledger.rows import about_work, mine, of_side, raise_generation, wanted_text, work_of
+from shared.ledger.tables import approvals, grants, sides
 from shared.ledger.transactions import locked
+from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
-from shared.rules.facts import DriftKind, Side, Work
-from shared.rules.leases import Timing, Wanted, live
+from shared.rules.answers import done_text
+from shared.rules.facts import NOTHING_UP, DriftKind, Side, Work
+from shared.rules.leases import Timing
 
-OVERTAKEN = Reason(code=ReasonCode.CLOSED, text="closed, ended or superseded by a revoke before it took effect")
+ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
+
+
+def closed_reason(connection: Connection, closer: str) -> Reason:
+    """Why a lease does not count: the revoke that closed it."""
+    row = connection.execute(
+        sql.select(approvals.c.issuer, approvals.c.request_id, approvals.c.mark, approvals.c.content).where(
+            approvals.c.approval_id == closer
+        )
+    ).one()
+    named = json.loads(row.content)["closes"]
+    since = ""
+    if isinstance(named, str):
+        moment = datetime.fromtimestamp(row.mark / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        since = f"; it closes what was approved until {moment}: a later approval counts"
+    text = f"closed by the revoke {row.request_id} of {row.issuer} before it took effect{since}"
+    return Reason(code=ReasonCode.CLOSED, text=text)
 
 
 def settle(
@@ -32,12 +50,14 @@ def settle(
     association_id: str | None,
     served: Sequence[Served],
     both_sides: bool,
+    prefixes: tuple[str, ...] | None = None,
     prefixes_differ: bool = False,
+    timing: Timing | None = None,
 ) -> bool:
     """Record that this side is as wanted, publish it as ``kind``, and answer the requests that waited for it.
 
-    False when the leases changed meanwhile. ``both_sides``: whether account A's side is ours to wait for.
-    ``prefixes_differ``: what the leases rest on is not ours to change, and allows other prefixes than they do.
+    False when the leases changed meanwhile. ``both_sides``: whether account A's side is ours to wait for. ``prefixes``: as seen,
+    of an association. ``prefixes_differ``: what the leases rest on is not ours to change, and allows other prefixes than they do.
     """
     locked(connection, work.grant_id)
     fresh = work_of(connection, work.grant_id, work.mine.side)
@@ -48,30 +68,35 @@ def settle(
         found = None  # it stays
     drift = {} if found is None else {"drift": None}
     connection.execute(sides.update().where(*mine(work)).values(**_at_rest(work), **drift))
+    past_writes(connection, work, now, timing or Timing())
+    about = about_work(fresh)
+    events = []
     if kind is not None:
-        append(
-            connection,
-            name_of("grant", work.grant_id, str(work.generation), kind),
-            kind,
-            now,
-            about=about_work(fresh),
-            association_id=association_id,
-            served=[*served_by(connection, work), *served],
+        seen = about if prefixes is None else replace(about, prefixes=prefixes)
+        events.append(
+            Event(
+                name_of("grant", work.grant_id, str(work.generation), kind),
+                kind,
+                seen,
+                association_id=association_id,
+                served=[*served_by(connection, work), *served],
+            )
         )
     if found is not None:
-        append(
-            connection,
-            name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"])),
-            EventKind.DRIFT_REPAIRED,
-            now,
-            about=about_work(fresh),
-            reason=Reason(code=found["class"], text=f"repaired: {found['text']}"),
-        )
-    other_has_nothing_to_do = not work.wanted.up and not fresh.other_settled and fresh.other_gone
+        name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"]))
+        reason = Reason(code=found["class"], text=f"repaired: {found['text']}")
+        events.append(Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason))
+    if not both_sides:
+        connection.execute(sides.update().where(*of_side(work.grant_id, Side.ASSOCIATE)).values(unsettled=False))
+    other_has_nothing_to_do = work.wanted.down and not fresh.other_settled and fresh.other_gone
     if other_has_nothing_to_do:
-        _settle_other(connection, fresh, now)
+        events += _settle_other(connection, fresh)
     if other_has_nothing_to_do or fresh.other_settled or not both_sides:
-        _answer(connection, fresh, now, both_sides=both_sides)
+        events += _answers(connection, fresh, about, now, both_sides=both_sides)
+        put_away(connection, work.grant_id)
+    elif work.wanted.down and work.mine.side is Side.GRANT:
+        events.append(unwanted_event(work))  # nothing is left to do here, and account A has not heard of it yet
+    append(connection, now, *events)
     return True
 
 
@@ -79,7 +104,8 @@ def _at_rest(work: Work) -> dict[str, Any]:
     """What a side's row says when it has settled."""
     return {
         "observed_generation": work.generation,
-        "observed_wanted": json.dumps(asdict(work.wanted)),
+        "observed_wanted": wanted_text(work.wanted),
+        "unsettled": False,
         "attempts": 0,
         "next_at": None,
         "waiting_since": None,
@@ -88,14 +114,24 @@ def _at_rest(work: Work) -> dict[str, Any]:
     }
 
 
-def _settle_other(connection: Connection, work: Work, now: int) -> None:
+def _settle_other(connection: Connection, work: Work) -> list[Event]:
     """Nothing is up on the other side and nothing may land there: it has nothing to do, and need not be asked."""
     connection.execute(sides.update().where(*of_side(work.grant_id, work.other.side)).values(**_at_rest(work)))
     was = work.other.observed_wanted
-    if was is not None and was.up:  # it has come down, and nobody has told that yet
-        gone = gone_event(work.other.side)
-        name = name_of("grant", work.grant_id, str(work.generation), gone)
-        append(connection, name, gone, now, about=about_work(work))
+    if was is None or was.down:
+        return []
+    gone = gone_event(work.other.side)  # it has come down, and nobody has told that yet
+    return [Event(name_of("grant", work.grant_id, str(work.generation), gone), gone, about_work(work))]
+
+
+def put_away(connection: Connection, grant_id: str) -> None:
+    """A grant of which nothing is wanted, up, under way or found any more is history: it leaves the lists."""
+    rest = sql.exists().where(
+        sides.c.grant_id == grants.c.grant_id,
+        sql.or_(sides.c.state.not_in(tuple(NOTHING_UP)), sides.c.drift.is_not(None), sides.c.unsettled),
+    )
+    counts = sql.exists().where(approvals.c.grant_id == grants.c.grant_id, approvals.c.open)
+    connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(shown=sql.or_(rest, counts)))
 
 
 def up_event(side: Side) -> EventKind:
@@ -113,7 +149,8 @@ def put_off(
 ) -> None:
     """Look again at ``next_at``. ``attempt``: this was a try that failed, not a wait for something under way.
 
-    What has been waiting for longer than the limit is reported as stuck, once, with what was last seen.
+    What has been waiting for longer than the limit is reported as stuck, once, with what was last seen. Requests to take down
+    what a person keeps up are told so, once.
     """
     since = connection.execute(
         sides.update()
@@ -126,19 +163,29 @@ def put_off(
         )
         .returning(sides.c.waiting_since)
     ).scalar_one()
-    if now - since >= timing.stuck and reason.code != ReasonCode.PAUSED:
-        append(
-            connection,
-            name_of(EventKind.STUCK, work.grant_id, work.mine.side, str(work.generation)),
-            EventKind.STUCK,
-            now,
-            about=about_work(work),
-            reason=reason,
-        )
+    events = []
+    if reason.code == ReasonCode.HELD:
+        about = about_work(work)
+        events = [_held(row, about, reason) for row in _waiting(connection, work.grant_id) if row.outcome is None]
+    elif now - since >= timing.stuck:
+        name = name_of(EventKind.STUCK, work.grant_id, work.mine.side, str(work.generation))
+        events = [Event(name, EventKind.STUCK, about_work(work), reason=reason)]
+    append(connection, now, *events)
+
+
+def _held(approval: Row[Any], about: About, reason: Reason) -> Event:
+    name = name_of(EventKind.HELD, approval.approval_id, reason.text)
+    return Event(name, EventKind.HELD, about, request_of(approval), approval.message_id, reason)
+
+
+def unwanted_event(work: Work) -> Event:
+    """Nobody wants the grant any more: account A's side has to let go first."""
+    name = name_of("grant", work.grant_id, str(work.generation), EventKind.UNWANTED)
+    return Event(name, EventKind.UNWANTED, about_work(work))
 
 
 def tell_unwanted(connection: Connection, work: Work, now: int, *, let_go: bool) -> None:
-    """Tell account A's side that nobody wants the grant any more: it has to let go first.
+    """Tell account A's side that nobody wants the grant any more.
 
     ``let_go``: the instance no longer hangs on the ECR. Where account A's side had settled with what was not ours, it
     looks again: it was taken down by somebody else, and the grant waits for nothing else.
@@ -146,50 +193,68 @@ def tell_unwanted(connection: Connection, work: Work, now: int, *, let_go: bool)
     if let_go and work.other_settled:
         as_seen = sides.c.observed_generation == work.generation, sides.c.ours.is_(False)
         connection.execute(
-            sides.update().where(*of_side(work.grant_id, work.other.side), *as_seen).values(observed_wanted=None)
+            sides.update()
+            .where(*of_side(work.grant_id, work.other.side), *as_seen)
+            .values(observed_wanted=None, unsettled=True)
         )
-    name = name_of("grant", work.grant_id, str(work.generation), EventKind.UNWANTED)
-    append(connection, name, EventKind.UNWANTED, now, about=about_work(work))
+    append(connection, now, unwanted_event(work))
 
 
-def refuse(connection: Connection, work: Work, reason: Reason, now: int) -> bool:
-    """Reject every grant request that still waits on this grant. False when none did."""
+def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newest: bool = False) -> bool:
+    """Reject the grant requests that still wait on this grant. False when none did.
+
+    ``newest``: only the one that was approved last, where it is their sum that cannot be had.
+    """
     locked(connection, work.grant_id)
     waiting = [row for row in _waiting(connection, work.grant_id) if row.action == Action.GRANT]
-    for approval in waiting:
-        finish(connection, approval, EventKind.REJECTED, reason, work, now)
+    if newest and waiting:
+        waiting = [max(waiting, key=lambda row: (row.approved_at, row.admitted_at, row.approval_id))]
+    about = about_work(work)
+    append(connection, now, *(finish(connection, row, EventKind.REJECTED, reason, about, now) for row in waiting))
     if waiting:
         raise_generation(connection, work.grant_id)
     return bool(waiting)
 
 
 def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> None:
-    """Stop trying until somebody redrives, and tell everybody who waits."""
+    """Stop trying until somebody redrives, and tell everybody who waits; the other side goes on."""
     locked(connection, work.grant_id)
     connection.execute(
         sides.update().where(*mine(work)).values(dead_at=now, next_at=None, trouble=reason.model_dump_json())
     )
-    for approval in _waiting(connection, work.grant_id):
-        finish(connection, approval, EventKind.DEAD, reason, work, now)
+    about = about_work(work)
+    events = [
+        finish(connection, row, EventKind.DEAD, reason, about, now) for row in _waiting(connection, work.grant_id)
+    ]
+    if work.wanted.down and work.mine.side is Side.GRANT:
+        events.append(unwanted_event(work))
+    append(connection, now, *events)
 
 
 def finish(
-    connection: Connection, approval: Row[Any], outcome: EventKind, reason: Reason, work: Work, now: int
-) -> None:
-    """Give a request its outcome: done, rejected or dead."""
+    connection: Connection, approval: Row[Any], outcome: EventKind, reason: Reason, about: About, now: int
+) -> Event:
+    """Give a request its outcome: done, rejected or dead. Returns the event that tells it. What is rejected is no lease."""
+    over = {"live": False, "open": False, "due_at": None} if outcome is EventKind.REJECTED else {}
     connection.execute(
-        approvals.update().where(approvals.c.approval_id == approval.approval_id).values(outcome=outcome)
+        approvals.update()
+        .where(approvals.c.approval_id == approval.approval_id)
+        .values(outcome=outcome, outcome_at=now, waits=outcome is EventKind.DEAD, **over)
     )
-    append(
-        connection,
+    return Event(
         outcome_event(approval.approval_id, outcome),
         outcome,
-        now,
-        about=about_work(work),
-        request=Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest),
-        reason=reason,
+        about,
+        request_of(approval),
         message_id=approval.message_id,
+        reason=reason,
+        facts={"approval_id": approval.approval_id},
     )
+
+
+def request_of(approval: Row[Any]) -> Request:
+    """Which request a row of ``approvals`` is."""
+    return Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest)
 
 
 def outcome_event(approval_id: str, outcome: EventKind) -> str:
@@ -197,34 +262,80 @@ def outcome_event(approval_id: str, outcome: EventKind) -> str:
     return name_of("outcome", approval_id, outcome)
 
 
-def _answer(connection: Connection, work: Work, now: int, *, both_sides: bool) -> None:
-    """Both sides are as wanted: every request that waited is done, or was overtaken."""
-    watermark = watermark_of(connection, work.grant_id)
-    leases = {lease.approval_id: lease for lease in leases_of(connection, work.grant_id)}
-    wrote = anything_landed(connection, work)
-    for approval in _waiting(connection, work.grant_id, dead_too=True):
-        lease = leases.get(approval.approval_id)
-        if lease is not None and not live(lease, watermark):
-            finish(connection, approval, EventKind.REJECTED, OVERTAKEN, work, now)
-            continue
-        text = _done_text(Action(approval.action), work.wanted, wrote=wrote, both_sides=both_sides)
-        finish(connection, approval, EventKind.DONE, Reason(code=ReasonCode.DONE, text=text), work, now)
-
-
-def _waiting(connection: Connection, grant_id: str, *, dead_too: bool = False) -> Sequence[Row[Any]]:
-    """The requests on a grant that have no final outcome yet."""
-    query = sql.select(approvals).where(
-        approvals.c.grant_id == grant_id,
-        approvals.c.held_until.is_(None),
-        sql.func.coalesce(approvals.c.outcome, "").in_(["", EventKind.DEAD] if dead_too else [""]),
+def answer_again(connection: Connection, approval: Row[Any], message_id: str, now: int) -> None:
+    """Somebody sent a request again that had its answer: it is answered from what holds now, or when it has come to rest."""
+    connection.execute(
+        approvals.update()
+        .where(approvals.c.approval_id == approval.approval_id)
+        .values(asked_again=message_id, waits=True)
     )
+    work = work_of(connection, approval.grant_id)
+    theirs_settled = not connection.execute(
+        sql.select(sides.c.unsettled).where(*of_side(approval.grant_id, Side.ASSOCIATE))
+    ).scalar_one()
+    if work.settled and (work.other_settled or theirs_settled):
+        both = work.other_settled
+        append(connection, now, *_answers(connection, work, about_work(work), now, both_sides=both))
+
+
+def _answers(connection: Connection, work: Work, about: About, now: int, *, both_sides: bool) -> list[Event]:
+    """Both sides are as wanted: every request that waited is done, or was overtaken."""
+    wrote = anything_landed(connection, work)
+    spoke, hub = (work.mine, work.other) if work.mine.side is Side.GRANT else (work.other, work.mine)
+    events = []
+    for row in _waiting(connection, work.grant_id, settled=True):
+        action = Action(row.action)
+        if action is Action.GRANT and not row.live:
+            events.append(_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
+            continue
+        closed = action is Action.GRANT or _closed_anything(connection, row)
+        text = done_text(action, work.wanted, spoke, hub, wrote=wrote, theirs=not both_sides, closed=closed)
+        reason = Reason(code=ReasonCode.DONE, text=text)
+        if row.asked_again is not None and row.outcome == EventKind.DONE:
+            events.append(_again(connection, row, EventKind.DONE, reason, about))
+        else:
+            events.append(finish(connection, row, EventKind.DONE, reason, about, now))
+    return events
+
+
+def _again(connection: Connection, row: Row[Any], kind: EventKind, reason: Reason, about: About) -> Event:
+    """The answer to a request that was sent again. Its outcome stays what it was."""
+    connection.execute(
+        approvals.update().where(approvals.c.approval_id == row.approval_id).values(asked_again=None, waits=False)
+    )
+    text = f"{reason.text}; this very request was answered at {_moment(row.outcome_at)}"
+    name = name_of("again", row.approval_id, row.asked_again)
+    return Event(name, kind, about, request_of(row), row.asked_again, reason.model_copy(update={"text": text}))
+
+
+def _no_longer(connection: Connection, row: Row[Any]) -> Reason:
+    """Why a lease that was sent again does not count any more."""
+    if row.closed_by is not None:
+        return closed_reason(connection, row.closed_by)
+    if row.ended_at is not None:
+        return Reason(code=ReasonCode.ENDED, text=f"its end came, and it was taken down at {_moment(row.ended_at)}")
+    return Reason(code=ReasonCode.CLOSED, text="it was rejected")
+
+
+def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
+    """Whether a revoke closed a lease, now or before."""
+    found = sql.select(approvals.c.approval_id).where(
+        approvals.c.grant_id == revoke.grant_id, approvals.c.closed_by == revoke.approval_id
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def _moment(at: int | None) -> str:
+    if at is None:
+        return "an unknown time"
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _waiting(connection: Connection, grant_id: str, *, settled: bool = False) -> Sequence[Row[Any]]:
+    """The requests on a grant that have no final outcome yet. ``settled``: with those that are dead or were sent again."""
+    query = sql.select(approvals).where(
+        approvals.c.grant_id == grant_id, approvals.c.waits, approvals.c.early_until.is_(None)
+    )
+    if not settled:
+        query = query.where(approvals.c.outcome.is_(None))
     return connection.execute(query.order_by(approvals.c.admitted_at, approvals.c.approval_id)).all()
-
-
-def _done_text(action: Action, wanted_now: Wanted, *, wrote: bool, both_sides: bool) -> str:
-    if action is Action.REVOKE:
-        if wanted_now.up:
-            return "closed; other leases keep the grant up"
-        return "dissociated and revoked" if wrote else "closed; nothing of ours was up any more"
-    up = "granted and associated" if both_sides else "granted; the association is account A's to make"
-    return up if wrote else f"already {up}"

@@ -2,98 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from shared.errors import PermanentError
 from shared.ledger.admission import take_effect
-from shared.ledger.record import append, name_of
-from shared.ledger.rows import about_grant, leases_of, raise_generation, watermark_of
+from shared.ledger.outcomes import ENDED, finish
+from shared.ledger.record import About, Event, append, name_of
+from shared.ledger.rows import about_grant, leases_of, raise_generation
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger, locked
-from shared.messages.completion import EventKind, Request
-from shared.rules.leases import Lease, Timing, passing
+from shared.messages.completion import EventKind, Reason, Request
+from shared.rules.leases import Due, Lease, Timing, next_due, passing
+
+_PAGE = 500
+
+_KINDS = {
+    Due.WARN: (EventKind.ENDING, "warned_at"),
+    Due.OVERDUE: (EventKind.OVERDUE, "overdue_at"),
+    Due.END: (EventKind.ENDED, "ended_at"),
+}
 
 
 def pass_time(connection: Connection, grant_id: str, now: int, timing: Timing) -> Sequence[Lease]:
-    """Record what became due by itself: warnings, overdue leases, ended leases. Returns the leases after that.
+    """Record what became due by itself: warnings, leases past their end, ended ones. Returns the leases that count after that.
 
     The caller has locked the grant.
     """
     leases = leases_of(connection, grant_id)
-    dated = [lease for lease in leases if lease.ends_at is not None]
-    if not dated:
+    due = passing(leases, now, timing)
+    if not due:
         return leases
-    passed, watermark = False, watermark_of(connection, grant_id)
-    for lease in dated:
-        due = passing(lease, watermark, now, timing)
-        for kind, column, happens in (
-            (EventKind.ENDING, "warned_at", due.warn),
-            (EventKind.OVERDUE, "overdue_at", due.overdue),
-            (EventKind.ENDED, "ended_at", due.end),
-        ):
-            if not happens:
-                continue
-            passed = True
-            connection.execute(
-                approvals.update().where(approvals.c.approval_id == lease.approval_id).values({column: now})
-            )
-            if due.end:
-                raise_generation(connection, grant_id)
-            append(
-                connection,
-                name_of(kind, lease.approval_id),
-                kind,
-                now,
-                about=about_grant(connection, grant_id),
-                request=Request(issuer=lease.issuer, request_id=lease.request_id, digest=lease.digest),
-            )
-    return leases_of(connection, grant_id) if passed else leases
+    changed = [(lease, due[lease.approval_id]) for lease in leases if lease.approval_id in due]
+    for lease, what in changed:
+        connection.execute(
+            approvals.update()
+            .where(approvals.c.approval_id == lease.approval_id)
+            .values(_after(lease, what, now, timing))
+        )
+    if any(what is not Due.WARN for _, what in changed):
+        raise_generation(connection, grant_id)
+    about = about_grant(connection, grant_id)
+    append(connection, now, *(_event(connection, lease, what, about, now, timing) for lease, what in changed))
+    return leases_of(connection, grant_id)
 
 
-def let_time_pass(ledger: Ledger, now: int) -> list[str]:
-    """Let time pass for everything that waits for it, a transaction each. Returns the grants whose leases changed by that."""
+def _after(lease: Lease, what: Due, now: int, timing: Timing) -> dict[str, object]:
+    """What a lease's row says after something became due."""
+    if what is Due.LAPSE:
+        return {"live": False, "open": False, "due_at": None}
+    column = _KINDS[what][1]
+    after = replace(
+        lease,
+        warned=lease.warned or what is Due.WARN,
+        overdue=lease.overdue or what is Due.OVERDUE,
+        ended=lease.ended or what is Due.END,
+    )
+    counts = what is not Due.END
+    return {column: now, "live": counts, "open": counts, "due_at": next_due(after, timing)}
+
+
+def _event(connection: Connection, lease: Lease, what: Due, about: About, now: int, timing: Timing) -> Event:
+    if what is Due.LAPSE:
+        row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == lease.approval_id)).one()
+        return finish(connection, row, EventKind.REJECTED, ENDED, about, now)
+    kind = _KINDS[what][0]
+    facts = {"approval_id": lease.approval_id, "due_at": _after(lease, what, now, timing)["due_at"]}
+    request = Request(issuer=lease.issuer, request_id=lease.request_id, digest=lease.digest)
+    return Event(name_of(kind, lease.approval_id), kind, about, request, facts=facts)
+
+
+def let_time_pass(ledger: Ledger, now: int, allowed: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Let time pass for everything that waits for it, a transaction each. Returns the grants whose leases changed by that.
+
+    ``allowed``: asked with the content of an early approval when its time has come; raises PermanentError where it is not.
+    """
     touched: set[str] = set()
-    for approval_id, grant_id in ledger.read(_early, now):
-        touched.update(ledger.write(_no_longer_early, approval_id, grant_id, now, ledger.timing))
-    for grant_id in ledger.read(_dated, now, ledger.timing):
-        if ledger.write(pass_time_of, grant_id, now, ledger.timing):
-            touched.add(grant_id)
+    after: tuple[int, str] = (-1, "")
+    while page := ledger.read(due_leases, now, after):
+        for approval_id, grant_id, content, _ in page:
+            if content is None:
+                if ledger.write(pass_time_of, grant_id, now, ledger.timing):
+                    touched.add(grant_id)
+            else:
+                refused = _refusal(allowed, content)
+                touched.update(ledger.write(take_effect, approval_id, refused, now, ledger.timing))
+        after = page[-1][3], page[-1][0]
     return sorted(touched)
 
 
-def _early(connection: Connection, now: int) -> list[tuple[str, str]]:
-    """(approval, grant) of what was early and is not any more."""
-    rows = connection.execute(
-        sql.select(approvals.c.approval_id, approvals.c.grant_id)
-        .where(approvals.c.held_until <= now)
-        .order_by(approvals.c.held_until, approvals.c.approval_id)
+def _refusal(allowed: Callable[[str], None], content: str) -> Reason | None:
+    try:
+        allowed(content)
+    except PermanentError as error:
+        return Reason.of(error)
+    return None
+
+
+def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list[tuple[str, str, str | None, int]]:
+    """(approval, grant, content of an early one, due at) of what time does something to, a page behind ``after``."""
+    behind = sql.or_(
+        approvals.c.due_at > after[0],
+        sql.and_(approvals.c.due_at == after[0], approvals.c.approval_id > after[1]),
     )
-    return [(row.approval_id, row.grant_id) for row in rows]
-
-
-def _no_longer_early(
-    connection: Connection, approval_id: str, grant_id: str, now: int, timing: Timing
-) -> tuple[str, ...]:
-    locked(connection, grant_id)
-    released = connection.execute(
-        approvals.update()
-        .where(approvals.c.approval_id == approval_id, approvals.c.held_until.is_not(None))
-        .values(held_until=None)
-    ).rowcount
-    return take_effect(connection, approval_id, now, timing) if released else ()
-
-
-def _dated(connection: Connection, now: int, timing: Timing) -> list[str]:
-    """The grants of leases that have something ahead of them which has come."""
-    ahead = sql.or_(approvals.c.warned_at.is_(None), approvals.c.overdue_at.is_(None))
     rows = connection.execute(
-        sql.select(approvals.c.grant_id)
-        .distinct()
-        .where(approvals.c.ends_at <= now + timing.warn, approvals.c.ended_at.is_(None), ahead)
+        sql.select(
+            approvals.c.approval_id,
+            approvals.c.grant_id,
+            approvals.c.content,
+            approvals.c.early_until,
+            approvals.c.due_at,
+        )
+        .where(approvals.c.due_at <= now, approvals.c.due_at.is_not(None), behind)
+        .order_by(approvals.c.due_at, approvals.c.approval_id)
+        .limit(_PAGE)
     )
-    return sorted(row.grant_id for row in rows)
+    return [
+        (row.approval_id, row.grant_id, None if row.early_until is None else row.content, row.due_at) for row in rows
+    ]
 
 
 def pass_time_of(connection: Connection, grant_id: str, now: int, timing: Timing) -> bool:

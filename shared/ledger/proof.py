@@ -1,71 +1,37 @@
-"""Proving the record: walking the chain from its start, and signed heads that are kept outside the database."""
+"""Proving the record: walking the chain from its start, and recomputing from it everything that decides."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sql
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.record import START_OF_CHAIN, chained
+from shared.ledger.heads import Head
+from shared.ledger.record import START_OF_CHAIN, chained, digest_of
+from shared.ledger.replay import Replay
 from shared.ledger.tables import chain, events
-from shared.messages.texts import canonical
 
 _EVENTS_AT_ONCE = 500  # a record grows for years; nobody needs it in memory as a whole
 
 
-@dataclass(frozen=True)
-class Head:
-    """The end of the chain at some moment, signed, to be kept where nobody who can write the database can write."""
-
-    seq: int
-    hash: str
-    at: int
-    signature: str = ""
-
-    @property
-    def _signed(self) -> bytes:
-        return canonical({"seq": self.seq, "hash": self.hash, "at": self.at})
-
-    def sign(self, key: Ed25519PrivateKey) -> Head:
-        """The same head with its signature (Base64 of Ed25519 over the canonical JSON of the rest)."""
-        return Head(self.seq, self.hash, self.at, base64.b64encode(key.sign(self._signed)).decode())
-
-    def signed_by(self, key: Ed25519PublicKey) -> bool:
-        """Whether the signature is this key's."""
-        try:
-            key.verify(base64.b64decode(self.signature, validate=True), self._signed)
-        except (InvalidSignature, binascii.Error, ValueError):
-            return False
-        return True
-
-    def line(self) -> str:
-        """One line of a heads file."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-def head_of(connection: Connection, now: int) -> Head:
-    """The present end of the chain, unsigned."""
-    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
-    return Head(end.seq, end.hash, now)
-
-
 def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519PublicKey | None) -> str | None:
-    """The first thing that is wrong with the record, as a sentence that names the event; None when all is well.
+    """The first thing that is wrong with the record, as a sentence that names the event or the row; None when all is well.
 
     Walks the chain from its start. An event that contradicts its own hash, or is missing between two others, is named
     exactly. Where events were hashed anew each of them is consistent, and the first head after them disagrees: then the
     sentence names every event since the last head that agreed, and the first bad one is among them. So heads as dense as
     events name it exactly, and what was recorded after the last head is only as sure as the database itself.
+
+    Then everything that decides must be what follows from the events: leases, closes, marks, whose a side is, mode and holds.
+    Reads one state of the database; nobody waits for it.
     """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sql.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     signed: dict[int, set[str]] = {}
     for one in sorted(heads, key=lambda one: one.seq):
         if key is not None and not one.signed_by(key):
@@ -73,21 +39,24 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
         signed.setdefault(one.seq, set()).add(one.hash)
     if signed.pop(0, {START_OF_CHAIN}) != {START_OF_CHAIN}:
         return "the head of event 0 is not the start of a record"
-    walk = _Walk(signed)
-    while True:
-        start = walk.last
-        newer = events.c.seq > start if start else sql.true()
-        read = sql.select(events).where(newer).order_by(events.c.seq).execution_options(yield_per=_EVENTS_AT_ONCE)
-        with connection.execute(read) as rows:
-            for row in rows:
-                fault = walk.fault_of(row)
-                if fault is not None:
-                    return fault
-        end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
-        if end is None:
-            return f"the end of the chain is missing; its events go to {walk.last}"
-        if end.seq <= walk.last or walk.last == start:  # else more was recorded while we read
-            return walk.fault_of_end(end.seq, end.hash)
+    walk, replay = _Walk(signed), Replay()
+    while page := _page(connection, walk.last):
+        for row in page:
+            fault = walk.fault_of(row)
+            if fault is not None:
+                return fault
+        fault = replay.take(connection, page)
+        if fault is not None:
+            return fault
+    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
+    if end is None:
+        return f"the end of the chain is missing; its events go to {walk.last}"
+    return walk.fault_of_end(end.seq, end.hash) or replay.first_difference(connection)
+
+
+def _page(connection: Connection, after: int) -> list[Row[Any]]:
+    query = sql.select(events).where(events.c.seq > after) if after else sql.select(events)
+    return list(connection.execute(query.order_by(events.c.seq).limit(_EVENTS_AT_ONCE)))
 
 
 class _Walk:
@@ -103,7 +72,7 @@ class _Walk:
         """What is wrong with the next event."""
         if row.seq != self.last + 1:
             return f"event {self.last + 1} is missing (found {row.seq} in its place)"
-        if row.hash != chained(row.previous, row.seq, row.body) or not _as_told(row):
+        if row.hash != chained(row.previous, row.seq, row.digest) or not _as_told(row):
             return f"event {row.seq} is not what was recorded"
         if row.previous != self._hash:
             return self._one_of(row.seq, "recorded")
@@ -143,6 +112,8 @@ class _Walk:
 
 def _as_told(row: Row[Any]) -> bool:
     """Whether an event's columns say what its body says."""
+    if row.digest != digest_of(row.body, row.facts):
+        return False
     try:
         told = json.loads(row.body)
         at = round(datetime.fromisoformat(told["at"]).timestamp() * 1000)

@@ -1,15 +1,17 @@
 """The record: an append-only chain of events, each tied to all before it by a hash.
 
-The chain makes an edited, dropped or reordered event visible; signed heads, kept outside the database (``proof``), make a
-cut-off tail or a chain hashed anew visible too.
+An event is a completion, or a fact that only the record needs; both may carry facts that are not published. The chain makes an
+edited, dropped or reordered event visible; signed heads, kept outside the database (``proof``), make a cut-off tail or a chain
+hashed anew visible too. The chain hashes digests: a body may be pruned one day without breaking it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -22,16 +24,18 @@ from shared.messages.texts import canonical
 START_OF_CHAIN = "0" * 64
 
 _END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
-_EVENT = sql.select(events.c.seq).where(events.c.event_id == sql.bindparam("named"))
+_KNOWN = sql.select(events.c.event_id).where(events.c.event_id.in_(sql.bindparam("named", expanding=True)))
 _MOVE_END = (
     chain.update().where(chain.c.name == "events").values(seq=sql.bindparam("to_seq"), hash=sql.bindparam("to_hash"))
 )
-_NEXT_NUMBER = (
+_NEXT_NUMBERS = (
     grants.update()
     .where(grants.c.grant_id == sql.bindparam("of_grant"))
-    .values(last_number=grants.c.last_number + 1)
+    .values(last_number=grants.c.last_number + sql.bindparam("more"))
     .returning(grants.c.last_number)
 )
+_ADD_EVENTS = events.insert()
+_ADD_ENTRIES = outbox.insert()
 
 
 @dataclass(frozen=True)
@@ -44,68 +48,114 @@ class About:
     prefixes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Event:
+    """One fact to record. ``facts``: what only the record needs. Its kind says whether it is published."""
+
+    event_id: str
+    kind: EventKind
+    about: About | None = None
+    request: Request | None = None
+    message_id: str | None = None
+    reason: Reason | None = None
+    association_id: str | None = None
+    served: Sequence[Served] = ()
+    facts: Mapping[str, Any] | None = None
+
+
 def name_of(*parts: str) -> str:
     """An event's name, the same wherever and however often its fact is met: so it is recorded once."""
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def chained(previous: str, seq: int, body: str) -> str:
+def digest_of(body: str, facts: str | None) -> str:
+    """What stands for an event's content in the chain."""
+    inner = [hashlib.sha256(text.encode()).hexdigest() for text in (body, facts or "")]
+    return hashlib.sha256("\n".join(inner).encode()).hexdigest()
+
+
+def chained(previous: str, seq: int, digest: str) -> str:
     """The hash that ties an event to all before it."""
-    return hashlib.sha256(f"{previous}\n{seq}\n{body}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous}\n{seq}\n{digest}".encode()).hexdigest()
 
 
-def append(
-    connection: Connection,
-    event_id: str,
-    kind: EventKind,
-    now: int,
-    *,
-    about: About | None = None,
-    request: Request | None = None,
-    message_id: str | None = None,
-    reason: Reason | None = None,
-    association_id: str | None = None,
-    served: Sequence[Served] = (),
-) -> None:
-    """Add one event to the chain and to the outbox, unless it is there already. Its completion is fixed here."""
-    end = connection.execute(_END_LOCKED).one()
-    if connection.execute(_EVENT, {"named": event_id}).first() is not None:
+def append(connection: Connection, now: int, *news: Event) -> None:
+    """Add events to the chain, and completions to the outbox, unless they are there already: the facts of one step, at once.
+
+    Their content is fixed here.
+    """
+    by_name = {one.event_id: one for one in news}
+    if not by_name:
         return
-    seq, previous = end.seq + 1, end.hash
-    number = None
-    if about is not None:
-        number = connection.execute(_NEXT_NUMBER, {"of_grant": about.grant_id}).scalar_one()
+    end = connection.execute(_END_LOCKED).one()
+    known = set(connection.execute(_KNOWN, {"named": list(by_name)}).scalars())
+    fresh = [one for name, one in by_name.items() if name not in known]
+    if not fresh:
+        return
+    numbers = _numbers(connection, fresh)
+    seq, previous = end.seq, end.hash
+    rows, entries = [], []
+    for one in fresh:
+        seq += 1
+        number = next(numbers[one.about.grant_id]) if one.about is not None and one.kind.published else None
+        body = _body(one, number, now)
+        facts = None if one.facts is None else canonical(dict(one.facts)).decode()
+        digest = digest_of(body, facts)
+        hashed = chained(previous, seq, digest)
+        rows.append(
+            {
+                "seq": seq,
+                "event_id": one.event_id,
+                "grant_id": None if one.about is None else one.about.grant_id,
+                "number": number,
+                "kind": one.kind,
+                "at": now,
+                "body": body,
+                "facts": facts,
+                "digest": digest,
+                "previous": previous,
+                "hash": hashed,
+            }
+        )
+        if one.kind.published:
+            entries.append({"seq": seq})
+        previous = hashed
+    connection.execute(_ADD_EVENTS, rows)
+    if entries:
+        connection.execute(_ADD_ENTRIES, entries)
+    connection.execute(_MOVE_END, {"to_seq": seq, "to_hash": previous})
+
+
+def _numbers(connection: Connection, news: Sequence[Event]) -> dict[str, Any]:
+    """The next numbers of each grant's completions: subscribers count them without gaps."""
+    counted: dict[str, int] = {}
+    for one in news:
+        if one.about is not None and one.kind.published:
+            counted[one.about.grant_id] = counted.get(one.about.grant_id, 0) + 1
+    found = {}
+    for grant_id, more in counted.items():
+        last = connection.execute(_NEXT_NUMBERS, {"of_grant": grant_id, "more": more}).scalar_one()
+        found[grant_id] = iter(range(last - more + 1, last + 1))
+    return found
+
+
+def _body(one: Event, number: int | None, now: int) -> str:
+    about = one.about
     completion = Completion.model_validate(
         {
             "schema": COMPLETION,
-            "id": event_id,
-            "event": kind,
+            "id": one.event_id,
+            "event": one.kind,
             "at": datetime.fromtimestamp(now / 1000, UTC),
             "grant": None if about is None else GrantFields(grant_id=about.grant_id, **asdict(about.key)),
             "number": number,
             "generation": None if about is None else about.generation,
-            "association_id": association_id,
+            "association_id": one.association_id,
             "allowed_prefixes": None if about is None else list(about.prefixes),
-            "request": request,
-            "message_id": message_id or None,
-            "reason": reason,
-            "served": list(served),
+            "request": one.request,
+            "message_id": one.message_id or None,
+            "reason": one.reason,
+            "served": list(one.served),
         }
     )
-    body = canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
-    fingerprint = chained(previous, seq, body)
-    connection.execute(
-        events.insert().values(
-            seq=seq,
-            event_id=event_id,
-            grant_id=None if about is None else about.grant_id,
-            number=number,
-            kind=kind,
-            at=now,
-            body=body,
-            previous=previous,
-            hash=fingerprint,
-        )
-    )
-    connection.execute(_MOVE_END, {"to_seq": seq, "to_hash": fingerprint})
-    connection.execute(outbox.insert().values(seq=seq))
+    return canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()

@@ -1,4 +1,8 @@
-"""The ledger's schema: brought up to date by one command, checked at every start."""
+"""The ledger's schema: brought up to date by one command, checked at every event.
+
+The ledger names the oldest and the newest revision of the code that may work on it, so that a new version and the one before it
+can stand beside each other while one replaces the other.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,22 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import LedgerError
+from shared.ledger.tables import accepts
 from shared.ledger.transactions import Ledger
 
-REVISIONS = ("0001",)
+CODE = 2
+"""The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
+
+REVISIONS = ("0002",)
 """The revisions that ``migrations`` makes one after the other; the last is what this code was written for."""
+
+BEFORE = ("0001",)
+"""Revisions of before the first release: they are not brought up to date."""
 
 # Any number, as long as it is ours: whoever upgrades holds it.
 _UPGRADE_LOCK = 20_230_901
+
+_ACCEPTS = sql.select(accepts.c.oldest, accepts.c.newest).where(accepts.c.name == "code")
 
 
 def upgrade_schema(ledger: Ledger) -> str:
@@ -33,7 +46,7 @@ def upgrade_schema(ledger: Ledger) -> str:
         with ledger.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sql.text("SELECT pg_advisory_xact_lock(:ours)").bindparams(ours=_UPGRADE_LOCK))
-            _refuse_future(_revision(connection))
+            _refuse_unknown(revision_of(connection))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
@@ -43,30 +56,45 @@ def upgrade_schema(ledger: Ledger) -> str:
 
 def check_schema(ledger: Ledger) -> str:
     """Raise LedgerError unless the schema is exactly the one this code was written for. Returns its revision."""
-    try:
-        with ledger.engine.connect() as connection:
-            found = _revision(connection)
-    except SQLAlchemyError as error:
-        raise LedgerError(f"the ledger is away: {type(error).__name__}") from error
+    found = ledger.read(revision_of)
     if found is None:
         raise LedgerError("the ledger has no tables yet: run `ecr-grants ledger upgrade`")
-    _refuse_future(found)
+    _refuse_unknown(found)
     if found != REVISIONS[-1]:
         raise LedgerError(
             f"the ledger is at revision {found}, this code wants {REVISIONS[-1]}: run `ecr-grants ledger upgrade`"
         )
+    check_code(ledger)
     return found
 
 
-def _revision(connection: Connection) -> str | None:
+def check_code(ledger: Ledger, code: int = CODE) -> None:
+    """Raise LedgerError unless the ledger accepts this revision of the code. Asked at every event: one statement."""
+    range_ = ledger.read(_accepted)
+    if range_ is None:
+        raise LedgerError("the ledger names no revision of the code that it accepts: run `ecr-grants ledger upgrade`")
+    oldest, newest = range_
+    if not oldest <= code <= newest:
+        what = "deploy newer code" if code < oldest else "run `ecr-grants ledger upgrade`, or deploy older code"
+        raise LedgerError(f"the ledger accepts code of revision {oldest} to {newest}, this is {code}: {what}")
+
+
+def _accepted(connection: Connection) -> tuple[int, int] | None:
+    row = connection.execute(_ACCEPTS).one_or_none()
+    return None if row is None else (row.oldest, row.newest)
+
+
+def revision_of(connection: Connection) -> str | None:
     """Where Alembic noted what it did last; None on an empty database (Alembic's documentation, "alembic_version")."""
     if not sql.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sql.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _refuse_future(found: str | None) -> None:
-    """A revision that this code does not know was made by newer code."""
+def _refuse_unknown(found: str | None) -> None:
+    """A revision that this code does not know was made by newer code, or by what was there before the first release."""
+    if found in BEFORE:
+        raise LedgerError(f"the ledger is at revision {found}, of before the first release: start a new one")
     if found is not None and found not in REVISIONS:
         raise LedgerError(
             f"the ledger is at revision {found}, which is newer than this code ({REVISIONS[-1]}): deploy newer code"

@@ -1,11 +1,16 @@
 """The ledger's tables. Times are epoch milliseconds, documents are JSON text, ids are text.
 
-``grants`` and ``sides`` are the work: a row that is not settled is found by whoever looks, whatever happened to the
-message that made it so. ``approvals`` and ``closes`` only grow. ``events`` is append-only and numbered per grant.
+``grants`` and ``sides`` are the work: a row that is not settled is found by whoever looks, whatever happened to the message
+that made it so. ``approvals``, ``closes`` and ``marks`` only grow. ``events`` is append-only, numbered per grant, and proves
+what decides: ``proof`` recomputes it. What is asked again and again is asked of what is open: partial indexes keep it apart
+from all that ever was.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import sqlalchemy as sql
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,6 +27,13 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+def _index(name: str, *columns: Column[Any], only: str) -> None:
+    """An index of some rows, said to both databases."""
+    yes = only if " " in only else f"{only} = 1"  # as each database asks for a truth, so that it finds the index
+    Index(name, *columns, sqlite_where=sql.text(yes), postgresql_where=sql.text(only))
+
+
 grants = Table(
     "grants",
     metadata,
@@ -32,11 +44,12 @@ grants = Table(
     Column("instance_id", String(64), nullable=False),
     Column("instance_region", String(64), nullable=False),
     Column("instance_owner_uid", String(20), nullable=False),
-    Column("generation", Integer, nullable=False),  # raised by every change of the leases
-    Column("watermark", BigInteger),  # leases approved at or before it are dead
+    Column("generation", Integer, nullable=False),  # raised by every change of the leases, and by repair
     Column("last_number", Integer, nullable=False),  # of this grant's events
     Column("created_at", BigInteger, nullable=False),
+    Column("shown", Boolean, nullable=False),  # whether anything is wanted, up, under way or found: else it is history
 )
+_index("grants_shown", grants.c.grant_id, only="shown")
 
 sides = Table(
     "sides",
@@ -48,7 +61,10 @@ sides = Table(
     Column("state", String(32), nullable=False),  # as last read: unknown, absent, present, or the platform's status
     Column("ours", Boolean),  # whether we made what is there; unknown until something is
     Column("association_id", String(64)),
+    Column("prefixes", Text),  # as last read, of an association
+    Column("since", BigInteger),  # when what is there was made, as the platform says
     Column("seen_at", BigInteger),
+    Column("unsettled", Boolean, nullable=False),  # whether this side has something to do
     Column("attempts", Integer, nullable=False),
     Column("next_at", BigInteger),  # when to look again
     Column("waiting_since", BigInteger),  # since when this side has been unsettled
@@ -59,7 +75,8 @@ sides = Table(
     Column("dead_at", BigInteger),
     Column("drift", Text),  # how the cloud was found to differ from what had settled; empty when it does not
 )
-Index("sides_next", sides.c.side, sides.c.next_at)
+_index("sides_unsettled", sides.c.waiting_since, sides.c.grant_id, only="unsettled")
+_index("sides_dead", sides.c.dead_at, only="dead_at IS NOT NULL")
 
 approvals = Table(
     "approvals",
@@ -77,23 +94,55 @@ approvals = Table(
     Column("content", Text, nullable=False),
     Column("message_id", String(200), nullable=False),
     Column("admitted_at", BigInteger, nullable=False),
-    Column("held_until", BigInteger),  # dated too far ahead: without effect until then
+    Column("mark", BigInteger),  # of a revoke: what was approved until then is closed; fixed at admission
+    Column("early_until", BigInteger),  # dated too far ahead: without effect until then
+    Column("closed_by", String(64)),  # the revoke that closed this lease
+    Column("live", Boolean, nullable=False),  # whether this lease counts
+    Column("open", Boolean, nullable=False),  # whether it counts, or will: what a revoke can close
+    Column("due_at", BigInteger),  # when time does something to it next
     Column("warned_at", BigInteger),  # its end was announced
     Column("overdue_at", BigInteger),  # its end came and it stays up
     Column("ended_at", BigInteger),  # its end came and it is torn down
     Column("outcome", String(16)),  # done, rejected or dead; empty while the work goes on
+    Column("outcome_at", BigInteger),
+    Column("asked_again", String(200)),  # by this message, after the outcome: to be answered from what holds then
+    Column("waits", Boolean, nullable=False),  # whether it has no final outcome, or was asked again
     UniqueConstraint("issuer", "request_id", "digest"),
 )
-Index("approvals_grant", approvals.c.grant_id)
+_index("approvals_open", approvals.c.grant_id, only="open")
+_index("approvals_due", approvals.c.due_at, only="due_at IS NOT NULL")
+_index("approvals_waiting", approvals.c.grant_id, only="waits")
+Index("approvals_of_grant", approvals.c.grant_id, approvals.c.admitted_at)
 Index("approvals_request", approvals.c.issuer, approvals.c.request_id)
 
-closes = Table(  # a close names a lease, and may come before it
+closes = Table(  # a close names a lease of its issuer on its grant, and may come before it
     "closes",
     metadata,
+    Column("grant_id", ForeignKey("grants.grant_id"), primary_key=True),
     Column("issuer", String(200), primary_key=True),
     Column("request_id", String(128), primary_key=True),
     Column("closed_by", String(64), nullable=False),
     Column("closed_at", BigInteger, nullable=False),
+)
+
+marks = Table(  # leases of this issuer that were approved at or before it are closed; issuer *: of every issuer
+    "marks",
+    metadata,
+    Column("grant_id", ForeignKey("grants.grant_id"), primary_key=True),
+    Column("issuer", String(200), primary_key=True),
+    Column("mark", BigInteger, nullable=False),
+    Column("set_by", String(64), nullable=False),
+)
+
+holds = Table(  # what a person froze
+    "holds",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("everything", Boolean, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("reason", String(1000), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 intents = Table(
@@ -109,8 +158,10 @@ intents = Table(
     Column("served", Text),  # the call that carried it out
     Column("result", String(16)),  # landed, refused, lost; empty while it may still land
     Column("resolved_at", BigInteger),
+    Column("matters", Boolean, nullable=False),  # whether a look may still have to be compared with it
 )
-Index("intents_grant", intents.c.grant_id, intents.c.result)
+_index("intents_matter", intents.c.grant_id, only="matters")
+Index("intents_generation", intents.c.grant_id, intents.c.generation)
 
 events = Table(
     "events",
@@ -121,7 +172,9 @@ events = Table(
     Column("number", Integer),
     Column("kind", String(32), nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("body", Text, nullable=False),  # what is published, or the fact alone
+    Column("facts", Text),  # what only the record needs
+    Column("digest", String(64), nullable=False),  # of body and facts: they may go one day, it stays
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
@@ -143,11 +196,17 @@ settings = Table(  # what an operator may turn while everything runs
     Column("changed_at", BigInteger, nullable=False),
 )
 
-outbox = Table(
+accepts = Table(  # which revisions of the code may work on this ledger
+    "accepts",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("oldest", Integer, nullable=False),
+    Column("newest", Integer, nullable=False),
+)
+
+outbox = Table(  # completions that are still to be published; what is out leaves
     "outbox",
     metadata,
     Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
-    Column("published_at", BigInteger),
     Column("taken_until", BigInteger),  # somebody is publishing it
 )
-Index("outbox_waiting", outbox.c.published_at)

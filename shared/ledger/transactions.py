@@ -7,7 +7,9 @@ SQLite and PostgreSQL run the same code: SQLite takes its write lock when a tran
 
 from __future__ import annotations
 
+import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +31,19 @@ from shared.errors import LedgerError
 from shared.ledger.tables import chain, grants
 from shared.rules.leases import Timing
 
+_REST_SECONDS = 15.0  # gateways and address translation keep idle connections for longer than this
+_PING_AFTER_SECONDS = 1.0
+_PING_SECONDS = 5.0
+# A peer that is gone without a word is noticed by the connection itself (libpq, "keepalives", "tcp_user_timeout").
+_LIMITS = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,22 +64,30 @@ class Ledger:
         does not connect yet.
         """
         self.timing = timing or Timing()
+        self._used_at = time.monotonic()
         try:
-            limits = {"connect_timeout": 10} if sql.make_url(url).get_backend_name() == "postgresql" else {}
-            self.engine = sql.create_engine(url, pool_pre_ping=True, connect_args=limits)
+            limits = _LIMITS if sql.make_url(url).get_backend_name() == "postgresql" else {}
+            self.engine = sql.create_engine(url, connect_args=limits, hide_parameters=True)
         except (ArgumentError, ImportError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
             ) from None
         if self.engine.dialect.name == "postgresql":
             sql.event.listen(self.engine, "connect", _prepare_postgresql)
+            sql.event.listen(self.engine, "checkout", _still_there)
         if self.engine.dialect.name == "sqlite":
             sql.event.listen(self.engine, "connect", _prepare_sqlite)
-            sql.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            sql.event.listen(self.engine, "begin", _begin_sqlite)
 
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+    def arrive(self) -> None:
+        """A new invocation: what rested for long is not trusted. A connection that outlived a freeze may be dead silently."""
+        if time.monotonic() - self._used_at > _REST_SECONDS:
+            self.engine.dispose()
+        self._used_at = time.monotonic()
 
     def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError when the ledger is away.
@@ -79,15 +102,16 @@ class Ledger:
 
     def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads. Raises LedgerError when the ledger is away."""
-        with self.transaction() as connection:
+        with self.transaction(reading=True) as connection:
             return function(connection, *args, **kwargs)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         """A transaction, in the terms of our errors. For ``write`` and ``read``, and for whoever stands between them."""
         try:
-            with self.engine.begin() as connection:
+            with self.engine.connect().execution_options(reading=reading) as connection, connection.begin():
                 yield connection
+            self._used_at = time.monotonic()
         except (IntegrityError, DataError, NotSupportedError):
             raise  # a defect of ours, not of the database
         except (DatabaseError, InterfaceError, TimeoutError) as error:
@@ -119,6 +143,42 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Refused at once while another connection switches a new file; then the file is switched, which is all we want.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once; who only reads sees one state and stands in nobody's way."""
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _still_there(connection: Any, record: Any, _proxy: object) -> None:
+    """Ask a connection that rested whether it still leads anywhere, and wait only a while for the answer.
+
+    A relay that forgot it may swallow what is sent: no time limit of the server's applies then, so the socket is shut here.
+    """
+    now = time.monotonic()
+    rested = now - record.info.get("asked_at", now)
+    record.info["asked_at"] = now
+    if rested < _PING_AFTER_SECONDS:
+        return
+    watch = threading.Timer(_PING_SECONDS, _shut, (connection.fileno(),))
+    watch.start()
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:
+        raise sql.exc.DisconnectionError("the connection is dead") from error
+    finally:
+        watch.cancel()
+
+
+def _shut(descriptor: int) -> None:
+    with suppress(OSError):
+        stream = socket.socket(fileno=descriptor)
+        try:
+            stream.shutdown(socket.SHUT_RDWR)
+        finally:
+            stream.detach()
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

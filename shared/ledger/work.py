@@ -7,20 +7,23 @@ from sqlalchemy.engine import Connection
 
 from shared.ledger.passing import pass_time
 from shared.ledger.rows import of_side, work_of
-from shared.ledger.tables import grants, intents, sides
+from shared.ledger.tables import intents, sides
 from shared.ledger.transactions import locked
-from shared.rules.facts import Side, Work
+from shared.rules.facts import Mode, Side, Work
 from shared.rules.leases import Timing
 
 
-def read_work(connection: Connection, grant_id: str, side: Side, now: int, timing: Timing) -> Work | None:
+def read_work(
+    connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode = Mode.FULL
+) -> Work | None:
     """What one side of a grant needs to know, or None for a grant that nobody ever asked for.
 
-    What time has done to the leases is recorded first, so what is wanted is what is wanted now.
+    What time has done to the leases is recorded first, so what is wanted is what is wanted now. ``mode``: the deployment's,
+    which holds while nobody said any.
     """
     if locked(connection, grant_id) is None:
         return None
-    return work_of(connection, grant_id, side, pass_time(connection, grant_id, now, timing))
+    return work_of(connection, grant_id, side, pass_time(connection, grant_id, now, timing), mode=mode)
 
 
 def claim(connection: Connection, grant_id: str, side: Side, worker: str, now: int, until: int) -> bool:
@@ -56,26 +59,28 @@ def give_up(connection: Connection, grant_id: str, side: Side, worker: str, now:
         connection.execute(intents.update().where(*open_ones, intents.c.made_at > now).values(made_at=now))
 
 
-def unsettled(connection: Connection, now: int, limit: int) -> list[tuple[str, Side]]:
-    """(grant, side) of everything that is not as wanted and whose next time has come, longest waiting first."""
-    open_intent = sql.exists().where(
-        intents.c.grant_id == sides.c.grant_id, intents.c.side == sides.c.side, intents.c.result.is_(None)
-    )
+Behind = tuple[int, str, str]
+"""Where a page of unsettled sides ended: waiting since, grant, side."""
+
+
+def unsettled(
+    connection: Connection, now: int, limit: int, after: Behind = (-1, "", "")
+) -> list[tuple[str, Side, Behind]]:
+    """(grant, side, place) of everything that is not as wanted and whose next time has come, longest waiting first.
+
+    A page: ask again with the last place for what comes behind it.
+    """
+    since = sql.func.coalesce(sides.c.waiting_since, 0)
     rows = connection.execute(
-        sql.select(sides.c.grant_id, sides.c.side)
-        .join(grants, grants.c.grant_id == sides.c.grant_id)
+        sql.select(sides.c.grant_id, sides.c.side, since.label("since"))
         .where(
+            sides.c.unsettled,
             sides.c.dead_at.is_(None),
-            grants.c.generation > 0,
-            sql.or_(
-                sides.c.observed_generation != grants.c.generation,
-                sides.c.observed_wanted.is_(None),
-                open_intent,
-            ),
             sql.or_(sides.c.next_at.is_(None), sides.c.next_at <= now),
             sql.or_(sides.c.claimed_until.is_(None), sides.c.claimed_until <= now),
+            sql.tuple_(since, sides.c.grant_id, sides.c.side) > sql.tuple_(*(sql.literal(part) for part in after)),
         )
-        .order_by(sql.func.coalesce(sides.c.waiting_since, 0), sides.c.grant_id, sides.c.side)
+        .order_by(since, sides.c.grant_id, sides.c.side)
         .limit(limit)
     )
-    return [(row.grant_id, Side(row.side)) for row in rows]
+    return [(row.grant_id, Side(row.side), (row.since, row.grant_id, row.side)) for row in rows]

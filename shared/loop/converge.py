@@ -24,15 +24,15 @@ from shared.errors import (
     PermanentError,
     Throttled,
 )
-from shared.ledger.intents import carried_out, intend, resolve, saw
-from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
+from shared.ledger.intents import carried_out, give_up_others, intend, resolve, saw
+from shared.ledger.outcomes import gone_event, mark_dead, put_off, refuse, settle, tell_unwanted, up_event
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, read_work, release
 from shared.loop.drivers import Driver, Look
 from shared.messages.completion import Reason, ReasonCode
 from shared.rules.facts import Intent, Mode, Operation, Side, State, Work
-from shared.rules.inventory import Inventory
-from shared.rules.steps import Step, believable, may
+from shared.rules.inventory import Association, Inventory
+from shared.rules.steps import Step, allowed, believable
 
 log = structlog.get_logger()
 
@@ -42,6 +42,8 @@ _EARLY_MS = 1_000  # a delayed wake keeps the queue's time, not ours
 _POLL_MS = 3_000
 _LONGEST_WAIT_MS = 900_000
 _ATTEMPTS = 20
+# What is refused for the sum of several requests: the newest of them goes.
+_SUMS = frozenset({"IllegalParamSize.AllowedPrefixes"})
 
 
 class Outcome(StrEnum):
@@ -82,7 +84,7 @@ class Converge:
         self._driver = driver
         self._inventory = inventory
         self._worker = worker
-        self._mode = mode
+        self._mode = mode  # the deployment's: it holds while no operator said any
         self._clock = clock
         self._settle_ms = settle_ms
         self._claim_ms = claim_ms
@@ -91,7 +93,7 @@ class Converge:
         """Bring this side of the grant as far as it goes now. Raises only LedgerError; everything else is recorded."""
         now = self._clock()
         first = self._read(grant_id, now)
-        if first is None or first.settled or self._is_theirs(first):
+        if first is None or first.settled or (self._is_theirs(first) and not first.my_intents):
             return Visit(Outcome.SETTLED)
         if first.mine.dead:
             return Visit(Outcome.DEAD)
@@ -121,19 +123,29 @@ class Converge:
             return replace(work, other=replace(work.other, state=State.UNKNOWN))
         return work
 
+    def _without_theirs(self, work: Work) -> Work:
+        """Where account A's own automation took over while a write of ours was open, nobody looks what became of it."""
+        if self._driver.side is Side.ASSOCIATE or not self._theirs(work) or work.other_pending is None:
+            return work
+        self._ledger.write(give_up_others, work, self._clock(), self._ledger.timing)
+        return self._reread(work)
+
     def _theirs(self, work: Work) -> bool:
-        try:
-            return not self._inventory.association_is_ours(work.key)
-        except NotAllowed:
-            return False  # no longer listed: the loop says so
+        return self._inventory.association(work.key) is Association.THEIRS
 
     def _work(self, work: Work) -> Visit:
         try:
             with structlog.contextvars.bound_contextvars(grant=work.grant_id, side=self._driver.side):
+                if not work.wanted.down:
+                    self._inventory.check(work.key)  # letting go needs no more than to be let in
+                if work.stops.look and not work.my_intents:
+                    return self._hold(work)
                 return self._loop(work)
         except PermanentError as error:
+            if isinstance(error, NotAllowed):
+                error = _not_listed(work, error)
             reason = Reason.of(error)
-            if self._ledger.write(refuse, work, reason, self._clock()):
+            if self._ledger.write(refuse, work, reason, self._clock(), newest=error.code in _SUMS):
                 log.warning("request.rejected", grant=work.grant_id, code=error.code, reason=str(error))
                 return self._work_again(work)
             return self._die(work, error)
@@ -178,9 +190,7 @@ class Converge:
         return Visit(Outcome.LATER, now + wait_ms)
 
     def _loop(self, start: Work) -> Visit:
-        self._inventory.check(start.key)
-        if self._mode is Mode.PAUSE_ALL:
-            return self._hold(start, f"the mode is {self._mode}")
+        start = self._without_theirs(start)
         trail = Trail()
         look: Look | None = None
         refused: GrantError | None = None
@@ -191,8 +201,10 @@ class Converge:
             begun_at = self._clock()
             look = self._driver.look(work, trail, look)
             work, doubtful = self._note(work, look, begun_at)
+            if self._is_theirs(work) and not work.my_intents:
+                return Visit(Outcome.SETTLED)  # what we had asked for is known: the rest is account A's own
             step = Step.LATER if doubtful else self._step(work, look, begun_at)
-            log.debug("grant.step", step=step.value, state=look.state)
+            log.debug("grant.step", step=step.value, state=look.seen.state)
             match step:
                 case Step.SETTLE:
                     if self._settle(work, look, trail):
@@ -200,19 +212,16 @@ class Converge:
                 case Step.WAIT:
                     return self._wait(work, look)
                 case Step.LATER:
-                    reason = Reason(code=ReasonCode.UNDER_WAY, text=f"last seen: {look.state}")
+                    reason = Reason(code=ReasonCode.UNDER_WAY, text=f"last seen: {look.seen.state}")
                     return self._later(work, self._pause(work), reason, attempt=False)
                 case Step.REFUSE:
-                    raise InstanceNotFound(
-                        f"instance.id: {work.key.instance_type} {work.key.instance_id} not found in account "
-                        f"{work.key.instance_owner_uid}, region {work.key.instance_region}"
-                    )
+                    raise _refusal(work, look)
+                case Step.HOLD:
+                    return self._hold(work)
                 case Step.CREATE | Step.REMOVE | Step.CHANGE:
-                    if not may(self._mode, step):
-                        return self._hold(work, f"the mode is {self._mode}: would {step.value}")
                     if refused is not None:
                         raise refused
-                    refused = self._act(step, work, trail)
+                    refused = self._act(step, work, look, trail)
                 case unreachable:
                     assert_never(unreachable)
         return self._later(
@@ -231,15 +240,16 @@ class Converge:
     def _wait(self, work: Work, look: Look) -> Visit:
         """It is the other side's turn, whose completion wakes this one."""
         why = "it is the other account's turn"
-        if not work.wanted.up:
+        if work.wanted.down:
             self._ledger.write(tell_unwanted, work, self._clock(), let_go=not look.in_use)
         self._until_woken(work, Reason(code=ReasonCode.OTHERS_TURN, text=why))
         log.info("grant.waiting", grant=work.grant_id, side=self._driver.side, why=why)
         return Visit(Outcome.WAITING)
 
-    def _hold(self, work: Work, why: str) -> Visit:
+    def _hold(self, work: Work) -> Visit:
         """A person said that nothing may be done."""
-        self._until_woken(work, Reason(code=ReasonCode.PAUSED, text=why))
+        why = (work.stops.remove if work.wanted.down else work.stops.create) or work.stops.remove or ""
+        self._until_woken(work, Reason(code=ReasonCode.HELD, text=why))
         log.info("grant.held", grant=work.grant_id, side=self._driver.side, why=why)
         return Visit(Outcome.HELD)
 
@@ -248,7 +258,7 @@ class Converge:
         self._ledger.write(put_off, work, now + _UNWOKEN_MS, reason, now, self._ledger.timing, attempt=False)
 
     def _read(self, grant_id: str, now: int) -> Work | None:
-        return self._ledger.write(read_work, grant_id, self._driver.side, now, self._ledger.timing)
+        return self._ledger.write(read_work, grant_id, self._driver.side, now, self._ledger.timing, self._mode)
 
     def _reread(self, work: Work) -> Work:
         fresh = self._read(work.grant_id, self._clock())
@@ -273,18 +283,21 @@ class Converge:
                 lost.append(intent)
         if trusted:
             made_now = any(intent.operation.creates for intent in landed)
-            ours = made_now if look.there else None
-            now, place = self._clock(), look.association_id
-            return self._ledger.write(saw, work, look.state, ours, place, now, landed=landed, lost=lost), False
+            seen = replace(look.seen, ours=made_now if look.there else None)
+            now = self._clock()
+            return self._ledger.write(saw, work, seen, now, self._mode, landed=landed, lost=lost), False
         if lost:
             self._ledger.write(resolve, [], lost, self._clock())
         return self._reread(work), True
 
-    def _act(self, step: Step, work: Work, trail: Trail) -> GrantError | None:
+    def _act(self, step: Step, work: Work, look: Look, trail: Trail) -> GrantError | None:
         """One write, between a committed intent and the next look. Returns the error, to be believed after that look."""
-        intent = self._ledger.write(intend, work, self._driver.operation(step, work.key), self._clock())
+        operation, prefixes = self._driver.operation(step, work.key), work.wanted.prefixes
+        if step is Step.CHANGE:
+            prefixes = allowed(work.wanted, work.stops, look.seen.prefixes or ())
+        intent = self._ledger.write(intend, work, operation, prefixes, self._clock(), self._ledger.timing, self._mode)
         if intent is None:
-            return None  # the leases changed meanwhile: think again
+            return None  # something changed meanwhile: think again
         trail.take()
         error: GrantError | None = None
         try:
@@ -303,24 +316,29 @@ class Converge:
         return error
 
     def _settle(self, work: Work, look: Look, trail: Trail) -> bool:
-        up = work.wanted.up
         # A side that never came to rest upwards may have had something up all the same, made by us or adopted: the other
         # side waits to hear of it.
         had_something = work.mine.observed_wanted is not None or any(
             write.operation.creates or write.generation == work.generation for write in work.writes
         )
         awaited = self._driver.side is Side.ASSOCIATE and not work.other_settled
-        changed = up or had_something or awaited
-        kind = self._driver.event(up=up) if changed and up == look.there else None
+        kind = None
+        if look.there and not work.wanted.down:
+            kind = up_event(self._driver.side)
+        if not look.there and work.wanted.down and (had_something or awaited):
+            kind = gone_event(self._driver.side)
+        right = work.wanted.beside(look.seen.prefixes or ())
         settled = self._ledger.write(
             settle,
             work,
             kind,
             self._clock(),
-            association_id=look.association_id,
+            association_id=look.seen.association_id,
             served=trail.take(),
-            both_sides=self._inventory.association_is_ours(work.key),
-            prefixes_differ=up and look.prefixes is not None and look.prefixes != work.wanted.prefixes,
+            both_sides=not self._theirs(work),
+            prefixes=look.seen.prefixes,
+            prefixes_differ=not work.wanted.down and look.seen.prefixes not in (None, right),
+            timing=self._ledger.timing,
         )
         if settled:
             log.info("side.settled", event_kind=kind, generation=work.generation, ours=work.mine.ours)
@@ -330,10 +348,28 @@ class Converge:
         return min(self._settle_ms, _POLL_MS) if work.my_intents else _POLL_MS
 
 
+def _refusal(work: Work, look: Look) -> PermanentError:
+    """Why account B's instance can never be as wanted."""
+    what = f"instance.id: {work.key.instance_type} {work.key.instance_id}"
+    if look.elsewhere is not None:
+        text = f"{what} hangs on another router, {look.elsewhere}: it has to let go of that one first"
+        return NotAllowed(text, code="OnAnotherRouter")
+    where = f"account {work.key.instance_owner_uid}, region {work.key.instance_region}"
+    return InstanceNotFound(f"{what} not found in {where}")
+
+
+def _not_listed(work: Work, error: NotAllowed) -> NotAllowed:
+    """An account or router that is not listed: with what was last seen up there, which nobody may take down now."""
+    if error.code != NotAllowed.code or not work.wanted.down:
+        return error
+    up = [f"{row.side}: {row.state}" for row in (work.mine, work.other) if not row.nothing_up]
+    return NotAllowed(f"{error}; last seen up: {', '.join(up) or 'nothing'}", code="NotListed")
+
+
 def _shows(intent: Intent, look: Look) -> bool:
     """Whether a look shows what an intent asked for."""
     if intent.operation is Operation.SET_PREFIXES:
-        return look.there and look.prefixes == intent.prefixes
+        return look.there and look.seen.prefixes == intent.prefixes
     return look.there is intent.operation.creates
 
 

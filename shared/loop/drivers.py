@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.cloud.calls import Trail
-from shared.messages.completion import EventKind
 from shared.messages.forms import GrantKey, InstanceType
-from shared.rules.facts import AssociationSeen, Intent, Operation, Side, SpokeSeen, State, Work
+from shared.rules.facts import AssociationSeen, Intent, Operation, Seen, Side, SpokeSeen, State, Work
 from shared.rules.steps import HubFacts, SpokeFacts, Step, hub_step, spoke_step
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a side, in the terms that both sides share. ``state`` is what the ledger keeps."""
+    """One look at a side, in the terms that both sides share."""
 
-    state: str
+    seen: Seen  # what the ledger keeps; whose it is, it says
     there: bool
-    association_id: str | None
-    prefixes: tuple[str, ...] | None  # None: does not apply
     step: Callable[[Work, bool], Step]  # (work, whether what is there is ours)
     in_use: bool  # the other side holds on to it
+    elsewhere: str | None = None  # another ECR that it hangs on
 
 
 class Driver(Protocol):
@@ -35,7 +33,7 @@ class Driver(Protocol):
         ...
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
-        """Grant, or associate, or attach."""
+        """Grant, or associate, or attach, as the intent says."""
         ...
 
     def remove(self, work: Work, intent: Intent, trail: Trail) -> None:
@@ -43,15 +41,11 @@ class Driver(Protocol):
         ...
 
     def change(self, work: Work, intent: Intent, trail: Trail) -> None:
-        """Bring the allowed prefixes to what is wanted."""
+        """Bring the allowed prefixes to what the intent says."""
         ...
 
     def operation(self, step: Step, key: GrantKey) -> Operation:
         """The word for a step on this side."""
-        ...
-
-    def event(self, *, up: bool) -> EventKind:
-        """The event that tells that this side has become as wanted."""
         ...
 
 
@@ -95,7 +89,7 @@ class HubCloud(Protocol):
 
 @dataclass(frozen=True)
 class _SpokeLook(Look):
-    seen: SpokeSeen
+    spoke: SpokeSeen | None = None
 
 
 class SpokeDriver:
@@ -107,26 +101,28 @@ class SpokeDriver:
         self._cloud = cloud
 
     def look(self, work: Work, trail: Trail, before: Look | None) -> Look:
-        known = before.seen if isinstance(before, _SpokeLook) else None
+        known = before.spoke if isinstance(before, _SpokeLook) else None
         seen = self._cloud.look_at_spoke(work.key, trail, known)
 
         def step(work: Work, ours: bool) -> Step:
             return spoke_step(
                 SpokeFacts(
                     wanted=work.wanted,
+                    stops=work.stops,
                     found=seen.found,
                     granted=seen.granted,
                     associated=seen.associated,
+                    elsewhere=seen.elsewhere is not None,
                     ours=ours,
                     open_intent=bool(work.my_intents),
-                    other_pending=work.other_pending,
+                    other_pending=work.other_pending is not None,
                     other_gone=work.other_gone,
                 )
             )
 
-        return _SpokeLook(
-            State.PRESENT if seen.granted else State.ABSENT, seen.granted, None, None, step, seen.associated, seen
-        )
+        state = State.PRESENT if seen.granted else State.ABSENT
+        told = Seen(state, ours=seen.granted or None, since=seen.since)
+        return _SpokeLook(told, seen.granted, step, seen.associated, seen.elsewhere, spoke=seen)
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
         self._cloud.grant(work.key, intent.intent_id, trail)
@@ -139,9 +135,6 @@ class SpokeDriver:
 
     def operation(self, step: Step, key: GrantKey) -> Operation:  # noqa: ARG002  # the same for every instance type
         return {Step.CREATE: Operation.GRANT, Step.REMOVE: Operation.REVOKE}[step]
-
-    def event(self, *, up: bool) -> EventKind:
-        return EventKind.GRANTED if up else EventKind.REVOKED
 
 
 class HubDriver:
@@ -160,33 +153,34 @@ class HubDriver:
             return hub_step(
                 HubFacts(
                     wanted=work.wanted,
+                    stops=work.stops,
                     status=seen.status,
                     prefixes=seen.prefixes,
                     ours=ours,
                     takes_prefixes=takes_prefixes,
                     open_intent=bool(work.my_intents),
-                    other_pending=work.other_pending,
+                    other_pending=work.other_pending is not None,
                     granted=work.other_settled and work.other.state == State.PRESENT,
                 )
             )
 
-        return Look(
+        there = seen.status is not None
+        told = Seen(
             seen.status or State.ABSENT,
-            seen.status is not None,
-            seen.association_id,
-            seen.prefixes if takes_prefixes else None,
-            step,
-            in_use=False,
+            ours=there or None,
+            association_id=seen.association_id,
+            prefixes=seen.prefixes if takes_prefixes else None,
         )
+        return Look(told, there, step, in_use=False)
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
-        self._cloud.associate(work.key, work.wanted.prefixes, intent.intent_id, trail)
+        self._cloud.associate(work.key, intent.prefixes, intent.intent_id, trail)
 
     def remove(self, work: Work, intent: Intent, trail: Trail) -> None:
         self._cloud.dissociate(work.key, work.mine.association_id, intent.intent_id, trail)
 
     def change(self, work: Work, intent: Intent, trail: Trail) -> None:
-        self._cloud.set_prefixes(work.key, work.mine.association_id, work.wanted.prefixes, intent.intent_id, trail)
+        self._cloud.set_prefixes(work.key, work.mine.association_id, intent.prefixes, intent.intent_id, trail)
 
     def operation(self, step: Step, key: GrantKey) -> Operation:
         words = {
@@ -197,6 +191,3 @@ class HubDriver:
         if key.instance_type is InstanceType.VBR:
             words = {Step.CREATE: Operation.ATTACH, Step.REMOVE: Operation.DETACH}
         return words[step]
-
-    def event(self, *, up: bool) -> EventKind:
-        return EventKind.ASSOCIATED if up else EventKind.DISSOCIATED

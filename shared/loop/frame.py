@@ -22,20 +22,20 @@ from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
 from shared.errors import BadInput, GrantError, LedgerError, PermanentError, Throttled
 from shared.ledger.admission import admit, reject_message
-from shared.ledger.operating import said_mode
 from shared.ledger.outbox import give_back, mark_published, take_entries
 from shared.ledger.outcomes import put_off
-from shared.ledger.schema import check_schema
+from shared.ledger.schema import check_code, check_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import give_up, read_work
 from shared.log import bind, configure
 from shared.loop.converge import Converge, Outcome, Visit
 from shared.loop.drivers import Driver
+from shared.messages.approval import GrantApproval
 from shared.messages.catalogue import unknown_codes
 from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
 from shared.messages.envelope import Item, again, items, parse, unwrapped
 from shared.rules.facts import Side, State, Work
-from shared.rules.inventory import Inventory
+from shared.rules.inventory import Association, Inventory
 from shared.rules.steps import Step
 from shared.settings import Settings, read_inventory, read_settings
 
@@ -74,10 +74,15 @@ class Frame:
         self._unreleased: list[tuple[str, Side, str]] = []
 
     def check(self) -> None:
-        """Make sure, once, that the ledger is there with the schema this code wants. Raises LedgerError."""
+        """Make sure that the ledger is there with a schema that this code may work on. Raises LedgerError.
+
+        The schema is looked at once, and at every event whether the ledger still accepts this revision of the code.
+        """
         if not self._checked:
             check_schema(self.ledger)
             self._checked = True
+        else:
+            check_code(self.ledger)
 
     def arrive(self, context: object) -> str:
         """A new invocation: its id on every log line, its keys for every call. Returns the id."""
@@ -85,6 +90,7 @@ class Frame:
         bind(invocation=invocation)
         self._keys = home_keys(context)
         self.calls.arrive(self._keys, invocation)
+        self.ledger.arrive()
         self._entries_ms = min(_PUBLISHING_MS, _claim_ms(_limit(context)))
         return invocation
 
@@ -149,6 +155,9 @@ class Frame:
                 log.warning("ledger.away", grant=grant_id, reason=str(away))
                 self._unreleased.append((grant_id, driver.side, invocation))
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
+            except Exception:  # whatever is wrong with one grant stops nothing but itself
+                log.exception("grant.failed", grant=grant_id, side=driver.side)
+                return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
             counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
@@ -197,7 +206,7 @@ class Frame:
             driver,
             self.inventory,
             worker=invocation,
-            mode=self.ledger.read(said_mode) or self.settings.mode,
+            mode=self.settings.mode,
             clock=now_ms,
             settle_ms=int(self.settings.settle_seconds * 1000),
             claim_ms=_claim_ms(limit_seconds),
@@ -216,7 +225,7 @@ class Frame:
         if work is None or step is None:
             return None
         try:
-            if driver.side is not Side.GRANT and not self.inventory.association_is_ours(work.key):
+            if driver.side is not Side.GRANT and self.inventory.association(work.key) is Association.THEIRS:
                 return None
             self.calls.expect(work.key, driver.operation(step, work.key))
         except Throttled as paced:
@@ -237,7 +246,10 @@ class Frame:
             if isinstance(body, Completion | Wake):
                 return (_woken(body),)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
-            self.inventory.check(body.grant)
+            if isinstance(body, GrantApproval):
+                self.inventory.check(
+                    body.grant
+                )  # a revoke is recorded whatever is listed: closing is the safe direction
             admission = self.ledger.write(admit, body, item.message_id, now_ms(), self.ledger.timing)
             log.info(
                 "approval.admitted" if admission.new else "approval.repeated",
@@ -252,6 +264,14 @@ class Frame:
             reason = Reason.of(error)
             self.ledger.write(reject_message, item.message_id, item.body, reason, now_ms(), request=request)
             log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
+            return None
+        except LedgerError:
+            raise
+        except Exception as error:  # whatever is wrong with one message stops nothing but itself
+            log.exception("message.failed", message_id=item.message_id)
+            text = f"unexpected {type(error).__name__}: nothing was done with it, and the log has the rest"
+            reason = Reason(code="Unexpected", text=text)
+            self.ledger.write(reject_message, item.message_id, _plain(item.body), reason, now_ms(), request=request)
             return None
 
     def publish(self) -> None:
@@ -274,7 +294,7 @@ class Frame:
                     log.warning("completion.kept", seq=entry.seq, code=error.code, reason=str(error))
                     self.ledger.write(give_back, [left.seq for left in entries[position:]])
                     return
-                self.ledger.write(mark_published, entry.seq, now_ms())
+                self.ledger.write(mark_published, [entry.seq])
                 log.info("completion.published", kind=entry.tag, seq=entry.seq, message_id=message_id)
 
     def wake(self, grant_id: str, side: Side, next_at: int) -> None:
@@ -296,7 +316,7 @@ def _ahead(work: Work, now: int) -> Step | None:
         granted = row.side is Side.GRANT or (work.other_settled and work.other.state == State.PRESENT)
         return Step.CREATE if work.wanted.up and granted else None
     free = row.side is not Side.GRANT or work.other_gone
-    return Step.REMOVE if not work.wanted.up and row.ours and free else None
+    return Step.REMOVE if work.wanted.down and row.ours and free else None
 
 
 def _limit(context: object) -> float:
@@ -315,6 +335,11 @@ def _at_once(visit: Callable[[str], tuple[str, Visit]], grants: Iterable[str]) -
         started = [pool.submit(copy_context().run, visit, grant_id) for grant_id in grants]
         for done in as_completed(started):
             yield done.result()
+
+
+def _plain(body: object) -> str:
+    """A message's body as a text that every database can hash and keep."""
+    return repr(body)
 
 
 def _woken(body: Completion | Wake) -> str:

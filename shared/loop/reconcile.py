@@ -9,27 +9,32 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import structlog
 
-from shared.errors import GrantError
-from shared.ledger.drift import note_drift, note_drift_gone, read_standing
+from shared.errors import GrantError, LedgerError
+from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_standing
+from shared.ledger.heads import head_of
 from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
-from shared.ledger.proof import head_of
 from shared.ledger.transactions import Ledger, now_ms
-from shared.ledger.work import unsettled
+from shared.ledger.work import Behind, unsettled
+from shared.messages.approval import GrantApproval
+from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey
-from shared.rules.drift import CloudSeen, drifts, strangers
+from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made
 from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
-from shared.rules.inventory import Inventory
+from shared.rules.inventory import Association, Inventory
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
 _WAKES = 2_000
+_AT_ONCE = 200
+_SECONDS = 480.0  # the platform ends a pass at 600
 _ACCOUNTS_AT_ONCE = 8
 
 
@@ -45,6 +50,7 @@ class Report:
     calls: int = 0
     seconds: float = 0.0
     trouble: list[str] = field(default_factory=list)  # accounts that could not be read, and why
+    left: list[str] = field(default_factory=list)  # what time ran out for: the next pass begins with it
     head: int = 0  # the last event of the record
 
 
@@ -105,7 +111,7 @@ class Pages(Protocol):
 
 
 class Reconcile:
-    """One pass over everything the ledger knows."""
+    """One pass over everything that is open."""
 
     def __init__(
         self,
@@ -114,66 +120,111 @@ class Reconcile:
         *,
         clock: Callable[[], int] = now_ms,
         accounts_at_once: int = _ACCOUNTS_AT_ONCE,
+        seconds: float = _SECONDS,
     ) -> None:
+        """``seconds``: how long a pass may take; what is left then is said and left to the next one."""
         self._frame = frame
         self._clock = clock
         self._accounts_at_once = accounts_at_once
+        self._seconds = seconds
         self._ledger = frame.ledger
         self._inventory = frame.inventory
         self._cloud = cloud
-        self._keys: dict[str, GrantKey] = {}
-        self._adopting: list[Drift] = []
+        self._until = 0.0
 
     def run(self) -> Report:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
         started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
-        report.due = len(let_time_pass(self._ledger, self._clock()))
-        self._compare(report)
-        for grant_id, side in self._ledger.read(unsettled, self._clock(), _WAKES):
-            if self._worth_waking(grant_id, side):
-                self._frame.wake(grant_id, side, self._clock())
-                report.woken += 1
+        self._until = started + self._seconds
+        report.due = len(let_time_pass(self._ledger, self._clock(), self._allowed))
+        adopting = self._compare(report)
+        # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
+        for drift in adopting:
+            who = "the setting DRIFT_REPAIR"
+            self._ledger.write(adopt, drift.key.grant_id, drift.side, who, self._clock())
+        self._wake(report)
         self._frame.publish()
         report.head = self._sign_head()
         report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
         log.info(
-            "reconcile.done", **{k: v for k, v in asdict(report).items() if k != "trouble"}, trouble=len(report.trouble)
+            "reconcile.done",
+            **{k: v for k, v in asdict(report).items() if k not in ("trouble", "left")},
+            trouble=len(report.trouble),
+            left=len(report.left),
         )
         return report
 
-    def _worth_waking(self, grant_id: str, side: Side) -> bool:
-        """Account A's side has nobody to wake where account A's own automation makes the association."""
-        key = self._keys.get(grant_id)
-        return side is not Side.ASSOCIATE or key is None or self._ours(key)
+    def _allowed(self, content: str) -> None:
+        """Raise PermanentError where an approval whose date has come is not allowed (any more)."""
+        approval = parse(content)
+        if isinstance(approval, GrantApproval):
+            self._inventory.check(approval.grant)
 
-    def _ours(self, key: GrantKey) -> bool:
-        try:
-            return self._inventory.association_is_ours(key)
-        except GrantError:
-            return True  # no longer in the inventory: the acting function says so
+    def _wake(self, report: Report) -> None:
+        """Wake everything that is not as wanted, page by page."""
+        after: Behind = (-1, "", "")
+        while page := self._ledger.read(unsettled, self._clock(), _WAKES, after):
+            for grant_id, side, _ in page:
+                if self._late():
+                    report.left.append(f"wakes behind {grant_id}")
+                    return
+                self._frame.wake(grant_id, side, self._clock())
+                report.woken += 1
+            after = page[-1][2]
 
-    def _compare(self, report: Report) -> None:
-        taken_at, self._adopting = self._clock(), []
-        known = self._ledger.read(read_standing)
-        self._keys = {one.key.grant_id: one.key for one in known}
+    def _late(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def _theirs(self, key: GrantKey) -> bool:
+        return self._inventory.association(key) is Association.THEIRS
+
+    def _compare(self, report: Report) -> list[Drift]:
+        """Compare what is settled with the cloud. Returns the drift that is to be adopted."""
+        taken_at, adopting = self._clock(), list[Drift]()
+        known = list(read_standing(self._ledger))
         seen = self._look(known, report)
         quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
         for one in known:
-            if not self._at_rest(one) or not seen.tells_about(one.key):
+            with self._contained(one.key, report):
+                self._compare_one(one, seen, quiet_since, report, adopting)
+        shown = frozenset(one.key for one in known)
+        news = list(strangers(shown, seen))
+        for chunk in (news[start : start + _AT_ONCE] for start in range(0, len(news), _AT_ONCE)):
+            history = {one.key: one for one in self._ledger.read(known_among, [drift.key for drift in chunk])}
+            for drift in chunk:
+                with self._contained(drift.key, report):
+                    self._record([drift], history.get(drift.key), seen, quiet_since, report, adopting)
+        return adopting
+
+    def _compare_one(
+        self, one: Standing, seen: CloudSeen, quiet_since: int, report: Report, adopting: list[Drift]
+    ) -> None:
+        if not self._at_rest(one) or not seen.tells_about(one.key):
+            return
+        report.grants += 1
+        found = list(drifts(one, seen, ours=not self._theirs(one.key)))
+        if found:
+            self._record(found, one, seen, quiet_since, report, adopting)
+        for row in (one.grant, one.associate):
+            if any(drift.side == row.side for drift in found):
                 continue
-            report.grants += 1
-            found = list(drifts(one, seen, ours=self._ours(one.key)))
-            for drift in found:
-                self._record(drift, one, seen, quiet_since, report)
-            for row in (one.grant, one.associate):
-                if row.drift is not None and not any(drift.side == row.side for drift in found):
-                    report.gone += self._ledger.write(note_drift_gone, one.key.grant_id, row.side, self._clock())
-        for drift in strangers(frozenset(each.key for each in known), seen):
-            self._record(drift, None, seen, quiet_since, report)
-        # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
-        for drift in self._adopting:
-            self._ledger.write(adopt, drift.key.grant_id, drift.side, self._clock())
+            if row.drift is not None:
+                report.gone += self._ledger.write(note_drift_gone, one.key.grant_id, row.side, self._clock())
+            elif gone_again(one, row, seen):
+                grant_id = one.key.grant_id
+                self._ledger.write(note_absent, grant_id, row.side, one.generation, self._clock())
+
+    @contextmanager
+    def _contained(self, key: GrantKey, report: Report) -> Iterator[None]:
+        """Whatever is wrong with one grant is said, and stops nothing but itself."""
+        try:
+            yield
+        except LedgerError:
+            raise
+        except Exception as error:
+            log.exception("reconcile.failed", grant=key.grant_id)
+            report.trouble.append(f"grant {key.grant_id} ({key.instance_id}): unexpected {type(error).__name__}")
 
     def _at_rest(self, standing: Standing) -> bool:
         """Settled as far as it is ours to settle; a grant that was only ever found on the cloud is at rest."""
@@ -181,30 +232,40 @@ class Reconcile:
             return True
         b = standing.grant
         b_settled = b.observed_generation == standing.generation and b.observed_wanted is not None
-        return b_settled and not self._ours(standing.key)
+        return b_settled and self._theirs(standing.key)
 
     def _record(
-        self, drift: Drift, standing: Standing | None, seen: CloudSeen, quiet_since: int, report: Report
+        self,
+        found: Sequence[Drift],
+        standing: Standing | None,
+        seen: CloudSeen,
+        quiet_since: int,
+        report: Report,
+        adopting: list[Drift],
     ) -> None:
-        repair = drift.kind in self._frame.settings.drift_repair
-        if drift.kind is DriftKind.PREFIXES_DIFFER and (standing is None or not standing.associate.ours):
-            repair = False  # not what we put up: only reported
-        there = seen.associations.get(drift.key)
+        """Record the drift of one grant, and have it mended where policy says so and the leases still want it made."""
+        repair = set(self._frame.settings.drift_repair)
+        if standing is None or not standing.associate.ours:
+            repair.discard(DriftKind.PREFIXES_DIFFER)  # not what we put up: only reported
+        if standing is not None and not wants_made(standing):
+            repair -= {DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING}  # past its end: nothing is made again
+        there = seen.associations.get(found[0].key)
         news = self._ledger.write(
             note_drift,
-            drift,
+            found,
             self._clock(),
             generation=0 if standing is None else standing.generation,
             quiet_since=quiet_since,
             repair=repair,
-            state=there.status if drift.side is Side.ASSOCIATE and there is not None else None,
+            state=there.status if there is not None else None,
         )
-        if news:
+        for drift in news:
+            mended = drift.kind in repair
             report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
-            log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=repair)
-            if repair and drift.kind.foreign and drift.key.instance_owner_uid in self._inventory.accounts:
+            log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=mended)
+            if mended and drift.kind.foreign and drift.key.instance_owner_uid in self._inventory.accounts:
                 # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
-                self._adopting.append(drift)
+                adopting.append(drift)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +308,7 @@ class Reconcile:
             granted=frozenset(_combined(granted, listed_by_owner, spokes_read)),
             associations=associations,
             existing=frozenset(existing),
+            listed=frozenset(self._inventory.accounts),
         )
 
     def _each(
@@ -259,11 +321,20 @@ class Reconcile:
         """Read all places, some at a time; returns those that could be read and notes why the others could not."""
 
         def attempt(place: tuple[str, str]) -> tuple[str, str] | None:
+            where = f"{what} {place[1]} of account {place[0]}" if what == "ECR" else f"account {place[0]} in {place[1]}"
+            if self._late():
+                report.left.append(where)
+                return None
             try:
                 read(place)
             except GrantError as error:
-                report.trouble.append(f"{what} {place[1]} of {place[0]}: {error}")
-                log.warning("reconcile.unread", what=what, account=place[0], code=error.code, reason=str(error))
+                report.trouble.append(f"{where}: {error}")
+                told = {"account": place[0], "code": error.code, "reason": str(error)}
+                log.error("reconcile.unread", what=what, **told)  # noqa: TRY400  # what happened is in its words
+                return None
+            except Exception as error:  # whatever one account shows stops nothing but itself
+                report.trouble.append(f"{where}: unexpected {type(error).__name__}")
+                log.exception("reconcile.unread", what=what, account=place[0])
                 return None
             return place
 

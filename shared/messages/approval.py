@@ -45,8 +45,11 @@ class OnEnd(StrEnum):
     TEARDOWN = "teardown"
 
 
-ALL = "all"
-"""Closes every lease on the grant that was approved before."""
+class Every(StrEnum):
+    """A revoke that names no request ids."""
+
+    ALL = "all"  # every lease of the same issuer on the grant
+    EVERYONE = "everyone"  # of every issuer
 
 
 class Ecr(Message):
@@ -135,7 +138,7 @@ class RevokeApproval(_Approved):
     """Closes leases of the same issuer by their request ids, or every lease on the grant that was approved before it."""
 
     action: Literal[Action.REVOKE]
-    closes: Literal["all"] | Annotated[list[RequestId], Field(min_length=1, max_length=100)]
+    closes: Literal[Every.ALL, Every.EVERYONE] | Annotated[list[RequestId], Field(min_length=1, max_length=100)]
 
 
 Approval = Annotated[GrantApproval | RevokeApproval, Field(discriminator="action")]

@@ -43,15 +43,19 @@ class ReasonCode(StrEnum):
 
     DONE = "Done"
     CLOSED = "Closed"
+    ENDED = "Ended"
     SECOND_DIGEST = "SecondDigest"
-    OTHERS_TURN = "Held"  # waiting: it is the other side's turn
-    PAUSED = "Paused"  # on hold: the mode says so
-    UNDER_WAY = "Waiting"  # later: the platform is at it
+    EARLY = "Early"
+    OTHERS_TURN = "OthersTurn"  # waiting: it is the other side's turn
+    HELD = "Held"  # a hold or the mode says so
+    UNDER_WAY = "UnderWay"  # later: the platform is at it
     BUSY = "Busy"
     LEDGER_AWAY = "LedgerAway"
     REDRIVEN = "Redriven"
     ADOPTED = "Adopted"
     MODE_CHANGED = "ModeChanged"
+    HOLD_SET = "HoldSet"
+    HOLD_LIFTED = "HoldLifted"
 
 
 class Served(Message):
@@ -64,7 +68,7 @@ class Served(Message):
 
 
 class EventKind(StrEnum):
-    """What happened. Also the tags that completions are published under."""
+    """What happened. Also the tags that completions are published under; some facts only the record needs."""
 
     # to a grant
     GRANTED = "granted"
@@ -84,12 +88,23 @@ class EventKind(StrEnum):
     SECOND_DIGEST = "second-digest"
     # to a request
     ADMITTED = "admitted"
-    HELD = "held"  # early: dated further ahead than clocks may differ
+    EARLY = "early"  # dated further ahead than clocks may differ: without effect until then
+    HELD = "held"  # a hold or the mode stops it
     DONE = "done"
     REJECTED = "rejected"
     DEAD = "dead"
     # to the deployment
     MODE_CHANGED = "mode-changed"
+    HOLD_SET = "hold-set"
+    HOLD_LIFTED = "hold-lifted"
+    # facts that are not published
+    TOOK_EFFECT = "took-effect"  # an early lease
+    OWNERSHIP = "ownership"  # whose it is what stands on a side
+
+    @property
+    def published(self) -> bool:
+        """Whether it is told to others."""
+        return self not in (EventKind.TOOK_EFFECT, EventKind.OWNERSHIP)
 
 
 class GrantFields(Message):

@@ -19,18 +19,25 @@ class CloudSeen:
     granted: frozenset[GrantKey]
     associations: Mapping[GrantKey, AssociationSeen]
     existing: frozenset[tuple[str, str]]  # (account B, instance)
+    listed: frozenset[str]  # accounts that may be entered at all
 
     def tells_about(self, key: GrantKey) -> bool:
-        """Whether enough could be read to say anything about a grant, also that all is well."""
+        """Whether enough could be read to say anything about a grant, also that all is well.
+
+        Of an account that is not listed, account A's view is all there is, and enough.
+        """
         ecr, spoke = (key.ecr_owner_uid, key.ecr_id), (key.instance_owner_uid, key.instance_region)
-        return ecr in self.ecrs_gone or (ecr in self.ecrs_read and spoke in self.spokes_read)
+        if ecr in self.ecrs_gone:
+            return True
+        return ecr in self.ecrs_read and (spoke in self.spokes_read or key.instance_owner_uid not in self.listed)
 
 
 def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift]:
     """How the cloud differs from one grant that had settled. ``ours``: whether the association is ours to make."""
     key = standing.key
     where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
-    up = standing.grant.observed_wanted is not None and standing.grant.observed_wanted.up
+    seen_wanted = standing.grant.observed_wanted
+    up = seen_wanted is not None and not seen_wanted.down
     if not seen.tells_about(key):
         return
     if (key.ecr_owner_uid, key.ecr_id) in seen.ecrs_gone:
@@ -38,7 +45,8 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
             text = f"account {key.ecr_owner_uid} no longer owns {key.ecr_id}"
             yield Drift(key, Side.GRANT, DriftKind.ECR_OWNER_CHANGED, text)
         return
-    if up and (key.instance_owner_uid, key.instance_id) not in seen.existing:
+    listed = key.instance_owner_uid in seen.listed
+    if up and listed and (key.instance_owner_uid, key.instance_id) not in seen.existing:
         text = f"{where} is gone from region {key.instance_region}"
         yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, text)
         return
@@ -59,10 +67,25 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
     comparable = (
         there is not None and there.status == AssociationStatus.ACTIVE and key.instance_type is InstanceType.VPC
     )
-    if up and ours and wanted is not None and there is not None and comparable and there.prefixes != wanted.prefixes:
+    right = wanted.beside(there.prefixes) if wanted is not None and there is not None else ()
+    if up and ours and there is not None and comparable and there.prefixes != right:
         shown = ", ".join(there.prefixes) or "none"
-        text = f"{where}: allowed prefixes are {shown}, approved are {', '.join(wanted.prefixes)}"
+        text = f"{where}: allowed prefixes are {shown}, approved are {', '.join(right) or 'none'}"
         yield Drift(key, Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, text)
+
+
+def wants_made(standing: Standing) -> bool:
+    """Whether what is missing may be made again: not past the end of what was approved."""
+    wanted = standing.grant.observed_wanted
+    return wanted is not None and wanted.up
+
+
+def gone_again(standing: Standing, row: SideRecord, seen: CloudSeen) -> bool:
+    """Whether what was there before us, and was left alone when its leases ended, is not there any more."""
+    key, wanted = standing.key, row.observed_wanted
+    if not _known_foreign(row) or (wanted is not None and not wanted.down):
+        return False
+    return key not in (seen.granted if row.side is Side.GRANT else seen.associations)
 
 
 def _known_foreign(row: SideRecord) -> bool:

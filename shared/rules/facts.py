@@ -76,6 +76,44 @@ class Mode(StrEnum):
     FULL = "full"
 
 
+class HoldKind(StrEnum):
+    """What a person can put on hold."""
+
+    ECR = "ecr"
+    ACCOUNT = "account"
+    GRANT = "grant"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What a person said about an ECR, an account or a grant: nothing is created until somebody lifts it.
+
+    ``everything``: nothing is taken down either. ``at`` in epoch milliseconds.
+    """
+
+    kind: HoldKind
+    name: str
+    everything: bool
+    who: str
+    reason: str
+    at: int
+
+    @property
+    def text(self) -> str:
+        """Whose word it is."""
+        what = "everything" if self.everything else "creating"
+        return f"{self.who} put {what} on hold for the {self.kind} {self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Stops:
+    """What people say must not be done now, and why; None: it may be done."""
+
+    create: str | None = None
+    remove: str | None = None
+    look: bool = False  # not even looked at, unless a write is open
+
+
 class DriftKind(StrEnum):
     """How the cloud can differ from what had settled."""
 
@@ -100,6 +138,8 @@ class SpokeSeen:
     found: bool
     granted: bool
     associated: bool
+    elsewhere: str | None = None  # another ECR that B's instance hangs on
+    since: int | None = None  # when the grant was given, as the platform says (epoch milliseconds)
 
 
 @dataclass(frozen=True)
@@ -109,6 +149,17 @@ class AssociationSeen:
     status: str | None
     association_id: str | None
     prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a side, in the terms that both sides share. ``ours`` None: nothing is there."""
+
+    state: str  # a State, or the platform's status of an association
+    ours: bool | None = None
+    association_id: str | None = None
+    prefixes: tuple[str, ...] | None = None  # None: does not apply
+    since: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +189,7 @@ class SideRecord:
     state: str  # a State, or the platform's status of an association
     ours: bool | None
     association_id: str | None
+    prefixes: tuple[str, ...]  # as last seen, of an association
     seen_at: int | None
     attempts: int
     next_at: int | None
@@ -165,7 +217,8 @@ class Work:
     other: SideRecord
     writes: tuple[Intent, ...]  # all of this side, but those that were refused
     my_intents: tuple[Intent, ...]  # those that may still land
-    other_pending: bool
+    other_pending: int | None  # until when a write of the other side may still land, counted from its call
+    stops: Stops = Stops()
 
     @property
     def settled(self) -> bool:
@@ -175,12 +228,12 @@ class Work:
     @property
     def other_settled(self) -> bool:
         """Whether the other side has nothing left to do for these leases."""
-        return self._settled(self.other) and not self.other_pending
+        return self._settled(self.other) and self.other_pending is None
 
     @property
     def other_gone(self) -> bool:
         """Whether the other side certainly has nothing up: nothing was seen there, and nothing may still land."""
-        return self.other.nothing_up and not self.other_pending
+        return self.other.nothing_up and self.other_pending is None
 
     def _settled(self, row: SideRecord) -> bool:
         return row.observed_generation == self.generation and row.observed_wanted == self.wanted

@@ -57,6 +57,8 @@ class Inventory(BaseModel):
         if grant.ecr_id not in self.account(grant.ecr_owner_uid, "ecr.owner_uid").ecrs:
             raise NotAllowed(f"ecr.id: {grant.ecr_id} is not listed in the inventory for account {grant.ecr_owner_uid}")
 
-    def association_is_ours(self, grant: GrantKey) -> bool:
-        """Whether we make the association, or account A's own automation does."""
-        return self.account(grant.ecr_owner_uid, "ecr.owner_uid").ecrs[grant.ecr_id].association is Association.OURS
+    def association(self, grant: GrantKey) -> Association | None:
+        """Whose automation makes the association; None for a router that is not listed."""
+        owner = self.accounts.get(grant.ecr_owner_uid)
+        ecr = None if owner is None else owner.ecrs.get(grant.ecr_id)
+        return None if ecr is None else ecr.association

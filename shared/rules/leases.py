@@ -1,15 +1,16 @@
 """The rules of leases: which approvals keep a grant up, and what is wanted of it. Plain functions of plain values.
 
-An approval is a lease on a grant. Opens, closes, ends and watermarks only grow, so they commute and repeat harmlessly:
-no order of messages, and no repetition, changes what is wanted in the end.
+An approval is a lease on a grant. Closing is final and believed at once; an end only ever takes away. So no order of messages,
+and no repetition, changes what is wanted in the end.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from ipaddress import IPv4Network
 
 from shared.messages.approval import OnEnd
@@ -32,43 +33,77 @@ class Lease:
     closed: bool = False
     rejected: bool = False
     early: bool = False  # dated further ahead than clocks may differ: not believed yet
+    done: bool = False  # its effect was seen
     warned: bool = False
-    overdue: bool = False
+    overdue: bool = False  # its end has come, and it is not taken down (yet)
     ended: bool = False
+
+
+class Level(StrEnum):
+    """How much is wanted of a grant."""
+
+    UP = "up"  # it is made, and made again
+    KEEP = "keep"  # what stands is left; nothing is made
+    DOWN = "down"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What should exist on the cloud for one grant."""
+    """What should be on the cloud for one grant.
 
-    up: bool
+    ``prefixes`` have to be allowed; ``may_stay`` are of leases past their end: allowed only as far as they are seen standing.
+    """
+
+    level: Level
     prefixes: tuple[str, ...] = ()
+    may_stay: tuple[str, ...] = ()
+
+    @property
+    def up(self) -> bool:
+        """Whether something may be made for it."""
+        return self.level is Level.UP
+
+    @property
+    def down(self) -> bool:
+        """Whether nothing of ours should be left."""
+        return self.level is Level.DOWN
+
+    def beside(self, standing: Iterable[str]) -> tuple[str, ...]:
+        """The prefixes that an association should allow, where these are standing."""
+        return in_order({*self.prefixes, *(set(self.may_stay) & set(standing))})
 
 
-def live(lease: Lease, watermark: int | None) -> bool:
-    """Whether this lease keeps its grant up.
+def live(lease: Lease) -> bool:
+    """Whether this lease counts. Closing is final, wherever the close came from and whichever came first."""
+    return not (lease.closed or lease.rejected or lease.early or lease.ended)
 
-    Closing is final, wherever the close came from and whichever came first. An end counts once it is recorded, which
-    happens only where it was approved to tear down; otherwise the lease stays live and is reported as overdue, since the
-    grant carries traffic.
+
+def wanted(leases: Iterable[Lease]) -> Wanted:
+    """What the leases of one grant want together.
+
+    Up while one of them is before its end, with the prefixes of all those: one lease must not cut off another, so prefixes add
+    up. They are not merged: each is a route that somebody approved. Past all ends what stands is kept, until ``passing`` ends
+    it: it carries traffic.
     """
-    dead = lease.closed or lease.rejected or lease.early or lease.ended
-    return not dead and (watermark is None or lease.approved_at > watermark)
-
-
-def wanted(leases: Iterable[Lease], watermark: int | None) -> Wanted:
-    """What the leases of one grant want together: up while one of them is live, with the prefixes of all of them.
-
-    One lease must not cut off another, so prefixes add up. They are not merged: each is a route that somebody approved.
-    """
-    alive = [lease for lease in leases if live(lease, watermark)]
-    prefixes = {prefix for lease in alive for prefix in lease.allowed_prefixes}
-    return Wanted(up=bool(alive), prefixes=in_order(prefixes))
+    alive = [lease for lease in leases if live(lease)]
+    before = {prefix for lease in alive if not lease.overdue for prefix in lease.allowed_prefixes}
+    past = {prefix for lease in alive if lease.overdue for prefix in lease.allowed_prefixes}
+    level = Level.DOWN
+    if alive:
+        level = Level.KEEP if all(lease.overdue for lease in alive) else Level.UP
+    return Wanted(level, in_order(before), in_order(past - before))
 
 
 def in_order(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """Prefixes as both the leases and the cloud are compared: by network."""
-    return tuple(sorted(prefixes, key=IPv4Network))
+    """Prefixes as both the leases and the cloud are compared: by network. What is no IPv4 network comes last, as it is."""
+    return tuple(sorted(set(prefixes), key=_place))
+
+
+def _place(prefix: str) -> tuple[int, IPv4Network | None, str]:
+    try:
+        return 0, IPv4Network(prefix), prefix
+    except ValueError:
+        return 1, None, prefix
 
 
 @dataclass(frozen=True)
@@ -103,29 +138,55 @@ class Window:
 
 @dataclass(frozen=True)
 class Timing:
-    """The times that the rules go by, in milliseconds. ``window`` None: ended leases are torn down at once."""
+    """The times that the rules go by, in milliseconds. ``window`` None: ended leases are torn down at once.
+
+    ``settle``: how late an unanswered write may land, and how old a look may be.
+    """
 
     skew: int = 300_000
     warn: int = 86_400_000
     stuck: int = 900_000
+    settle: int = 60_000
     window: Window | None = None
 
 
-@dataclass(frozen=True)
-class Passing:
-    """What the passing of time does to one lease now; each of these happens once."""
+class Due(StrEnum):
+    """What the passing of time does to a lease; each happens once."""
 
-    warn: bool = False
-    overdue: bool = False
-    end: bool = False
+    WARN = "warn"  # its end is near
+    OVERDUE = "overdue"  # its end has come, and what stands is kept
+    END = "end"  # its end has come, and it is taken down
+    LAPSE = "lapse"  # its end has come before its effect was seen
 
 
-def passing(lease: Lease, watermark: int | None, now: int, timing: Timing) -> Passing:
-    """What is due for a lease with an end: a warning before it, then being overdue or ended, as was approved for it."""
-    if lease.ends_at is None or not live(lease, watermark):
-        return Passing()
-    if now < lease.ends_at:
-        return Passing(warn=not lease.warned and now >= lease.ends_at - timing.warn)
-    if lease.on_end is OnEnd.REPORT:
-        return Passing(overdue=not lease.overdue)
-    return Passing(end=timing.window is None or timing.window.open_at(now))
+def passing(leases: Iterable[Lease], now: int, timing: Timing) -> Mapping[str, Due]:
+    """What is due now for leases of one grant, by approval id.
+
+    A lease that never became effective lapses. A teardown lease past its end goes, inside the window. Past all ends the live
+    lease that ends last decides for all of them; where two end together, teardown does.
+    """
+    alive = [lease for lease in leases if live(lease)]
+    past = [lease for lease in alive if lease.ends_at is not None and lease.ends_at <= now]
+    found: dict[str, Due] = {lease.approval_id: Due.LAPSE for lease in past if not lease.done}
+    everything_is_past = len(past) == len(alive)
+    past = [lease for lease in past if lease.done]
+    last = max(past, key=lambda lease: (lease.ends_at or 0, lease.on_end is OnEnd.TEARDOWN), default=None)
+    all_go = everything_is_past and last is not None and last.on_end is OnEnd.TEARDOWN
+    for lease in past:
+        goes = all_go or lease.on_end is OnEnd.TEARDOWN
+        if goes and (timing.window is None or timing.window.open_at(now)):
+            found[lease.approval_id] = Due.END
+        elif not lease.overdue:
+            found[lease.approval_id] = Due.OVERDUE
+    for lease in alive:
+        near = lease.ends_at is not None and lease.ends_at - timing.warn <= now < lease.ends_at
+        if near and not lease.warned:
+            found[lease.approval_id] = Due.WARN
+    return found
+
+
+def next_due(lease: Lease, timing: Timing) -> int | None:
+    """When time does something to this lease next, if ever. One that waits for the window is due until it has ended."""
+    if not live(lease) or lease.ends_at is None or (lease.overdue and lease.on_end is OnEnd.REPORT):
+        return None
+    return lease.ends_at if lease.warned or lease.overdue else lease.ends_at - timing.warn

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
-from shared.rules.facts import AssociationStatus, Mode
-from shared.rules.leases import Wanted
+from shared.rules.facts import AssociationStatus, Hold, Mode, Stops
+from shared.rules.leases import Level, Wanted, in_order
 
 
 class Step(Enum):
@@ -23,6 +23,7 @@ class Step(Enum):
     CHANGE = "change"  # set the allowed prefixes of a standing association
     LATER = "later"  # something is under way: look again soon
     WAIT = "wait"  # it is the other side's turn: its completion wakes us
+    HOLD = "hold"  # a person says that it must not be done now
     REFUSE = "refuse"  # it can never be as wanted
 
 
@@ -31,9 +32,11 @@ class SpokeFacts:
     """What account B's side decides from."""
 
     wanted: Wanted
+    stops: Stops
     found: bool
     granted: bool
     associated: bool  # B's own view of its instance
+    elsewhere: bool  # B's own view: it hangs on another ECR
     ours: bool
     open_intent: bool
     other_pending: bool
@@ -44,17 +47,27 @@ def spoke_step(facts: SpokeFacts) -> Step:
     """Account B's next step: grant what is wanted; revoke what is not, once account A has let go of it."""
     if facts.open_intent:
         return Step.LATER
-    if facts.wanted.up:
-        if not facts.found:
-            return Step.REFUSE
-        if facts.granted:
+    match facts.wanted.level:
+        case Level.UP:
+            if facts.granted:
+                return Step.SETTLE
+            if not facts.found or facts.elsewhere:
+                return Step.REFUSE
+            if facts.stops.create is not None:
+                return Step.HOLD
+            return Step.LATER if facts.other_pending else Step.CREATE
+        case Level.KEEP:
             return Step.SETTLE
-        return Step.LATER if facts.other_pending else Step.CREATE
-    if not facts.granted or not facts.ours:
-        return Step.SETTLE
-    if facts.other_pending:
-        return Step.LATER
-    return Step.WAIT if facts.associated or not facts.other_gone else Step.REMOVE
+        case Level.DOWN:
+            if not facts.granted or not facts.ours:
+                return Step.SETTLE
+            if facts.other_pending:
+                return Step.LATER
+            if facts.associated or not facts.other_gone:
+                return Step.WAIT
+            return Step.REMOVE if facts.stops.remove is None else Step.HOLD
+        case unreachable:
+            assert_never(unreachable)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class HubFacts:
     """What account A's side decides from. ``status`` is the platform's; None when there is no association."""
 
     wanted: Wanted
+    stops: Stops
     status: str | None
     prefixes: tuple[str, ...]
     ours: bool
@@ -75,19 +89,56 @@ def hub_step(facts: HubFacts) -> Step:
     """Account A's next step: associate what is granted; dissociate what is no longer wanted."""
     if facts.open_intent:
         return Step.LATER
-    if facts.wanted.up:
-        if facts.status is None:
-            if not facts.granted:
-                return Step.WAIT
-            return Step.LATER if facts.other_pending else Step.CREATE
-        if facts.status != AssociationStatus.ACTIVE:
+    if facts.wanted.level is Level.DOWN:
+        if facts.status is None or not facts.ours:
+            return Step.SETTLE
+        if facts.status not in tuple(AssociationStatus):
             return Step.LATER
-        if facts.ours and facts.takes_prefixes and facts.prefixes != facts.wanted.prefixes:
-            return Step.CHANGE
+        return Step.REMOVE if facts.stops.remove is None else Step.HOLD
+    if facts.status is None:
+        if facts.wanted.level is Level.KEEP:
+            return Step.SETTLE
+        if not facts.granted:
+            return Step.WAIT
+        if facts.stops.create is not None:
+            return Step.HOLD
+        return Step.LATER if facts.other_pending else Step.CREATE
+    if facts.status != AssociationStatus.ACTIVE:
+        return Step.LATER
+    right = facts.wanted.beside(facts.prefixes)
+    if not facts.ours or not facts.takes_prefixes or facts.prefixes == right:
         return Step.SETTLE
-    if facts.status is None or not facts.ours:
-        return Step.SETTLE
-    return Step.REMOVE if facts.status in tuple(AssociationStatus) else Step.LATER
+    return Step.CHANGE if allowed(facts.wanted, facts.stops, facts.prefixes) != facts.prefixes else Step.HOLD
+
+
+def allowed(wanted: Wanted, stops: Stops, standing: tuple[str, ...]) -> tuple[str, ...]:
+    """The prefixes that a standing association is to be given now: what is wanted, as far as people let us widen and narrow."""
+    right = set(wanted.beside(standing))
+    if stops.create is not None:
+        right &= set(standing)
+    if stops.remove is not None:
+        right |= set(standing)
+    return in_order(right)
+
+
+def stops(mode: Mode, holds: Iterable[Hold]) -> Stops:
+    """What the mode and the holds on a grant, its accounts and its ECR let nobody do."""
+    said = f"the mode is {mode}"
+    match mode:
+        case Mode.FULL:
+            found = Stops()
+        case Mode.PAUSE_TEARDOWN:
+            found = Stops(remove=said)
+        case Mode.OBSERVE:
+            found = Stops(said, said)
+        case Mode.PAUSE_ALL:
+            found = Stops(said, said, look=True)
+        case unreachable:
+            assert_never(unreachable)
+    every = sorted(holds, key=lambda hold: (not hold.everything, hold.at))
+    create = found.create or next((hold.text for hold in every), None)
+    remove = found.remove or next((hold.text for hold in every if hold.everything), None)
+    return Stops(create, remove, found.look)
 
 
 def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
@@ -98,16 +149,3 @@ def believable(*, contradicted_at: Iterable[int], at: int, settle: int) -> bool:
     sight of the other side that shows something else, it may come from before that.
     """
     return all(at - made_at >= settle for made_at in contradicted_at)
-
-
-def may(mode: Mode, step: Step) -> bool:
-    """Whether the mode lets a step act on the cloud."""
-    match mode:
-        case Mode.FULL:
-            return True
-        case Mode.PAUSE_TEARDOWN:
-            return step is not Step.REMOVE
-        case Mode.OBSERVE | Mode.PAUSE_ALL:
-            return False
-        case unreachable:
-            assert_never(unreachable)

@@ -1,0 +1,88 @@
+"""Heads: the end of the record, signed, to be kept where nobody who can write the database can write."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sql
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy.engine import Connection
+
+from shared.ledger.tables import chain
+from shared.messages.texts import canonical
+
+HEAD_EVENT = "ledger.head"
+"""The log word of a line that holds a head."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the chain at some moment, signed, to be kept where nobody who can write the database can write."""
+
+    seq: int
+    hash: str
+    at: int
+    signature: str = ""
+
+    @property
+    def _signed(self) -> bytes:
+        return canonical({"seq": self.seq, "hash": self.hash, "at": self.at})
+
+    def sign(self, key: Ed25519PrivateKey) -> Head:
+        """The same head with its signature (Base64 of Ed25519 over the canonical JSON of the rest)."""
+        return Head(self.seq, self.hash, self.at, base64.b64encode(key.sign(self._signed)).decode())
+
+    def signed_by(self, key: Ed25519PublicKey) -> bool:
+        """Whether the signature is this key's."""
+        try:
+            key.verify(base64.b64decode(self.signature, validate=True), self._signed)
+        except (InvalidSignature, binascii.Error, ValueError):
+            return False
+        return True
+
+    def line(self) -> str:
+        """One line of a heads file."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def head_of(connection: Connection, now: int) -> Head:
+    """The present end of the chain, unsigned."""
+    end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
+    return Head(end.seq, end.hash, now)
+
+
+def heads_in(lines: Iterable[str]) -> Iterator[Head]:
+    """The heads in log lines as they come: bare, behind a prefix, or inside a field of another JSON object.
+
+    Everything else is passed over. Raises ValueError with the line's number for a head that lacks something.
+    """
+    for number, line in enumerate(lines, 1):
+        for fact in _objects(line):
+            if fact.get("event", HEAD_EVENT) != HEAD_EVENT or not {"seq", "hash"} <= fact.keys():
+                continue
+            try:
+                yield Head(int(fact["seq"]), str(fact["hash"]), int(fact["at"]), str(fact["signature"]))
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"line {number} is not a whole head") from None
+
+
+def _objects(text: str, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a line, those in text fields of others included."""
+    start = text.find("{")
+    if start < 0 or depth > 2:
+        return
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text[start:])
+    except (ValueError, RecursionError):
+        return
+    if isinstance(found, dict):
+        yield found
+        for value in found.values():
+            if isinstance(value, str):
+                yield from _objects(value, depth + 1)
