@@ -69,6 +69,7 @@ def _queues() -> dict[str, str]:
     """Dead-letter queue by work queue."""
     names = (
         os.environ.get("APPROVALS_QUEUE", "ecr-approvals"),
+        os.environ.get("WAKES_QUEUE", "ecr-grants-wakes"),
         os.environ.get("ASSOCIATIONS_QUEUE", "ecr-associations"),
     )
     return {name: f"{name}-dead" for name in names}
@@ -195,7 +196,7 @@ def _redrive(
                 continue
             if messaging is not None:  # otherwise the timer finds it
                 wake = json.dumps({"schema": WAKE, "grant_id": row.key.grant_id})
-                messaging.send(work_queues[0 if row.side == Side.GRANT else 1], wake)
+                messaging.send(work_queues[1 if row.side == Side.GRANT else 2], wake)
         names_left.discard(one.name)
         yield one
     if messaging is None or reason not in (None, "DeadLetter") or (names and not names_left):

@@ -6,8 +6,9 @@ A stand-in cloud is an address, not a mode.
 from __future__ import annotations
 
 import base64
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -57,8 +58,16 @@ Mendable = Literal[
     DriftKind.FOREIGN_GRANT,
     DriftKind.FOREIGN_ASSOCIATION,
 ]
+T = TypeVar("T", bound=BaseSettings)
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
+
+
+class EventSubject(StrEnum):
+    """What an event without a subject means for an approval in it."""
+
+    REQUIRED = "required"  # it is refused: nothing tells it from one that came in where approvals may not
+    OPTIONAL = "optional"  # the function decides: the grant function takes it
 
 
 class Settings(BaseSettings):
@@ -78,7 +87,10 @@ class Settings(BaseSettings):
     )
     completions_topic: Name = Field(default="ecr-completions", validation_alias="COMPLETIONS_TOPIC")
     approvals_queue: Name = Field(default="ecr-approvals", validation_alias="APPROVALS_QUEUE")
+    wakes_queue: Name = Field(default="ecr-grants-wakes", validation_alias="WAKES_QUEUE")
     associations_queue: Name = Field(default="ecr-associations", validation_alias="ASSOCIATIONS_QUEUE")
+    # Whether an approval in an event that does not name its queue is refused. Nobody documents that every event names it.
+    event_subject: EventSubject = Field(default=EventSubject.REQUIRED, validation_alias="EVENT_SUBJECT")
     mode: Mode = Field(default=Mode.OBSERVE, validation_alias="MODE")
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
     settle_seconds: float = Field(default=60, gt=0, le=3600, validation_alias="SETTLE_SECONDS")
@@ -95,9 +107,6 @@ class Settings(BaseSettings):
         default=frozenset({DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.PREFIXES_DIFFER}),
         validation_alias="DRIFT_REPAIR",
     )
-    head_key: Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None = Field(
-        default=None, validation_alias="HEAD_KEY", repr=False
-    )
 
     @property
     def timing(self) -> Timing:
@@ -110,10 +119,29 @@ class Settings(BaseSettings):
         )
 
 
+class Signing(BaseSettings):
+    """What only the function that signs heads reads, and only its environment has."""
+
+    model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
+
+    head_key: Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None = Field(
+        default=None, validation_alias="HEAD_KEY", repr=False
+    )
+
+
 def read_settings() -> Settings:
     """Read the environment. Raises SettingsError that lists every missing or bad variable by name."""
+    return _read(Settings)
+
+
+def read_head_key() -> Ed25519PrivateKey | None:
+    """The key that signs heads, where there is one. Raises SettingsError when it is none."""
+    return _read(Signing).head_key
+
+
+def _read(kind: type[T]) -> T:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         raise SettingsError("the environment is not usable: " + _faults(error)) from None
 

@@ -8,8 +8,10 @@ _function = Function()
 
 
 def initialize(context: object) -> None:
-    """Once per instance: everything that must be right is checked before the first event."""
-    _function.open(context).check()
+    """Once per instance: settings and configuration are read before the first event. A ledger that is away must not stop it:
+    the messages that come meanwhile are sent again, and only a started function can do that.
+    """
+    _function.open(context)
 
 
 def handler(event: bytes, context: object) -> dict[str, int]:

@@ -78,8 +78,12 @@ class Calls:
         keys: Keys,
         patience: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
+        session_policy: str | None = None,
     ) -> None:
-        """``patience``: how many seconds a call may wait for its place in the budget."""
+        """``patience``: how many seconds a call may wait for its place in the budget.
+
+        ``session_policy``: a policy document that narrows every session in another account, whatever its role may.
+        """
         self._clock = clock
         self._called_at = clock()
         self.settings = settings
@@ -87,7 +91,7 @@ class Calls:
         self._keys = keys
         self._session_name = "ecr-grants"
         self._pace = Pace(window_seconds=settings.quota_seconds, patience=patience)
-        self._sessions = Sessions(settings, lambda: self._keys, self._pace)
+        self._sessions = Sessions(settings, lambda: self._keys, self._pace, policy=session_policy)
         self._ecrs: dict[str, threading.Lock] = {}
         self._ecrs_lock = threading.Lock()
         self.made = 0

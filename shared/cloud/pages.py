@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from alibabacloud_expressconnectrouter20230901 import models as ecr
@@ -16,6 +17,29 @@ from shared.rules.leases import in_order
 
 _PAGE = 100  # the most that the VPC side gives in one page (DescribeVpcGrantRulesToEcr)
 _IDS = 20  # ids in one look-up (DescribeVpcs)
+
+_READS = {
+    "expressconnectrouter": (
+        "DescribeExpressConnectRouter",
+        "DescribeExpressConnectRouterAssociation",
+        "DescribeExpressConnectRouterChildInstance",
+        "DescribeInstanceGrantedToExpressConnectRouter",
+    ),
+    "vpc": ("DescribeVirtualBorderRouters", "DescribeVpcGrantRulesToEcr", "DescribeVpcs"),
+}
+READ_ONLY = json.dumps(
+    {
+        "Version": "1",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [f"{product}:{operation}" for product, names in _READS.items() for operation in names],
+                "Resource": ["*"],
+            }
+        ],
+    }
+)
+"""The session policy of whoever only looks: no more than the calls here, whatever more the role it enters by may."""
 
 
 class Pages:

@@ -39,8 +39,15 @@ class Sessions:
     """Role sessions by (role ARN, external id). Thread-safe: one thread assumes, the others wait for it."""
 
     def __init__(
-        self, settings: Settings, home: Callable[[], Keys], pace: Pace, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        home: Callable[[], Keys],
+        pace: Pace,
+        clock: Callable[[], float] = time.time,
+        policy: str | None = None,
     ) -> None:
+        """``policy``: what every session is narrowed to, as a policy document; None leaves it all that the role may."""
+        self._policy = policy
         self._settings = settings
         self._pace = pace
         self._home = home
@@ -72,7 +79,11 @@ class Sessions:
 
     def _assume(self, account: str, arn: str, external_id: str, name: str) -> RoleSession:
         request = AssumeRoleRequest(
-            role_arn=arn, role_session_name=name, external_id=external_id, duration_seconds=_SESSION_SECONDS
+            role_arn=arn,
+            role_session_name=name,
+            external_id=external_id,
+            duration_seconds=_SESSION_SECONDS,
+            policy=self._policy,
         )
         # The budget is the caller's, so one for all roles: the home account's.
         self._pace.take("home", "", "AssumeRole")

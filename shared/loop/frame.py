@@ -29,6 +29,7 @@ from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import give_up, read_work
 from shared.log import bind, configure
 from shared.loop.converge import Converge, Outcome, Visit
+from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
 from shared.messages.approval import GrantApproval
 from shared.messages.catalogue import unknown_codes
@@ -57,16 +58,17 @@ _SEND_AGAIN_PAUSES = (0.0, 0.2, 1.0, 3.0)  # a message that comes twice changes 
 class Frame:
     """One function's life: built once per cold start, run once per event."""
 
-    def __init__(self, context: object, patience: float = _PATIENCE_SECONDS) -> None:
-        """Read everything that must be right. Raises SettingsError, naming every fault."""
+    def __init__(self, context: object, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
+        """Read everything that must be right. Raises SettingsError, naming every fault; the ledger is not asked yet."""
         configure()
         self.settings: Settings = read_settings()
         self.inventory: Inventory = read_inventory(self.settings.accounts_file)
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         self._checked = False
         self._keys = home_keys(context)
-        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience)
+        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience, session_policy=session_policy)
         uid = str(getattr(context, "account_id", "") or "")
+        self.doors = Doors(self.settings, uid)
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._entries_ms = _PUBLISHING_MS
@@ -109,7 +111,7 @@ class Frame:
             if away is None:
                 try:
                     self.check()
-                    found = self._admit(item)
+                    found = self._admit(driver.side, item)
                 except LedgerError as error:
                     away = error  # nor is it tried for those behind it: each would wait as long
             if away is not None:
@@ -185,7 +187,7 @@ class Frame:
         hint = False
         with suppress(BadInput):
             hint = isinstance(parse(item.body), Completion | Wake)
-        queue = self.settings.approvals_queue if driver.side is Side.GRANT else self.settings.associations_queue
+        queue = self.doors.way_back(driver.side, item)
         for pause in _SEND_AGAIN_PAUSES[:1] if hint else _SEND_AGAIN_PAUSES:
             time.sleep(pause)
             try:
@@ -238,7 +240,7 @@ class Frame:
             return None  # no longer in the inventory: converge says so
         return None
 
-    def _admit(self, item: Item) -> tuple[str, ...] | None:
+    def _admit(self, side: Side, item: Item) -> tuple[str, ...] | None:
         """The grants an item is about, after its approval is in the ledger; None when it was refused."""
         request: Request | None = None
         try:
@@ -246,10 +248,9 @@ class Frame:
             if isinstance(body, Completion | Wake):
                 return (_woken(body),)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
-            if isinstance(body, GrantApproval):
-                self.inventory.check(
-                    body.grant
-                )  # a revoke is recorded whatever is listed: closing is the safe direction
+            self.doors.check(side, item)
+            if isinstance(body, GrantApproval):  # a revoke is recorded whatever is listed: closing is the safe direction
+                self.inventory.check(body.grant)
             admission = self.ledger.write(admit, body, item.message_id, now_ms(), self.ledger.timing)
             log.info(
                 "approval.admitted" if admission.new else "approval.repeated",
@@ -299,7 +300,7 @@ class Frame:
 
     def wake(self, grant_id: str, side: Side, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
-        queue = self.settings.approvals_queue if side is Side.GRANT else self.settings.associations_queue
+        queue = self.doors.hints(side)
         seconds = max(0, math.ceil((next_at - now_ms()) / 1000))
         try:
             self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
@@ -354,15 +355,17 @@ def _woken(body: Completion | Wake) -> str:
 class Function:
     """One deployed function: keeps the frame between a cold start and the calls after it.
 
-    ``patience``: how many seconds a call may wait for its place in the budget.
+    ``patience``: how many seconds a call may wait for its place in the budget. ``session_policy``: what every session in
+    another account is narrowed to.
     """
 
-    def __init__(self, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
         self._patience = patience
+        self._session_policy = session_policy
         self._frame: Frame | None = None
 
     def open(self, context: object) -> Frame:
         """The frame, built on first use."""
         if self._frame is None:
-            self._frame = Frame(context, self._patience)
+            self._frame = Frame(context, self._patience, self._session_policy)
         return self._frame

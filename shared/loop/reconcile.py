@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.errors import GrantError, LedgerError
 from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_standing
@@ -121,8 +122,12 @@ class Reconcile:
         clock: Callable[[], int] = now_ms,
         accounts_at_once: int = _ACCOUNTS_AT_ONCE,
         seconds: float = _SECONDS,
+        head_key: Ed25519PrivateKey | None = None,
     ) -> None:
-        """``seconds``: how long a pass may take; what is left then is said and left to the next one."""
+        """``seconds``: how long a pass may take; what is left then is said and left to the next one. ``head_key`` signs the
+        end of the record.
+        """
+        self._head_key = head_key
         self._frame = frame
         self._clock = clock
         self._accounts_at_once = accounts_at_once
@@ -346,8 +351,7 @@ class Reconcile:
     def _sign_head(self) -> int:
         """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
         head = self._ledger.read(head_of, self._clock())
-        key = self._frame.settings.head_key
-        signed = head if key is None else head.sign(key)
+        signed = head if self._head_key is None else head.sign(self._head_key)
         log.info("ledger.head", **json.loads(signed.line()))
         return head.seq
 

@@ -41,10 +41,14 @@ _BODIES: dict[str, TypeAdapter[Any]] = {
 
 @dataclass(frozen=True)
 class Item:
-    """One message out of an event: its platform id, and its body as text or as the object the platform made of it."""
+    """One message out of an event: its platform id, and its body as text or as the object the platform made of it.
+
+    ``subject`` is where the event says that the message lay; None where it does not say so.
+    """
 
     message_id: str
     body: object
+    subject: str | None = None
 
 
 def message_schemas() -> dict[str, str]:
@@ -76,7 +80,7 @@ def again(item: Item) -> str:
 
 
 def unwrapped(item: Item) -> Item:
-    """The message that was sent again, as it was; any other one as it is."""
+    """The message that was sent again, as it was; any other one as it is. It came in where its wrapping came in."""
     try:
         document = _decoded(item.body) if isinstance(item.body, str) else item.body
     except BadInput:
@@ -86,7 +90,7 @@ def unwrapped(item: Item) -> Item:
         and document.keys() == {"schema", "message_id", "body"}
         and document["schema"] == AGAIN
     ):
-        return Item(str(document["message_id"]), document["body"])
+        return Item(str(document["message_id"]), document["body"], item.subject)
     return item
 
 
@@ -115,7 +119,9 @@ def _item(element: object) -> Item:
     if isinstance(inner, dict):
         data = inner.get("data", inner)
         if isinstance(data, dict) and "messageBody" in data:
-            return Item(str(data.get("messageId") or inner.get("id") or ""), data["messageBody"])
+            subject = inner.get("subject") if data is not inner else None
+            name = str(data.get("messageId") or inner.get("id") or "")
+            return Item(name, data["messageBody"], subject if isinstance(subject, str) else None)
         return Item(str(inner.get("id") or ""), inner)
     return Item("", element)
 

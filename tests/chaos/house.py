@@ -28,7 +28,7 @@ from shared.ledger.outbox import waiting_entries
 from shared.ledger.proof import head_of
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import unsettled
-from tests.functional.deployment import OPERATOR, REQUESTER
+from tests.functional.deployment import OPERATOR, REQUESTER, WORK_QUEUES
 from tests.functional.launch import environment, launched, new_ledger, up
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
@@ -206,7 +206,7 @@ class House:
         """Messages in the work queues and deliveries of the topic that are not settled yet, delayed wakes aside."""
         found = 0
         for queue in self.world()["mns"]["queues"]:
-            if queue["account"] == HUB and queue["name"] in ("ecr-approvals", "ecr-associations", "ecr-answers"):
+            if queue["account"] == HUB and queue["name"] in (*WORK_QUEUES, "ecr-answers"):
                 found += int(queue["active"]) + int(queue["inactive"])
         return found
 

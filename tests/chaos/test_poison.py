@@ -71,7 +71,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
     """All of it through the frame that the handler runs, in this process, in batches of every shape with good ones between."""
     stage = Stage()
     spokes = [stage.new_spoke() for _ in range(6)]
-    with in_this_process(stage, tmp_path_factory.mktemp("poison")) as here:
+    with in_this_process(stage, tmp_path_factory.mktemp("poison"), EVENT_SUBJECT="optional") as here:
         fed = Fed(here.cloud, spokes[0], [], {}, here=here)
         waiting = [(f"M-{number:04d}", one) for number, one in enumerate(corpus(spoiled(spokes[0].uid), SEED))]
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret

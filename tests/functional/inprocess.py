@@ -17,7 +17,7 @@ from shared.loop.drivers import SpokeDriver
 from shared.loop.frame import Frame, Function
 from tests.functional.deployment import Deployment, deployment
 from tests.functional.launch import environment
-from tests.functional.world import GRANT_FUNCTION, HUB, Key, Stage
+from tests.functional.world import GRANT_FUNCTION, HUB, REGION, Key, Stage
 
 RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
@@ -50,10 +50,21 @@ class InProcess:
         return self.frame.run(SpokeDriver(Spoke(self.frame.calls)), event, Context(name))
 
 
-def events(messages: list[tuple[str, Any]], shape: str = "objects") -> bytes:
-    """A batch of (message id, body) as a trigger delivers it."""
+def subject(queue: str) -> str:
+    """How an event names the queue that its message lay in."""
+    return f"acs:mns:{REGION}:{HUB}:queues/{queue}"
+
+
+def events(messages: list[tuple[str, Any]], shape: str = "objects", queue: str = "ecr-approvals") -> bytes:
+    """A batch of (message id, body) as the trigger of a queue delivers it."""
     found: list[Any] = [
-        {"id": name, "source": "acs:mns", "specversion": "1.0", "data": {"messageId": name, "messageBody": body}}
+        {
+            "id": name,
+            "source": "acs:mns",
+            "specversion": "1.0",
+            "subject": subject(queue),
+            "data": {"messageId": name, "messageBody": body},
+        }
         for name, body in messages
     ]
     if shape == "strings":

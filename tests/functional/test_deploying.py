@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
-from tests.functional.launch import TEMPLATE, clean_environment, environment, up
-from tests.functional.waiting import PATIENCE
-from tests.functional.world import ROOT, Stage
+import pytest
+
+from functions.associate import handler as associate
+from functions.grant import handler as grant
+from functions.reconcile import handler as reconcile
+from shared.errors import NeedsSomebody
+from shared.loop.frame import Function
+from tests.functional.approvals import approval
+from tests.functional.deployment import Deployment
+from tests.functional.inprocess import Context
+from tests.functional.launch import TEMPLATE, clean_environment, environment, launched, new_ledger, up
+from tests.functional.waiting import PATIENCE, until
+from tests.functional.world import GRANT_FUNCTION, REGION, ROOT, Stage
 
 PASSWORD = "a-password-nobody-may-see"
 
@@ -48,8 +62,65 @@ def test_every_missing_or_bad_variable_is_named_at_once(tmp_path: Path) -> None:
     assert PASSWORD not in told
 
 
-def test_a_ledger_without_tables_is_refused_with_the_command_to_run(tmp_path: Path) -> None:
-    """The first deployment of all fails like this, and says what comes first."""
-    told = refused(tmp_path)
-    assert "the ledger has no tables yet: run `ecr-grants ledger upgrade`" in told
-    assert "ecr-grants-grant" in told
+def test_a_bad_signing_key_stops_who_signs(tmp_path: Path) -> None:
+    """Only reconcile has the key in its environment, so only reconcile says that it is none."""
+    told = refused(tmp_path, HEAD_KEY="no-key-at-all")
+    assert "HEAD_KEY is not usable" in told
+    assert "no-key-at-all" not in told
+    assert "ecr-grants-reconcile" in told
+    assert "ecr-grants-grant: " not in told
+
+
+def test_functions_that_start_while_the_ledger_is_away_lose_nothing(tmp_path: Path) -> None:
+    """A cold start needs settings and configuration, no ledger: what comes meanwhile is sent again, with the command to run in
+    the log, and done when the ledger is there.
+    """
+    stage = Stage()
+    spoke = stage.new_spoke()
+    document = approval(spoke.uid, next(spoke.vpcs))
+    world, accounts = stage.write(tmp_path)
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with launched(up(world, env=environment(ledger, accounts), template=TEMPLATE), tmp_path) as url:
+        cloud = Deployment(url, stage, ledger, accounts)
+        try:
+            cloud.send(document)
+            until(lambda: "message.sent_again" in told_by(cloud), "the approval is sent again")
+            assert "the ledger has no tables yet: run `ecr-grants ledger upgrade`" in told_by(cloud)
+            with pytest.raises(NeedsSomebody, match="run `ecr-grants ledger upgrade`"):
+                cloud.reconcile()
+            assert new_ledger(tmp_path) == ledger
+            cloud.admin.advance(20)
+            assert cloud.answer(document)["event"] == "done"
+        finally:
+            cloud.close()
+
+
+def told_by(cloud: Deployment) -> str:
+    """What the grant function has logged."""
+    return "\n".join(line["text"] for line in cloud.logs(GRANT_FUNCTION))
+
+
+@pytest.mark.parametrize("module", [grant, associate, reconcile], ids=lambda module: module.__name__)
+def test_initialize_asks_no_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, listening: str
+) -> None:
+    """Not even one that takes calls and never answers, which would hold up the start until its time is over."""
+    _, accounts = Stage().write(tmp_path)
+    away = f"postgresql+psycopg://nobody@{listening}/ledger"
+    for name, value in {**environment(away, accounts), "FC_REGION": REGION}.items():
+        monkeypatch.setenv(name, value.replace("{address}", "127.0.0.1:1"))
+    for name in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"):
+        monkeypatch.setenv(f"ALIBABA_CLOUD_{name}", "nobody's")
+    function = Function()
+    monkeypatch.setattr(module, "_function", function)
+    before = time.monotonic()
+    module.initialize(Context("cold"))
+    assert time.monotonic() - before < 5
+    function.open(None).ledger.close()
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """An address where calls are taken and nothing is said."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"

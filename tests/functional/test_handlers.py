@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from shared.ledger.operating import set_mode
 from shared.ledger.transactions import Ledger, now_ms
 from shared.loop.frame import Frame
 from shared.rules.facts import Mode
+from shared.settings import EventSubject
 from tests.functional.approvals import approval, request_id, revocation, wake
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER, Context
@@ -204,6 +205,15 @@ def encoded(document: Json) -> str:
     return base64.b64encode(plain(document).encode()).decode()
 
 
+@pytest.fixture
+def subjects_optional(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment on a platform that leaves the subject out of its events."""
+    frame = grant._function.open(bench.context(GRANT_FUNCTION, older=False))
+    told = frame.settings.model_copy(update={"event_subject": EventSubject.OPTIONAL})
+    monkeypatch.setattr(frame, "doors", replace(frame.doors, settings=told))
+
+
+@pytest.mark.usefixtures("subjects_optional")
 @pytest.mark.parametrize("shape", ["objects", "strings", "raw"])
 def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, shape: str) -> None:
     """Plain and Base64 bodies, approvals, wakes and rubbish in one event: each gets its own outcome."""
@@ -219,6 +229,7 @@ def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, sha
     assert bench.associate(shape)["settled"] == 2
 
 
+@pytest.mark.usefixtures("subjects_optional")
 @pytest.mark.parametrize("shape", ["single", "raw single"])
 @pytest.mark.parametrize(
     "body",
@@ -261,9 +272,9 @@ def test_work_that_has_to_wait_sends_itself_a_delayed_wake(bench: Bench, fresh: 
     document = approval(fresh.uid, next(fresh.vpcs))
     where = {"service": "ecr", "operation": "GrantInstanceToExpressConnectRouter", "account": fresh.uid}
     bench.cloud.admin.plan(kind="throttle", retry_after=40_000, **where)
-    before = len(bench.wakes("ecr-approvals"))
+    before = len(bench.wakes("ecr-grants-wakes"))
     assert bench.grant(document) == {"later": 1}
-    wakes = bench.wakes("ecr-approvals")
+    wakes = bench.wakes("ecr-grants-wakes")
     assert len(wakes) == before + 1
     rows = bench.cloud.rows(
         "SELECT next_at, attempts FROM sides JOIN grants USING (grant_id) WHERE side = 'grant' AND instance_id = :id",

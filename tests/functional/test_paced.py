@@ -77,7 +77,7 @@ def test_who_has_to_wait_is_told_how_long(here: InProcess, spokes: list[Spoke]) 
     [queue] = [
         one
         for one in here.cloud.admin.world()["mns"]["queues"]
-        if (one["account"], one["name"]) == (HUB, "ecr-approvals")
+        if (one["account"], one["name"]) == (HUB, "ecr-grants-wakes")
     ]
     woken = [one["body"] for one in queue["messages"] if one["state"] == "delayed"]
     assert len(woken) >= 3

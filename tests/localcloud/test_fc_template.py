@@ -418,3 +418,15 @@ def test_an_unreadable_fcignore_is_named(tmp_path: Path) -> None:
     (tmp_path / ".fcignore").write_text("[z-a]\n")
     with pytest.raises(DeployError, match="cannot read"):
         packages.lay_out(tmp_path, tmp_path / "place")
+
+
+def test_a_mapping_may_be_merged_into_others(write: Any) -> None:
+    """YAML's ``<<``: what stands beside it is added or replaces what it brings, and the mapping itself stays as it was."""
+    document = yaml.safe_load(template_text(function("first"), function("second")))
+    plain, more = (document["resources"][name]["props"] for name in ("r0", "r1"))
+    plain["environmentVariables"], more["environmentVariables"] = "&shared", "*more"
+    text = yaml.safe_dump(document)
+    text = text.replace("'&shared'", "&shared {A: one, B: two}").replace("'*more'", "{<<: *shared, B: other, C: three}")
+    first, second = (spec.props.environment_variables for spec in write(text))
+    assert first == {"A": "one", "B": "two"}
+    assert second == {"A": "one", "B": "other", "C": "three"}

@@ -72,6 +72,8 @@ class _UniqueLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # what stands beside it may replace what it brings
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str):
                 if key in seen:

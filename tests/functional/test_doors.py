@@ -1,0 +1,186 @@
+"""Who may only publish, only wake or only run a function approves nothing: each tries, with real keys, and is told why not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from mns.account import Account
+from mns.queue import Message
+from mns.topic import TopicMessage
+
+from shared.cloud.functions import Functions
+from shared.cloud.keys import Keys
+from shared.messages.envelope import Item, again
+from tests.functional.approvals import approval
+from tests.functional.deployment import Deployment, Json, deployment
+from tests.functional.launch import ledger_without
+from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, REGION, Key, Spoke, Stage
+
+PUBLISHER = Key("LTAI-example-publisher", "example-secret-of-the-publisher")
+WAKER = Key("LTAI-example-waker", "example-secret-of-the-waker")
+RUNNER = Key("LTAI-example-invoker", "example-secret-of-the-invoker")
+MAY = {
+    "publisher": (PUBLISHER, "mns:PublishMessage", [f"acs:mns:*:{HUB}:/topics/ecr-completions/messages"]),
+    "waker": (
+        WAKER,
+        "mns:SendMessage",
+        [f"acs:mns:*:{HUB}:/queues/{name}/messages" for name in ("ecr-grants-wakes", "ecr-associations")],
+    ),
+    "invoker": (RUNNER, "fc:InvokeFunction", ["*"]),
+}
+
+
+@pytest.fixture(scope="module")
+def spokes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, Iterator[Spoke]]]:
+    """The functions deployed, and beside the usual people three who may do one thing each."""
+    stage = Stage()
+    made = [stage.new_spoke() for _ in range(24)]
+    for name, (key, action, resources) in MAY.items():
+        only = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": [action], "Resource": resources}]}
+        access_key = {"id": key.id, "secret": key.secret}
+        stage.hub["users"][name] = {"access_key": access_key, "policies": {"only": only}}
+    with deployment(stage, tmp_path_factory.mktemp("doors")) as cloud:
+        yield cloud, iter(made)
+
+
+@pytest.fixture
+def cloud(spokes: tuple[Deployment, Iterator[Spoke]]) -> Deployment:
+    """The deployed functions."""
+    return spokes[0]
+
+
+@pytest.fixture
+def spoke(spokes: tuple[Deployment, Iterator[Spoke]]) -> Spoke:
+    """A spoke for this test alone."""
+    return next(spokes[1])
+
+
+_names = itertools.count(1)
+
+
+def publish(cloud: Deployment, body: str, tag: str) -> None:
+    """As who may only publish."""
+    account = Account(cloud.url, PUBLISHER.id, PUBLISHER.secret)
+    account.get_topic("ecr-completions").publish_message(TopicMessage(body, message_tag=tag))
+    account.get_client().close_connection()
+
+
+def invoke(cloud: Deployment, function: str, body: str, **attributes: str) -> None:
+    """As who may only run functions, with an event of one's own making."""
+    name = f"M-by-hand-{next(_names)}"
+    event = {"id": name, **attributes, "data": {"messageId": name, "messageBody": body}}
+    Functions(cloud.url, REGION, Keys(RUNNER.id, RUNNER.secret, "")).run(function, json.dumps(event).encode())
+
+
+def through(queue: str) -> Callable[[Deployment, str], None]:
+    """As who may only wake."""
+    return lambda cloud, body: send(cloud, queue, body)
+
+
+def send(cloud: Deployment, queue: str, body: str) -> None:
+    """Put a message on one of the queues that wake."""
+    account = Account(cloud.url, WAKER.id, WAKER.secret)
+    account.get_queue(queue).send_message(Message(body))
+    account.get_client().close_connection()
+
+
+ROADS = [
+    pytest.param(lambda cloud, body: publish(cloud, body, "dissociated"), "ecr-grants-wakes", id="published, to grant"),
+    pytest.param(lambda cloud, body: publish(cloud, body, "granted"), "ecr-associations", id="published, to associate"),
+    pytest.param(through("ecr-grants-wakes"), "ecr-grants-wakes", id="sent as a wake, to grant"),
+    pytest.param(through("ecr-associations"), "ecr-associations", id="sent as a wake, to associate"),
+    pytest.param(
+        lambda cloud, body: invoke(cloud, GRANT_FUNCTION, body), "an event that names no queue", id="grant run by hand"
+    ),
+    pytest.param(
+        lambda cloud, body: invoke(cloud, ASSOCIATE_FUNCTION, body),
+        "an event that names no queue",
+        id="associate run by hand",
+    ),
+    pytest.param(
+        lambda cloud, body: invoke(
+            cloud, ASSOCIATE_FUNCTION, body, subject=f"acs:mns:{REGION}:{HUB}:queues/ecr-approvals"
+        ),
+        "ecr-approvals' into the associate function",
+        id="associate run by hand with a good subject",
+    ),
+]
+
+
+def wrapped(document: Json) -> str:
+    """An approval dressed as a message that was sent again."""
+    return again(Item("M-somebody", json.dumps(document)))
+
+
+@pytest.mark.parametrize("dress", [pytest.param(json.dumps, id="plain"), pytest.param(wrapped, id="as if sent again")])
+@pytest.mark.parametrize(("road", "origin"), ROADS)
+def test_an_approval_by_another_door_is_rejected_and_says_where_it_came_from(
+    cloud: Deployment,
+    spoke: Spoke,
+    road: Callable[[Deployment, str], None],
+    origin: str,
+    dress: Callable[[Json], str],
+) -> None:
+    """Recorded once, answered once, never tried again; nothing is granted, and nothing is in the dead letters."""
+    document = approval(spoke.uid, next(spoke.vpcs))
+    road(cloud, dress(document))
+    answer = cloud.answer(document)
+    assert (answer["event"], answer["reason"]["code"]) == ("rejected", "NotAllowed")
+    assert origin in answer["reason"]["text"]
+    cloud.quiet()
+    assert cloud.granted(document, spoke) == []
+    assert cloud.rows("SELECT 1 FROM approvals WHERE request_id = :name", name=document["request_id"]) == []
+    assert cloud.rows("SELECT 1 FROM grants WHERE instance_id = :name", name=document["instance"]["id"]) == []
+    told = [one for one in cloud.completions if one.get("request", {}).get("request_id") == document["request_id"]]
+    assert len({one["id"] for one in told}) == 1
+    assert dead_letters(cloud) == 0
+
+
+def dead_letters(cloud: Deployment) -> int:
+    """Messages in all dead-letter queues."""
+    queues = cloud.admin.world()["mns"]["queues"]
+    return sum(int(one["active"]) + int(one["inactive"]) for one in queues if one["name"].endswith("-dead"))
+
+
+def test_the_same_request_by_its_own_door_is_admitted_afterwards(cloud: Deployment, spoke: Spoke) -> None:
+    """Who tries another door with somebody's request id does not spoil it for them."""
+    document = approval(spoke.uid, next(spoke.vpcs))
+    send(cloud, "ecr-grants-wakes", json.dumps(document))
+    assert cloud.answer(document)["event"] == "rejected"
+    cloud.completions.clear()
+    assert cloud.settled(document)["event"] == "done"
+
+
+@pytest.mark.parametrize("queue", ["ecr-grants-wakes", "ecr-associations"])
+def test_a_ledger_that_is_away_opens_no_door(cloud: Deployment, spoke: Spoke, queue: str) -> None:
+    """What may not come in is sent again to where it came from, so that it may not come in afterwards either."""
+    document = approval(spoke.uid, next(spoke.vpcs))
+    function = GRANT_FUNCTION if queue == "ecr-grants-wakes" else ASSOCIATE_FUNCTION
+    with ledger_without(cloud.ledger_url, "events"):
+        invoke(cloud, function, json.dumps(document))
+        send(cloud, queue, json.dumps(document))
+        sent = [one for one in cloud.admin.world()["mns"]["queues"] if one["name"] == "ecr-approvals"]
+        assert [(one["active"], one["inactive"], len(one["messages"])) for one in sent] == [(0, 0, 0)]
+    cloud.admin.advance(20)
+    assert cloud.answer(document)["event"] == "rejected"
+    cloud.quiet()
+    assert cloud.granted(document, spoke) == []
+
+
+@pytest.mark.parametrize("tag", ["granted", "unwanted", "dissociated"])
+def test_a_completion_that_somebody_made_up_is_only_a_hint(cloud: Deployment, spoke: Spoke, tag: str) -> None:
+    """It makes a function look, at what the ledger and the cloud say; through the approvals queue it is no more than that."""
+    document = approval(spoke.uid, next(spoke.vpcs))
+    assert cloud.settled(document)["event"] == "done"
+    true = cloud.event(document, "granted")
+    false = {**true, "event": tag, "id": f"made-up-{next(_names)}"}
+    writes = [one for one in cloud.our_calls(document) if not one.startswith("Describe")]
+    publish(cloud, json.dumps(false), tag)
+    cloud.send(false)
+    cloud.send({"schema": "ecr-grants/wake/1", "grant_id": true["grant"]["grant_id"]})
+    cloud.quiet()
+    assert [one for one in cloud.our_calls(document) if not one.startswith("Describe")] == writes
+    assert [status for status, _ in cloud.associated(document)] == ["ACTIVE"]
