@@ -29,7 +29,7 @@ def made(code: str | None, status: int | None, where: str, detail: str) -> Grant
     entry = find(code)
     if entry is None:
         unknown_codes[code or f"HTTP {status}"] += 1
-        kind, en, zh, who = by_status(status), "unknown error", "未知错误", OPERATOR
+        kind, en, zh, who = by_status(status, code), "unknown error", "未知错误", OPERATOR
     else:
         kind, en, zh, who = entry.kind, entry.en, entry.zh, entry.who
     # Here alone, so that the log tells every answer of the platform in the words of the catalogue.

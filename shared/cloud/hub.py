@@ -10,6 +10,11 @@ from shared.rules.facts import AssociationSeen
 from shared.rules.leases import in_order
 
 
+def status_of(status: str | None) -> str:
+    """A status as it is compared; one that the platform left out is known as that, and never taken for another."""
+    return (status or "no status").upper()[:32]
+
+
 class Hub:
     """What account A has on its ECRs: the association of a VPC, the attachment of a VBR."""
 
@@ -38,7 +43,7 @@ class Hub:
                 for found in body.association_list or []:
                     if found.vpc_id == key.instance_id:
                         prefixes = in_order(found.allowed_prefixes or ())
-                        return AssociationSeen(found.status.upper(), found.association_id, prefixes)
+                        return AssociationSeen(status_of(found.status), found.association_id, prefixes)
             else:
                 body = self._calls.ecr(
                     key,
@@ -55,7 +60,7 @@ class Hub:
                 )
                 for child in body.child_instance_list or []:
                     if child.child_instance_id == key.instance_id:
-                        return AssociationSeen(child.status.upper(), child.association_id, ())
+                        return AssociationSeen(status_of(child.status), child.association_id, ())
             token = body.next_token
             if not token:
                 return AssociationSeen(None, None, ())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from alibabacloud_expressconnectrouter20230901 import models as ecr
@@ -31,10 +33,9 @@ class Spoke:
             known = self._instance(key, trail)
             if not known.found:
                 return known
-        granted = (
-            self._granted_vpc(key, trail) if key.instance_type is InstanceType.VPC else self._granted_vbr(key, trail)
-        )
-        return SpokeSeen(found=True, granted=granted, associated=known.associated)
+        is_vpc = key.instance_type is InstanceType.VPC
+        granted, since = self._granted_vpc(key, trail) if is_vpc else self._granted_vbr(key, trail)
+        return replace(known, found=True, granted=granted, since=since)
 
     def _instance(self, key: GrantKey, trail: Trail) -> SpokeSeen:
         nothing = SpokeSeen(found=False, granted=False, associated=False)
@@ -48,11 +49,10 @@ class Spoke:
                 raise
             sources = body.associated_propagation_sources
             listed = (sources.associated_propagation_sources if sources else None) or []
-            associated = any(
-                source.source_type == "ECR" and source.source_instance_id == key.ecr_id for source in listed
-            )
+            routers = [source.source_instance_id for source in listed if source.source_type == "ECR"]
+            elsewhere = next((router for router in routers if router != key.ecr_id), None)
             right_place = not body.region_id or body.region_id == key.instance_region
-            return SpokeSeen(found=right_place, granted=False, associated=associated)
+            return SpokeSeen(right_place, False, key.ecr_id in routers, elsewhere)
         wanted_id = vpc.DescribeVirtualBorderRoutersRequestFilter(key="VbrId", value=[key.instance_id])
         lookup = vpc.DescribeVirtualBorderRoutersRequest(region_id=key.instance_region, filter=[wanted_id])
         body = self._calls.vpc(key, "DescribeVirtualBorderRouters", lookup, trail)
@@ -60,11 +60,12 @@ class Spoke:
         for router in (found.virtual_border_router_type if found else None) or []:
             if router.vbr_id == key.instance_id:
                 # The status field's spelling is the platform's (VPC OpenAPI, DescribeVirtualBorderRouters).
-                attached = router.ecr_id == key.ecr_id and (router.ecr_attatch_status or "") not in ("", "Detached")
-                return SpokeSeen(found=True, granted=False, associated=attached)
+                attached = router.ecr_id and (router.ecr_attatch_status or "") not in ("", "Detached")
+                here = router.ecr_id == key.ecr_id
+                return SpokeSeen(True, False, bool(attached and here), router.ecr_id if attached and not here else None)
         return nothing
 
-    def _granted_vpc(self, key: GrantKey, trail: Trail) -> bool:
+    def _granted_vpc(self, key: GrantKey, trail: Trail) -> tuple[bool, int | None]:
         token: str | None = None
         while True:
             request = vpc.DescribeVpcGrantRulesToEcrRequest(
@@ -82,12 +83,12 @@ class Spoke:
                     key.ecr_owner_uid,
                     key.instance_id,
                 ):
-                    return True
+                    return True, _moment(rule.creation_time)
             token = body.next_token
             if not token:
-                return False
+                return False, None
 
-    def _granted_vbr(self, key: GrantKey, trail: Trail) -> bool:
+    def _granted_vbr(self, key: GrantKey, trail: Trail) -> tuple[bool, int | None]:
         page = 1
         while True:
             request = vpc.DescribeGrantRulesToEcrRequest(
@@ -95,10 +96,11 @@ class Spoke:
             )
             body = self._calls.vpc(key, "DescribeGrantRulesToEcr", request, trail)
             rules = body.ecr_grant_rules or []
-            if any((rule.ecr_instance_id, str(rule.ecr_uid)) == (key.ecr_id, key.ecr_owner_uid) for rule in rules):
-                return True
+            for rule in rules:
+                if (rule.ecr_instance_id, str(rule.ecr_uid)) == (key.ecr_id, key.ecr_owner_uid):
+                    return True, _moment(rule.create_time)
             if page * 50 >= int(body.total_count or 0) or not rules:
-                return False
+                return False, None
             page += 1
 
     def grant(self, key: GrantKey, token: str, trail: Trail) -> None:
@@ -127,3 +129,17 @@ class Spoke:
             client_token=token,
         )
         self._calls.ecr(key, key.instance_owner_uid, operation, request, trail)
+
+
+def _moment(text: object) -> int | None:
+    """A time as the platform writes it, in epoch milliseconds: as such a number, or ISO 8601 (openapi-ecr-vpc-sts.md section 2).
+
+    None for anything else: it is only shown.
+    """
+    written = str(text or "")
+    if written.isdecimal():
+        return int(written)
+    try:
+        return int(datetime.fromisoformat(written).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

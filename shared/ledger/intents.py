@@ -25,13 +25,14 @@ def intend(
     connection: Connection,
     work: Work,
     operation: Operation,
-    prefixes: tuple[str, ...],
     now: int,
     timing: Timing,
     mode: Mode = Mode.FULL,
+    prefixes: tuple[str, ...] | None = None,
 ) -> Intent | None:
     """Commit to one write before it is made. None when the leases, the other side, the mode or the holds changed meanwhile, or
-    time did: nothing is made past the end of what was approved.
+    time did: nothing is made past the end of what was approved. ``prefixes``: what an association is to allow; None: what is
+    wanted.
 
     Until its call is known to be over it may have been made as late as the worker's claim lasts: a worker can be
     stopped for long between this and its call, and die after it.
@@ -41,8 +42,9 @@ def intend(
         return None
     if fresh.other_pending is not None or fresh.my_intents:
         return None
+    asked = work.wanted.prefixes if prefixes is None else prefixes
     until = connection.execute(sql.select(sides.c.claimed_until).where(*mine(work))).scalar_one()
-    intent = Intent(uuid.uuid4().hex, operation, work.generation, max(now, until or now), prefixes)
+    intent = Intent(uuid.uuid4().hex, operation, work.generation, max(now, until or now), asked)
     values = asdict(intent) | {"prefixes": json.dumps(intent.prefixes), "matters": True}
     connection.execute(intents.insert().values(**values, grant_id=work.grant_id, side=work.mine.side))
     connection.execute(sides.update().where(*mine(work)).values(unsettled=True))

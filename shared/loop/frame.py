@@ -249,7 +249,9 @@ class Frame:
                 return (_woken(body),)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
             self.doors.check(side, item)
-            if isinstance(body, GrantApproval):  # a revoke is recorded whatever is listed: closing is the safe direction
+            if isinstance(
+                body, GrantApproval
+            ):  # a revoke is recorded whatever is listed: closing is the safe direction
                 self.inventory.check(body.grant)
             admission = self.ledger.write(admit, body, item.message_id, now_ms(), self.ledger.timing)
             log.info(
