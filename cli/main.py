@@ -18,8 +18,9 @@ from cli import dead
 from cli.common import AsJson, LedgerUrl, opened, troubles
 from shared.errors import SettingsError
 from shared.ledger.drift import read_standing
+from shared.ledger.heads import Head, head_of
 from shared.ledger.operating import adopt, said_mode, set_mode
-from shared.ledger.proof import Head, first_fault, head_of
+from shared.ledger.proof import first_fault
 from shared.ledger.schema import check_schema, upgrade_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.log import configure
@@ -216,7 +217,7 @@ def take_as_ours(
             typer.confirm(
                 f"Adopt {grant_id} ({', '.join(sides)})? Without a live lease it is taken down next", abort=True
             )
-        adopted = [one for one in sides if ledger.write(adopt, grant_id, one, now_ms())]
+        adopted = [one for one in sides if ledger.write(adopt, grant_id, one, getpass.getuser(), now_ms())]
         if not adopted:
             raise SettingsError(f"{grant_id}: nothing foreign is known there")
         _say(f"adopted: {', '.join(adopted)} of {grant_id}", as_json=as_json, grant_id=grant_id, adopted=adopted)
@@ -240,7 +241,7 @@ def grants(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
                 "dead": one.grant.dead or one.associate.dead,
                 "drift": [json.loads(row.drift)["class"] for row in (one.grant, one.associate) if row.drift],
             }
-            for one in ledger.read(read_standing)
+            for one in list(read_standing(ledger))
         ]
     if as_json:
         typer.echo(json.dumps(rows))

@@ -63,9 +63,12 @@ Behind = tuple[int, str, str]
 """Where a page of unsettled sides ended: waiting since, grant, side."""
 
 
-def unsettled(
-    connection: Connection, now: int, limit: int, after: Behind = (-1, "", "")
-) -> list[tuple[str, Side, Behind]]:
+def unsettled(connection: Connection, now: int, limit: int) -> list[tuple[str, Side]]:
+    """(grant, side) of what is not as wanted and whose next time has come, longest waiting first."""
+    return [(grant_id, side) for grant_id, side, _ in unsettled_page(connection, now, limit, (-1, "", ""))]
+
+
+def unsettled_page(connection: Connection, now: int, limit: int, after: Behind) -> list[tuple[str, Side, Behind]]:
     """(grant, side, place) of everything that is not as wanted and whose next time has come, longest waiting first.
 
     A page: ask again with the last place for what comes behind it.

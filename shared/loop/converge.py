@@ -295,7 +295,7 @@ class Converge:
         operation, prefixes = self._driver.operation(step, work.key), work.wanted.prefixes
         if step is Step.CHANGE:
             prefixes = allowed(work.wanted, work.stops, look.seen.prefixes or ())
-        intent = self._ledger.write(intend, work, operation, prefixes, self._clock(), self._ledger.timing, self._mode)
+        intent = self._ledger.write(intend, work, operation, self._clock(), self._ledger.timing, self._mode, prefixes)
         if intent is None:
             return None  # something changed meanwhile: think again
         trail.take()

@@ -22,7 +22,7 @@ from shared.ledger.heads import head_of
 from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
-from shared.ledger.work import Behind, unsettled
+from shared.ledger.work import Behind, unsettled_page
 from shared.messages.approval import GrantApproval
 from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey
@@ -169,7 +169,7 @@ class Reconcile:
     def _wake(self, report: Report) -> None:
         """Wake everything that is not as wanted, page by page."""
         after: Behind = (-1, "", "")
-        while page := self._ledger.read(unsettled, self._clock(), _WAKES, after):
+        while page := self._ledger.read(unsettled_page, self._clock(), _WAKES, after):
             for grant_id, side, _ in page:
                 if self._late():
                     report.left.append(f"wakes behind {grant_id}")

@@ -143,7 +143,7 @@ class Stay:
     def is_out_of_reach(self, grant_id: str, _side: str) -> bool:
         """Whether a grant cannot come to rest, because its router or its instance is gone."""
         gone = [self.instances[name] for name in ("deleted", "given away", "router deleted")]
-        standing = {one.key.grant_id: one.key.instance_id for one in self.house.ledger.read(read_standing)}
+        standing = {one.key.grant_id: one.key.instance_id for one in list(read_standing(self.house.ledger))}
         return standing[grant_id] in gone
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Stay:
 
     def grant_id(self, name: str) -> str:
         """The name of a scene's grant."""
-        found = {one.key.instance_id: one.key.grant_id for one in self.house.ledger.read(read_standing)}
+        found = {one.key.instance_id: one.key.grant_id for one in list(read_standing(self.house.ledger))}
         return found[self.instances[name]]
 
 

@@ -24,8 +24,8 @@ from mns.queue import Message
 from localcloud.client import AdminClient, AdminError
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
+from shared.ledger.heads import head_of
 from shared.ledger.outbox import waiting_entries
-from shared.ledger.proof import head_of
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import unsettled
 from tests.functional.deployment import OPERATOR, REQUESTER, WORK_QUEUES

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sql
 
 from shared.ledger.drift import read_standing
-from shared.ledger.proof import first_fault, head_of
+from shared.ledger.heads import head_of
+from shared.ledger.proof import first_fault
 from shared.ledger.tables import events, intents, sides
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
@@ -161,7 +162,7 @@ def _wrong_leases(story: Story) -> Iterator[str]:
 def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str]:
     """What we made and took down since the last rest was told, and what stands was told for these very leases."""
     told = {(one["grant"]["grant_id"], one["event"]) for one in news if one.get("grant")}
-    generations = {one.key.grant_id: one.generation for one in story.ledger.read(read_standing)}
+    generations = {one.key.grant_id: one.generation for one in list(read_standing(story.ledger))}
     for key in story.keys:
         place = story.cloud.places[key]
         if not place.exists.now or key in story.touched:

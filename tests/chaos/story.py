@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from shared.ledger.proof import Head
+from shared.ledger.heads import Head
 from shared.messages.completion import Completion
 from shared.messages.forms import GrantKey
 from tests.chaos.desk import Desk, Mail, Post

@@ -184,7 +184,7 @@ class Play:
         self.outcome.approvals = len(self._sent)
         self.outcome.calls = made.position()
         (self._folder / "functions.log").write_text(made.story("", 100_000), "utf-8")
-        for standing in made.ledger.read(read_standing) if self.outcome.faults else ():
+        for standing in list(read_standing(made.ledger)) if self.outcome.faults else ():
             names = (standing.key.instance_id, standing.key.grant_id)
             if any(name in fault for fault in self.outcome.faults for name in names):
                 (self._folder / f"{names[0]}.log").write_text(self._story_of(made, *names), "utf-8")
@@ -350,7 +350,9 @@ class Play:
         hubs = {self._casts[one.number].hub.uid for one in self.round.schedules if one.theirs}
 
         def theirs(grant_id: str, side: str) -> bool:
-            owners = {standing.key.grant_id: standing.key.ecr_owner_uid for standing in made.ledger.read(read_standing)}
+            owners = {
+                standing.key.grant_id: standing.key.ecr_owner_uid for standing in list(read_standing(made.ledger))
+            }
             return side == "associate" and owners[grant_id] in hubs
 
         return theirs

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from shared.ledger.heads import head_of
 from shared.ledger.outcomes import settle
-from shared.ledger.proof import first_fault, head_of
+from shared.ledger.proof import first_fault
 from shared.ledger.tables import approvals, events, grants, intents, metadata, outbox, sides
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work

@@ -22,9 +22,10 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.ledger.admission import admit
+from shared.ledger.heads import Head, head_of
 from shared.ledger.operating import set_mode
 from shared.ledger.outcomes import settle, tell_unwanted
-from shared.ledger.proof import Head, first_fault, head_of
+from shared.ledger.proof import first_fault
 from shared.ledger.record import START_OF_CHAIN, chained
 from shared.ledger.tables import chain, events, outbox
 from shared.ledger.transactions import Ledger

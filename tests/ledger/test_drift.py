@@ -123,7 +123,7 @@ def test_a_stranger_gets_a_row(ledger: Ledger, database: Database) -> None:
     assert drifted(ledger, FOREIGN, generation=0)
     assert not drifted(ledger, FOREIGN, generation=0, now=NOW + 2 * HOUR)
 
-    (one,) = ledger.read(read_standing)
+    (one,) = list(read_standing(ledger))
     assert (one.key, one.generation, one.grant.state, one.grant.ours) == (FOREIGN.key, 0, "present", False)
     assert one.grant.drift is not None
     assert json.loads(one.grant.drift)["class"] == "foreign-grant"

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger.admission import admit
-from shared.ledger.proof import head_of
+from shared.ledger.heads import head_of
 from shared.ledger.schema import REVISIONS, check_schema, upgrade_schema
 from shared.ledger.tables import events, metadata, outbox
 from shared.ledger.transactions import Ledger

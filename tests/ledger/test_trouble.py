@@ -18,12 +18,12 @@ import sqlalchemy as sql
 from shared.errors import LedgerError
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.drift import note_drift, note_drift_gone, read_standing
+from shared.ledger.heads import head_of
 from shared.ledger.intents import carried_out, intend, resolve, saw
 from shared.ledger.operating import adopt, redrive, said_mode, set_mode
 from shared.ledger.outbox import mark_published, take_entries
 from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
 from shared.ledger.passing import let_time_pass
-from shared.ledger.proof import head_of
 from shared.ledger.schema import check_schema
 from shared.ledger.tables import approvals, sides
 from shared.ledger.transactions import Ledger
@@ -94,7 +94,7 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "read": lambda ledger: ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing),
     "claim": lambda ledger: ledger.write(claim, grant_id(), Side.GRANT, "one", NOW, NOW + 1),
     "unsettled": lambda ledger: ledger.read(unsettled, NOW, 10),
-    "standing": lambda ledger: ledger.read(read_standing),
+    "standing": lambda ledger: list(read_standing(ledger)),
     "take letters": lambda ledger: ledger.write(take_entries, 10, NOW, NOW + 1),
     "head": lambda ledger: ledger.read(head_of, NOW),
     "check the schema": check_schema,
