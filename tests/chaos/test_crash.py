@@ -36,7 +36,7 @@ def postgres() -> Iterator[Postgres]:
         yield made
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_worker_killed_anywhere_loses_nothing(
     postgres: Postgres, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

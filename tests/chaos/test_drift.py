@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.drift import EXPECTED, PREFIXES, REPAIRED, REPORTED, SCENES, Stay, lived
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

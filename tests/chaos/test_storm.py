@@ -24,7 +24,7 @@ def test_a_seed_gives_the_same_storm() -> None:
     assert [one.bad for one in first.sent] != [one.bad for one in other.sent]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_small_storm_adds_up(tmp_path: Path) -> None:
     """80 approvals over 40 accounts with a tenth of trouble; killed workers are the crash points' and the large one's."""
     with storm(80, 40, 7, tmp_path, lambda _: None) as found:

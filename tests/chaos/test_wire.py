@@ -25,7 +25,7 @@ SAMPLE = 8
 # -- the sample --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_lives_under_trouble_end_as_the_approvals_say(tmp_path: Path) -> None:
     """Eight schedules with kills, cuts, late effects and lagging reads; the whole of it is a make target of its own."""
     told = tuple(schedule(SEED, number, 6.0, kills=True) for number in range(SAMPLE))
