@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,12 +36,18 @@ class Admission:
 
 
 def admit(
-    connection: Connection, approval: GrantApproval | RevokeApproval, message_id: str, now: int, timing: Timing
+    connection: Connection,
+    approval: GrantApproval | RevokeApproval,
+    message_id: str,
+    now: int,
+    timing: Timing,
+    allowed: Callable[[GrantApproval], None] = lambda _: None,
 ) -> Admission:
     """Record an approval, once. A repeated one changes nothing, and is answered again from what holds then.
 
     A grant that is dated further ahead than clocks may differ is early: recorded, and without effect until then. A revoke is
-    believed at once, however it is dated.
+    believed at once, however it is dated, and recorded whatever is listed: closing is the safe direction. ``allowed`` is asked
+    about a grant that is news, and raises PermanentError where it is not.
     """
     message_id = keepable(message_id)
     approval_id = name_of("approval", approval.issuer, approval.request_id, approval.digest)
@@ -56,6 +63,8 @@ def admit(
             if other.outcome is not None and other.message_id != message_id:
                 answer_again(connection, other, message_id, now)
             return Admission((row.grant_id,), new=False)
+    if isinstance(approval, GrantApproval):
+        allowed(approval)
     about = about_grant(connection, row.grant_id)
     if isinstance(approval, RevokeApproval):
         events = _revoke(connection, approval, approval_id, message_id, about, now, timing)
@@ -142,7 +151,7 @@ def _revoke(
         _raise_mark(connection, about.grant_id, EVERYONE if everyone else approval.issuer, until, approval_id)
         whose = sql.true() if everyone else approvals.c.issuer == approval.issuer
         # Whoever says all means those, too, that are known and wait for their date.
-        which = whose, sql.or_(approvals.c.approved_at <= until, approvals.c.early_until.is_not(None))
+        which = whose, sql.or_(approvals.c.approved_at <= until, approvals.c.early_until > now)
     else:
         for request_id in named:
             close = {"grant_id": about.grant_id, "issuer": approval.issuer, "request_id": request_id}

@@ -235,11 +235,13 @@ def finish(
     connection: Connection, approval: Row[Any], outcome: EventKind, reason: Reason, about: About, now: int
 ) -> Event:
     """Give a request its outcome: done, rejected or dead. Returns the event that tells it. What is rejected is no lease."""
-    over = {"live": False, "open": False, "due_at": None} if outcome is EventKind.REJECTED else {}
+    over: dict[str, Any] = {"waits": True} if outcome is EventKind.DEAD else {"waits": False, "asked_again": None}
+    if outcome is EventKind.REJECTED:
+        over |= {"live": False, "open": False, "due_at": None}
     connection.execute(
         approvals.update()
         .where(approvals.c.approval_id == approval.approval_id)
-        .values(outcome=outcome, outcome_at=now, waits=outcome is EventKind.DEAD, **over)
+        .values(outcome=outcome, outcome_at=now, **over)
     )
     return Event(
         outcome_event(approval.approval_id, outcome),

@@ -151,7 +151,7 @@ class Replay:
         for one_id in list(self.open.get(revoke.grant_id, ())):
             one = self.approvals[one_id]
             mine = everyone or one.issuer == revoke.issuer
-            early = isinstance(named, str) and one.early_until is not None
+            early = isinstance(named, str) and one.early_until is not None and one.early_until > revoke.admitted_at
             if mine and (early or self._closer(one) is not None):
                 one.closed_by, one.live, one.early_until, one.due_at = approval_id, False, None, None
                 self._sort(one_id)

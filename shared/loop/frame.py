@@ -31,7 +31,6 @@ from shared.log import bind, configure
 from shared.loop.converge import Converge, Outcome, Visit
 from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
-from shared.messages.approval import GrantApproval
 from shared.messages.catalogue import unknown_codes
 from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
 from shared.messages.envelope import Item, again, items, parse, unwrapped
@@ -249,11 +248,9 @@ class Frame:
                 return (_woken(body),)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
             self.doors.check(side, item)
-            if isinstance(
-                body, GrantApproval
-            ):  # a revoke is recorded whatever is listed: closing is the safe direction
-                self.inventory.check(body.grant)
-            admission = self.ledger.write(admit, body, item.message_id, now_ms(), self.ledger.timing)
+            admission = self.ledger.write(
+                admit, body, item.message_id, now_ms(), self.ledger.timing, self.inventory.allow
+            )
             log.info(
                 "approval.admitted" if admission.new else "approval.repeated",
                 action=body.action,

@@ -164,7 +164,7 @@ class Reconcile:
         """Raise PermanentError where an approval whose date has come is not allowed (any more)."""
         approval = parse(content)
         if isinstance(approval, GrantApproval):
-            self._inventory.check(approval.grant)
+            self._inventory.allow(approval)
 
     def _wake(self, report: Report) -> None:
         """Wake everything that is not as wanted, page by page."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.errors import NotAllowed
+from shared.messages.approval import GrantApproval
 from shared.messages.forms import AccountId, EcrId, GrantKey
 
 
@@ -56,6 +57,10 @@ class Inventory(BaseModel):
         self.account(grant.instance_owner_uid, "instance.owner_uid")
         if grant.ecr_id not in self.account(grant.ecr_owner_uid, "ecr.owner_uid").ecrs:
             raise NotAllowed(f"ecr.id: {grant.ecr_id} is not listed in the inventory for account {grant.ecr_owner_uid}")
+
+    def allow(self, approval: GrantApproval) -> None:
+        """Raise NotAllowed, naming the field, for an approval that opens what nothing here permits."""
+        self.check(approval.grant)
 
     def association(self, grant: GrantKey) -> Association | None:
         """Whose automation makes the association; None for a router that is not listed."""

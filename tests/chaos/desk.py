@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import CloudUnreachable, GrantError, PermanentError
 from shared.ledger.admission import admit, reject_message
-from shared.ledger.operating import said_mode
 from shared.ledger.outbox import OutboxEntry, give_back, mark_published, take_entries
 from shared.loop.converge import Converge
 from shared.loop.reconcile import Reconcile
@@ -44,7 +42,6 @@ class Post:
         self.queues: dict[str, list[Mail]] = {Side.GRANT: [], Side.ASSOCIATE: []}
         self.published: dict[str, str] = {}
         self.unconfirmed: set[int] = set()  # published, and not known to the ledger as published
-        self.asked: Counter[tuple[str, str, str]] = Counter()  # requests whose outcome somebody asked for again
         self.hear: Callable[[Completion], None] = lambda _: None
         self._numbers = 0
 
@@ -93,10 +90,7 @@ class Post:
         if before != entry.body:
             raise Violation(f"completion {completion.id} was published with another content")
         if before is not entry.body and entry.seq not in self.unconfirmed:
-            request = completion.request
-            if request is None or not self.asked[(request.issuer, request.request_id, request.digest)]:
-                raise Violation(f"completion {entry.seq} ({entry.tag}) was published twice")
-            self.asked[(request.issuer, request.request_id, request.digest)] -= 1
+            raise Violation(f"completion {entry.seq} ({entry.tag}) was published twice")
         self.unconfirmed.add(entry.seq)
 
 
@@ -108,21 +102,19 @@ class Desk:
         self.inventory = INVENTORY
         self.settings = SETTINGS
         self._parts, self._cloud, self._turns, self._post = parts, cloud, turns, post
-        self.admitted: Callable[[Document, str], None] = lambda _document, _digest: None
+        self.admitted: Callable[[Document, str, str], None] = lambda _document, _digest, _message_id: None
         self.refused: Callable[[Mail], None] = lambda _: None
 
     def handle(self, side: str, mails: Sequence[Mail]) -> None:
         """One event: admit, converge, publish, wake."""
         worker = self._turns.worker
         assert worker is not None
-        mode = self.ledger.read(said_mode) or Mode.FULL
-        worker.mode = mode
         converge = Converge(
             self.ledger,
             self._parts.spoke(self._cloud) if side == Side.GRANT else self._parts.hub(self._cloud),
             self.inventory,
             worker=worker.name,
-            mode=self._parts.mode(mode),
+            mode=Mode.FULL,
             clock=self._turns.clock,
             settle_ms=SETTLE_MS,
             claim_ms=CLAIM_MS,
@@ -147,18 +139,20 @@ class Desk:
             if isinstance(body, Completion):
                 return () if body.grant is None else (body.grant.grant_id,)
             request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
-            self.inventory.check(body.grant)
             document, digest, worker = mail.document, body.digest, self._turns.worker
             if document is not None and worker is not None:
-                worker.committed = lambda: self.admitted(document, digest)
-            admission = self.ledger.write(admit, body, mail.message_id, self._turns.now, self.ledger.timing)
+                worker.committed = lambda: self.admitted(document, digest, mail.message_id)
+            admission = self.ledger.write(
+                admit, body, mail.message_id, self._turns.now, self.ledger.timing, self.inventory.allow
+            )
             if worker is not None:
                 worker.committed = None
             if not admission.new:
                 self._turns.counts["admitted again"] += 1
-                self._post.asked[(body.issuer, body.request_id, body.digest)] += 1
             return admission.touched
         except PermanentError as error:
+            if self._turns.worker is not None:
+                self._turns.worker.committed = None
             self.ledger.write(
                 reject_message, mail.message_id, mail.body, Reason.of(error), self._turns.now, request=request
             )
@@ -174,7 +168,7 @@ class Desk:
                 except GrantError:
                     self.ledger.write(give_back, [left.seq for left in entries[position:]])
                     return
-                self.ledger.write(mark_published, entry.seq, self._turns.now)
+                self.ledger.write(mark_published, [entry.seq])
                 self._post.unconfirmed.discard(entry.seq)
 
     def wake(self, grant_id: str, side: str, next_at: int) -> None:

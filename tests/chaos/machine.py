@@ -22,20 +22,22 @@ from typing import Any
 import structlog
 
 from shared.errors import LedgerError
-from shared.ledger.operating import adopt, dead_rows, redrive, set_mode
+from shared.ledger.operating import adopt, dead_rows, lift_hold, redrive, set_hold, set_mode
 from shared.ledger.outbox import waiting_entries
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.work import unsettled
 from shared.messages.completion import WAKE
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Mode, Side
+from shared.rules.facts import Hold, HoldKind, Mode, Side
 from tests.chaos.desk import Mail
 from tests.chaos.model_cloud import Granted
 from tests.chaos.model_judge import judge
 from tests.chaos.model_schedule import OFTEN, Op, Schedule
 from tests.chaos.model_world import (
     DAY,
+    DELISTED,
     HOUR,
+    INVENTORY,
     LIMIT_MS,
     MINUTE,
     ROUTES,
@@ -55,7 +57,20 @@ from tests.chaos.turns import START, TROUBLES, Luck, Violation, Worker
 
 ISSUERS = ("direct", "tickets", "desk")
 NAMES = [f"R{number}" for number in range(9)]
-AGES = (HOUR, MINUTE, 0, 0, 0, 0, 0, 0, 0, -SKEW_MS + SECOND, -3 * SKEW_MS)  # the last is dated too far ahead
+AGES = (
+    HOUR,
+    MINUTE,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    -SKEW_MS + SECOND,
+    -3 * SKEW_MS,
+    -12 * SKEW_MS,
+)  # the last are dated too far ahead
 ENDS = (None, None, None, None, 20 * SECOND, 3 * MINUTE, 15 * MINUTE, -5 * SECOND)
 PASSES = (
     500,
@@ -119,10 +134,13 @@ class Machine(Story):
         approved_at = self.turns.now - chance.choice(AGES)
         if chance.random() < (0.15, 0.5, 0.7, 0.8)[min(len(standing), 3)]:
             document = self._document(key, ISSUERS[op.b % 3], f"C{op.c % 8}", "revoke", approved_at)
-            document["closes"] = "all" if chance.random() < 0.5 else chance.sample(NAMES, 2)
-            if document["closes"] != "all" and standing and chance.random() < 0.8:
+            every = "everyone" if document["issuer"] == "desk" and chance.random() < 0.5 else "all"
+            document["closes"] = every if chance.random() < 0.5 else chance.sample(NAMES, 2)
+            if standing and chance.random() < 0.8:
                 closed = chance.choice(standing)
-                document |= {"issuer": closed.get("issuer", "direct"), "closes": [closed["request_id"]]}
+                document["issuer"] = closed["issuer"] if document["closes"] != "everyone" else "desk"
+                if document["closes"] not in ("all", "everyone"):
+                    document["closes"] = [closed["request_id"]]
             self._send(document)
             return True
         document = self._document(key, ISSUERS[op.b % 3], chance.choice(NAMES), "grant", approved_at)
@@ -132,10 +150,6 @@ class Machine(Story):
         ends = chance.choice(ENDS)
         if ends is not None and self.turns.now + ends > approved_at:
             document |= {"ends_at": written(self.turns.now + ends), "on_end": chance.choice(["report", "teardown"])}
-        if document["issuer"] == "direct" and chance.random() < 0.4:
-            del document["issuer"]
-            document["schema"] = "ecr-grants/approval/1"
-            self.counts["sent in version 1"] += 1
         self._send(document)
         return True
 
@@ -245,7 +259,9 @@ class Machine(Story):
     def _hired_worker(self, fuse: int | None) -> Worker:
         self._hired += 1
         now = self.turns.now
-        return Worker(f"w{self._hired}", "full", len(self.referee.facts), now, now + LIMIT_MS, fuse)
+        worker = Worker(f"w{self._hired}", self.referee.count, now, now + LIMIT_MS, fuse)
+        worker.said = self.turns.said
+        return worker
 
     def _handle(self, side: str, mails: list[Mail]) -> None:
         worker = self.turns.worker
@@ -312,9 +328,48 @@ class Machine(Story):
         return True
 
     def _op_mode(self, op: Op) -> bool:
-        self.ledger.write(set_mode, MODES[op.a % len(MODES)], "somebody", self.turns.now)
-        self.say(f"mode {MODES[op.a % len(MODES)]}")
+        self._set_mode(MODES[op.a % len(MODES)])
         return True
+
+    def _set_mode(self, mode: Mode) -> None:
+        self.ledger.write(set_mode, mode, "somebody", self.turns.now)
+        self.turns.said = replace(self.turns.said, mode=str(mode))
+        self.say(f"mode {mode}")
+
+    def _op_hold(self, op: Op) -> bool:
+        """Somebody puts something on hold, or lifts it again."""
+        key = self.keys[op.a % len(self.keys)]
+        kind, name = [
+            (HoldKind.GRANT, key.grant_id),
+            (HoldKind.ECR, key.ecr_id),
+            (HoldKind.ACCOUNT, key.instance_owner_uid),
+        ][op.b % 3]
+        if op.c % 3 == 0:
+            return self._lift(kind, name)
+        hold = Hold(kind, name, op.c % 2 == 0, "somebody", "a reason", self.turns.now)
+        self.ledger.write(set_hold, hold, self.turns.now)
+        others = {one for one in self.turns.said.holds if one[:2] != (str(kind), name)}
+        self.turns.said = replace(self.turns.said, holds=frozenset({*others, (str(kind), name, hold.everything)}))
+        self.say(f"hold {kind} {name}{' of everything' if hold.everything else ''}")
+        return True
+
+    def _lift(self, kind: HoldKind, name: str) -> bool:
+        released = self.ledger.write(lift_hold, kind, name, "somebody", self.turns.now)
+        others = {one for one in self.turns.said.holds if one[:2] != (str(kind), name)}
+        self.turns.said = replace(self.turns.said, holds=frozenset(others))
+        self.say(f"lifted {kind} {name}")
+        return released is not None
+
+    def _op_delist(self, op: Op) -> bool:  # noqa: ARG002  # operations are alike
+        """An account is taken off the list, or listed again."""
+        self._list(self.delisted)
+        return True
+
+    def _list(self, listed: bool) -> None:
+        self.delisted = not listed
+        self.referee.delisted = True
+        self.desk.inventory = INVENTORY if listed else DELISTED
+        self.say("account B is listed again" if listed else "account B is delisted")
 
     def _op_redrive(self, op: Op) -> bool:
         rows = self.ledger.read(dead_rows)
@@ -334,7 +389,7 @@ class Machine(Story):
         for side in [(Side.GRANT,), (Side.ASSOCIATE,), (Side.GRANT, Side.ASSOCIATE)][op.b % 3]:
             if key.ecr_id == THEIRS and side == Side.ASSOCIATE:
                 continue
-            if not self.ledger.write(adopt, key.grant_id, side, self.turns.now):
+            if not self.ledger.write(adopt, key.grant_id, side, "somebody", self.turns.now):
                 continue
             self.say(f"adopted the {side} side of {key.instance_id}")
             place = self.cloud.places[key]
@@ -379,7 +434,11 @@ class Machine(Story):
         for worker in list(self.workers):
             while not worker.done:
                 self._let(worker, worker.go)
-        self.ledger.write(set_mode, Mode.FULL, "somebody", self.turns.now)
+        if self.delisted:
+            self._list(True)
+        for kind, name, _ in self.turns.said.holds:
+            self._lift(HoldKind(kind), name)
+        self._set_mode(Mode.FULL)
         if self.windowed:
             self._wait_for_the_window()
         self._come_to_rest()
@@ -432,7 +491,9 @@ class Machine(Story):
         """Whatever is still under way."""
         found = ["the cloud is busy"] if self.cloud.busy else []
         found += [f"{side}: {mail.body}" for side, queue in self.post.queues.items() for mail in queue if mail.document]
-        found += [f"early: {short(fact.document)}" for fact in self.referee.facts if fact.believed > self.turns.now]
+        found += [
+            f"early: {short(fact.said.document)}" for fact in self.referee.facts if fact.believed > self.turns.now
+        ]
         excused = {key.grant_id for key in self.keys if self.excused(key)}
         theirs = {key.grant_id for key in self.keys if key.ecr_id == THEIRS}
         for grant_id, side in self.ledger.read(unsettled, self.turns.now + 365 * DAY, 100):

@@ -42,8 +42,9 @@ _FATES = (
     "forbidden",
 )
 _EVENTS = (
-    "admitted", "held", "second-digest", "done", "rejected", "dead", "redriven", "granted", "associated", "unwanted",
+    "admitted", "early", "held", "second-digest", "done", "rejected", "dead", "redriven", "granted", "associated", "unwanted",
     "dissociated", "revoked", "ending", "overdue", "ended", "stuck", "adopted", "mode-changed",
+    "hold-set", "hold-lifted", "took-effect", "ownership",
     *(f"{what} {kind}" for what in ("drift-found", "drift-repaired") for kind in (
         "grant-missing", "foreign-grant", "association-missing", "foreign-association", "prefixes-differ",
     )), "drift-found instance-deleted",
@@ -67,7 +68,7 @@ EXPECTED = (
     *(f"their own automation: {what}" for what in ("associated", "dissociated")),
     "admitted again", "adopted", "at rest: down", "at rest: up", "delivered out of order", "delivered twice",
     "invocation failed", "ledger away", "publishing failed", "publishing unanswered", "read forbidden", "read stale",
-    "read unanswered", "redriven", "rests judged", "sent in version 1", "wake lost",
+    "read unanswered", "redriven", "rests judged", "wake lost",
 )  # fmt: skip
 """Everything that must have happened in a long run."""
 

@@ -12,10 +12,11 @@ from shared.ledger.drift import read_standing
 from shared.ledger.heads import head_of
 from shared.ledger.proof import first_fault
 from shared.ledger.tables import events, intents, sides
+from shared.messages.completion import EventKind
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
 from tests.chaos.model_world import CLAIM_MS, SKEW_MS, THEIRS
-from tests.chaos.reference import closes, instance, live, millis, prefixes, same
+from tests.chaos.reference import Said, Should, closes, ends, same
 from tests.chaos.story import Story, short
 from tests.chaos.turns import Violation
 
@@ -48,26 +49,54 @@ def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
 def _wrong_cloud(story: Story) -> Iterator[str]:
     """How the cloud differs from what the approvals say."""
     for key in story.keys:
-        place, leases, where = story.cloud.places[key], story.leases(key), key.instance_id
+        place, should, where = story.cloud.places[key], story.should(key), key.instance_id
         granted, link = place.granted.now, place.link.now
-        up = bool(leases) and place.exists.now
-        story.counts[f"at rest: {'up' if up else 'down'}"] += 1
-        foreign_link = (key, Side.ASSOCIATE) in story.foreign
-        theirs = key.ecr_id == THEIRS
-        if up and granted is None:
-            yield f"{where} is not granted, and a lease is live"
-        if not up and granted is not None and granted.ours and not foreign_link:
-            yield f"{where} is granted, and no lease is live"
+        level = should.level if place.exists.now else "down"
+        story.counts[f"at rest: {level}"] += 1
+        if level == "up":
+            yield from _wrong_up(story, key, should)
+        elif level == "keep":
+            yield from _wrong_kept(story, key, should)
+        else:
+            yield from _wrong_down(story, key)
         if (key, Side.GRANT) in story.foreign and (granted is None or granted.ours):
             yield f"{where}: the grant of somebody else is no longer what it was: {granted}"
-        if up and (link is None or link.status != "ACTIVE"):
-            yield f"{where} is not associated ({link}), and a lease is live"
-        if not up and link is not None and (link.ours or theirs):
-            yield f"{where} is associated, and no lease is live"
-        if foreign_link and (link is None or link.ours or link.prefixes != story.foreign[(key, Side.ASSOCIATE)]):
+        foreign = story.foreign.get((key, Side.ASSOCIATE))
+        if foreign is not None and (link is None or link.ours or link.prefixes != foreign):
             yield f"{where}: the association of somebody else is no longer what it was: {link}"
-        if up and link is not None and link.ours and link.prefixes != prefixes(leases):
-            yield f"{where}: the prefixes are {link.prefixes}, approved are {prefixes(leases)}"
+
+
+def _wrong_up(story: Story, key: GrantKey, should: Should) -> Iterator[str]:
+    place, where = story.cloud.places[key], key.instance_id
+    granted, link = place.granted.now, place.link.now
+    if granted is None:
+        yield f"{where} is not granted, and a lease is live"
+    if link is None or link.status != "ACTIVE":
+        yield f"{where} is not associated ({link}), and a lease is live"
+    elif link.ours and not should.must <= set(link.prefixes) <= should.must | should.may:
+        yield f"{where}: the prefixes are {link.prefixes}, approved are {sorted(should.must)}, may stay {sorted(should.may)}"
+
+
+def _wrong_kept(story: Story, key: GrantKey, should: Should) -> Iterator[str]:
+    """What stood is left, and nothing was made."""
+    place, where = story.cloud.places[key], key.instance_id
+    granted, link = place.granted.now, place.link.now
+    untouched = key not in story.touched and key.instance_id not in story.referee.excused
+    if untouched and story.was.get((key, Side.GRANT)) and granted is None:
+        yield f"{where} is no longer granted, and a lease past its end keeps it"
+    if untouched and story.was.get((key, Side.ASSOCIATE)) and link is None:
+        yield f"{where} is no longer associated, and a lease past its end keeps it"
+    if link is not None and link.ours and set(link.prefixes) - should.may:
+        yield f"{where}: the prefixes are {link.prefixes}, and only {sorted(should.may)} may stay"
+
+
+def _wrong_down(story: Story, key: GrantKey) -> Iterator[str]:
+    place, where = story.cloud.places[key], key.instance_id
+    granted, link = place.granted.now, place.link.now
+    if granted is not None and granted.ours and (key, Side.ASSOCIATE) not in story.foreign:
+        yield f"{where} is granted, and no lease is live"
+    if link is not None and (link.ours or key.ecr_id == THEIRS):
+        yield f"{where} is associated, and no lease is live"
 
 
 def _read_events(story: Story, wrong: list[str]) -> list[dict[str, Any]]:
@@ -83,19 +112,22 @@ def _read_events(story: Story, wrong: list[str]) -> list[dict[str, Any]]:
         if row.event_id in record.ids:
             wrong.append(f"event {row.seq} has the name of another")
         record.ids.add(row.event_id)
-        if row.grant_id is not None:
+        if row.grant_id is not None and EventKind(row.kind).published:
             record.numbers[row.grant_id] = record.numbers.get(row.grant_id, 0) + 1
             if row.number != record.numbers[row.grant_id]:
                 wrong.append(f"event {row.seq} is number {row.number}, not {record.numbers[row.grant_id]}")
             record.per_generation[(row.grant_id, told["generation"], row.kind)] += 1
-        if story.post.published.get(row.event_id) != row.body:
+        if EventKind(row.kind).published and story.post.published.get(row.event_id) != row.body:
             wrong.append(f"event {row.seq} ({row.kind}) was not published")
         request = told.get("request")
         if request is not None:
             request_name = request["issuer"], request["request_id"], request["digest"]
             record.per_request[(*request_name, row.kind)] += 1
-            if row.kind in ("done", "rejected", "dead"):
-                record.outcomes.setdefault(request_name, []).append(row.kind)
+            if row.kind in ("done", "rejected", "dead") and row.grant_id is not None:
+                if row.kind == "rejected" and told["reason"]["code"] in ("NotAllowed", "NotListed"):
+                    story.refused_later.add(request_name)
+                first = told.get("message_id") in story.messages(request_name)
+                (record.outcomes if first else record.again).setdefault(request_name, []).append(row.kind)
         if row.kind == "rejected" and row.grant_id is None:
             record.refused[told["message_id"]] += 1
         code = f" {told['reason']['code']}" if row.kind.startswith("drift") else ""
@@ -108,14 +140,14 @@ def _read_events(story: Story, wrong: list[str]) -> list[dict[str, Any]]:
 
 def _wrong_requests(story: Story) -> Iterator[str]:
     """Every approval has one final outcome, and the one that follows from the approvals."""
-    alive = {same(document) for document in live(story.documents(), story.turns.now, SKEW_MS)}
     known = {same(document): document for document in story.documents()}
     for one, document in known.items():
         request = story.names.get(one)
         if request is None:
-            yield f"never admitted: {short(document)}"
+            if one not in story.unlisted:
+                yield f"never admitted: {short(document)}"
             continue
-        key = next(key for key in story.keys if key.instance_id == instance(document))
+        key = story.key_of(document)
         gone = not story.cloud.places[key].exists.now
         outcomes = story.record.outcomes.get(request, [])
         final = [outcome for outcome in outcomes if outcome in FINAL]
@@ -125,38 +157,62 @@ def _wrong_requests(story: Story) -> Iterator[str]:
             yield f"{short(document)} ended {outcomes or 'never'}"
         elif document["action"] == "revoke" and final != ["done"]:
             yield f"{short(document)} ended {final}"
-        elif one in alive and final != ["done"] and not gone:
+        elif final != ["done"] and not gone and one not in story.unlisted and document in story.should(key).leases:
             yield f"{short(document)} is live and ended {final}"
         elif one in story.late and final != ["rejected"]:
             yield f"{short(document)} was closed before it came, and ended {final}"
-        if story.record.per_request[(*request, "held" if one in story.early else "admitted")] != 1:
+        if story.record.per_request[(*request, "early" if one in story.early else "admitted")] != 1:
             yield f"{short(document)} was not admitted once"
-    for issuer, request_id in {request[:2] for request in story.names.values()}:
-        several = [request for request in story.names.values() if request[:2] == (issuer, request_id)]
-        told = sum(story.record.per_request[(*request, "second-digest")] for request in several)
-        if told != len(several) - 1 or len(set(several)) != len(several):
-            yield f"{issuer} {request_id} has {len(several)} contents, told {told} times"
+    yield from _wrong_names(story)
     for message_id in story.rubbish:
         if story.record.refused[message_id] != 1:
             yield f"message {message_id} was refused {story.record.refused[message_id]} times"
 
 
+def _wrong_names(story: Story) -> Iterator[str]:
+    for issuer, request_id in {request[:2] for request in story.names.values()}:
+        several = [request for request in story.names.values() if request[:2] == (issuer, request_id)]
+        told = sum(story.record.per_request[(*request, "second-digest")] for request in several)
+        if told != len(several) - 1 or len(set(several)) != len(several):
+            yield f"{issuer} {request_id} has {len(several)} contents, told {told} times"
+
+
 def _wrong_leases(story: Story) -> Iterator[str]:
-    """Ends are recorded once, as they were approved."""
-    revokes = [document for document in story.documents() if document["action"] == "revoke"]
-    for document in {same(one): one for one in story.documents() if one["action"] == "grant"}.values():
-        request = story.names.get(same(document))
-        if request is None or not story.cloud.places[story.key_of(document)].exists.now:
-            continue
-        over = document.get("ends_at") is not None and millis(document["ends_at"]) <= story.turns.now
-        closed = any(closes(revoke, document, SKEW_MS) for revoke in revokes)
-        for kind, on_end in (("overdue", "report"), ("ended", "teardown")):
-            often = story.record.per_request[(*request, kind)]
-            right = over and document.get("on_end") == on_end
-            if often > right or (right and not closed and often != 1):
-                yield f"{short(document)}: {kind} was recorded {often} times"
-        if story.record.per_request[(*request, "ending")] > (document.get("ends_at") is not None):
-            yield f"{short(document)}: ending was recorded too often"
+    """Ends are recorded once, as they were approved, of what was done before."""
+    for key in story.keys:
+        said = story.said(key)
+        for one in said:
+            if one.document["action"] != "grant" or not story.cloud.places[key].exists.now:
+                continue
+            counts = {
+                kind: story.record.per_request[(*story.names[same(one.document)], kind)]
+                for kind in ("ending", "overdue", "ended")
+            }
+            end, teardown = ends(one.document), one.document.get("on_end") == "teardown"
+            over = end is not None and end <= story.turns.now
+            if any(often > 1 for often in counts.values()) or (not over and counts["overdue"] + counts["ended"]):
+                yield f"{short(one.document)}: recorded {counts}"
+            if not over or not one.done or any(closes(other, one, SKEW_MS) for other in said if _revokes(other)):
+                continue
+            if teardown and counts["ended"] != 1:
+                yield f"{short(one.document)}: its end was not carried out: {counts}"
+            if not teardown and not counts["overdue"] and not counts["ended"]:
+                yield f"{short(one.document)}: nobody told that it is overdue"
+            if not teardown and counts["ended"] and not _ends_with(one, said):
+                yield f"{short(one.document)}: it was taken down at its end, approved was to report it"
+
+
+def _revokes(said: Said) -> bool:
+    return str(said.document["action"]) == "revoke"
+
+
+def _ends_with(report: Said, said: list[Said]) -> bool:
+    """Whether a lease that is taken down at its end ends with or after this one."""
+    mine = ends(report.document) or 0
+    return any(
+        not _revokes(one) and one.document.get("on_end") == "teardown" and (ends(one.document) or 0) >= mine
+        for one in said
+    )
 
 
 def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str]:
@@ -176,7 +232,7 @@ def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str
             if story.was.get((key, side)) and there is None and (key.grant_id, gone) not in told:
                 yield f"{key.instance_id}: {gone} was not told"
             now_told = story.record.per_generation[(key.grant_id, generations.get(key.grant_id, 0), made)]
-            if story.leases(key) and now_told != 1:
+            if story.should(key).level == "up" and now_told != 1:
                 yield f"{key.instance_id}: {made} was told {now_told} times for the present leases"
     yield from _open_questions(story)
 
@@ -214,8 +270,8 @@ def _wrong_drift(
         if grant_id not in touched:
             yield f"{story.name_of(grant_id)}: drift {kind} was found, and nobody else was there"
     for key, (since, kinds) in expected.items():
-        ends = [millis(one["ends_at"]) for one in story.documents() if one.get("ends_at")]
-        if any(since < end <= story.turns.now for end in ends):
+        over = [ends(one) or 0 for one in story.documents() if one["action"] == "grant"]
+        if any(since < end <= story.turns.now for end in over):
             continue  # the end of a lease made somebody look before the tick could tell
         for kind in kinds:
             if (key.grant_id, kind) not in found:

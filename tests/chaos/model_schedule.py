@@ -46,6 +46,8 @@ WEIGHTS = {
     "trouble": 30,
     "adopt": 25,
     "mode": 14,
+    "hold": 14,
+    "delist": 6,
     "redrive": 15,
     "replay": 25,
     "rubbish": 5,

@@ -16,7 +16,7 @@ LIMIT_MS = 60_000  # the platform ends an invocation then
 CLAIM_MS = LIMIT_MS + 10_000
 PUBLISHING_MS = 240_000
 SKEW_MS = 15_000  # short, since nothing is believed for so long after a revoke of all
-TIMING = Timing(skew=SKEW_MS, warn=5 * MINUTE, stuck=2 * MINUTE)
+TIMING = Timing(skew=SKEW_MS, warn=5 * MINUTE, stuck=2 * MINUTE, settle=SETTLE_MS)
 WINDOW = Window.parse("06:00-12:00")
 A, B, REGION = "1000000000000001", "2000000000000002", "cn-hangzhou"
 OURS, THEIRS = "ecr-modelours", "ecr-modeltheirs"
@@ -32,16 +32,13 @@ KEYS = (
     _key(InstanceType.VBR, "vbr-one"),
     _key(InstanceType.VPC, "vpc-theirs", THEIRS),
 )
-INVENTORY = Inventory.model_validate(
-    {
-        "version": 1,
-        "accounts": {
-            uid: {"name": role, "owner": role, "environment": "test", "role": role, "external_id": f"model:{role}"}
-            | ({"ecrs": {OURS: {}, THEIRS: {"association": "theirs"}}} if uid == A else {})
-            for uid, role in ((A, "hub"), (B, "spoke"))
-        },
-    }
-)
+ACCOUNTS = {
+    uid: {"name": role, "owner": role, "environment": "test", "role": role, "external_id": f"model:{role}"}
+    | ({"ecrs": {OURS: {}, THEIRS: {"association": "theirs"}}} if uid == A else {})
+    for uid, role in ((A, "hub"), (B, "spoke"))
+}
+INVENTORY = Inventory.model_validate({"version": 1, "accounts": ACCOUNTS})
+DELISTED = Inventory.model_validate({"version": 1, "accounts": {A: ACCOUNTS[A]}})
 SETTINGS = Settings.model_validate(
     {"FC_REGION": REGION, "LEDGER_URL": "sqlite://", "MODE": "full", "SETTLE_SECONDS": SETTLE_MS / 1000}
 )

@@ -10,10 +10,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.engine import Connection
 
 from shared.errors import LedgerError
-from shared.ledger.tables import chain, metadata
+from shared.ledger.tables import accepts, chain, metadata
 from shared.ledger.transactions import Ledger
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
-from shared.rules.facts import Mode
 from shared.rules.leases import Timing
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.turns import Turns
@@ -48,19 +47,20 @@ class ModelLedger(Ledger):
         return self._instead.get(function, function) if working else function
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         turns = self.turns
         if turns is None or turns.worker is None:
-            with super().transaction() as connection:
+            with super().transaction(reading=reading) as connection:
                 yield connection
             return
         turns.boundary("before a transaction")
         if turns.luck.strikes(turns.trouble.away):
             turns.counts["ledger away"] += 1
             raise LedgerError("the ledger is away")
-        with super().transaction() as connection:
+        with super().transaction(reading=reading) as connection:
             yield connection
             turns.brink("before a commit")
+        turns.worker.said = turns.said
         if turns.worker.committed is not None:
             turns.worker.committed()
         turns.brink("after a commit")
@@ -69,7 +69,7 @@ class ModelLedger(Ledger):
         """Forget everything."""
         with self.engine.begin() as connection:
             for table in reversed(metadata.sorted_tables):
-                if table is not chain:
+                if table not in (chain, accepts):
                     connection.execute(table.delete())
             connection.execute(chain.update().values(seq=0, hash="0" * 64))
 
@@ -79,6 +79,5 @@ class Parts:
     """What is tested, exchangeable piece by piece: by a piece with a fault in it."""
 
     instead: Mapping[Function, Function] = field(default_factory=dict)  # by the function of the ledger that it replaces
-    mode: Callable[[Mode], Mode] = lambda mode: mode  # what the loop takes the mode for
     spoke: Callable[[ModelCloud], Driver] = SpokeDriver
     hub: Callable[[ModelCloud], Driver] = HubDriver

@@ -6,7 +6,7 @@ Faults of the ledger are functions that workers run in place of the real ones (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,15 +21,15 @@ from shared.ledger.intents import intend, saw
 from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, waiting_entries
 from shared.ledger.outcomes import mark_dead, refuse, settle
 from shared.ledger.passing import pass_time_of
-from shared.ledger.rows import watermark_of, work_of
-from shared.ledger.tables import approvals, closes, events, grants, intents, outbox
-from shared.ledger.work import claim, read_work, release, unsettled
+from shared.ledger.rows import leases_of, raise_generation, stops_on, work_of
+from shared.ledger.tables import approvals, closes, events, grants, intents, marks, outbox
+from shared.ledger.work import Behind, claim, read_work, release, unsettled_page
 from shared.loop.drivers import HubDriver, Look, SpokeDriver
-from shared.messages.approval import Action, GrantApproval, RevokeApproval
-from shared.messages.completion import EventKind
+from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
+from shared.messages.completion import EventKind, Reason
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Drift, Intent, Mode, Operation, Side, SpokeSeen, State, Work
-from shared.rules.leases import Timing
+from shared.rules.facts import Drift, Intent, Mode, Operation, Seen, Side, SpokeSeen, State, Stops, Work
+from shared.rules.leases import Level, Timing, Wanted, wanted
 from shared.rules.steps import Step
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.parts import Parts
@@ -38,11 +38,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Approval = GrantApproval | RevokeApproval
+Allowed = Callable[[GrantApproval], None]
 
 
-def no_tombstone(connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing) -> Admission:
+def no_tombstone(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
+) -> Admission:
     """A close that comes before its open is forgotten."""
-    admission = admit(connection, approval, message_id, now, timing)
+    admission = admit(connection, approval, message_id, now, timing, allowed)
     known = sql.exists().where(
         approvals.c.issuer == closes.c.issuer,
         approvals.c.request_id == closes.c.request_id,
@@ -52,24 +55,120 @@ def no_tombstone(connection: Connection, approval: Approval, message_id: str, no
     return admission
 
 
-def watermark_forgotten(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+def mark_forgotten(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
 ) -> Admission:
     """A revoke of all ends what is there, and is forgotten by what comes later."""
-    admission = admit(connection, approval, message_id, now, timing)
-    grant_id = approval.grant.grant_id
-    mark = watermark_of(connection, grant_id)
-    if mark is not None:
-        standing = approvals.c.grant_id == grant_id, approvals.c.approved_at <= mark
-        connection.execute(approvals.update().where(*standing).values(ended_at=now))
-        connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(watermark=None))
+    admission = admit(connection, approval, message_id, now, timing, allowed)
+    connection.execute(marks.delete())
     return admission
 
 
-def ends_raise_nothing(connection: Connection, grant_id: str, side: Side, now: int, timing: Timing) -> Work | None:
+def close_of_any_grant(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
+) -> Admission:
+    """A revoke closes leases of the same name on every grant, not on its own alone."""
+    admission = admit(connection, approval, message_id, now, timing, allowed)
+    if isinstance(approval, RevokeApproval) and isinstance(approval.closes, list):
+        named = approvals.c.issuer == approval.issuer, approvals.c.request_id.in_(approval.closes)
+        others = connection.execute(
+            approvals.update()
+            .where(*named, approvals.c.open)
+            .values(live=False, open=False, early_until=None)
+            .returning(approvals.c.grant_id)
+        ).scalars()
+        for grant_id in others.all():
+            raise_generation(connection, grant_id)
+    return admission
+
+
+def close_of_any_issuer(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
+) -> Admission:
+    """A revoke of all closes the leases of every issuer."""
+    every = isinstance(approval, RevokeApproval) and approval.closes == Every.ALL
+    told = approval.model_copy(update={"closes": Every.EVERYONE}) if every else approval
+    return admit(connection, told, message_id, now, timing, allowed)
+
+
+def revokes_wait_for_their_date(
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
+) -> Admission:
+    """A revoke of all reaches no further than now, however it is dated: its mark is made anew by each repetition."""
+    if isinstance(approval, RevokeApproval):
+        return admit(connection, approval, message_id, now - 2 * timing.skew, timing, allowed)
+    return admit(connection, approval, message_id, now, timing, allowed)
+
+
+def up_past_its_end(
+    connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode
+) -> Work | None:
+    """A lease past its end makes things, too."""
+    work = read_work(connection, grant_id, side, now, timing, mode)
+    return None if work is None else _as_before_its_end(work)
+
+
+def _as_before_its_end(work: Work) -> Work:
+    if work.wanted.level is not Level.KEEP:
+        return work
+    return replace(work, wanted=Wanted(Level.UP, work.wanted.may_stay))
+
+
+def intend_past_its_end(
+    connection: Connection,
+    work: Work,
+    operation: Operation,
+    now: int,
+    timing: Timing,
+    mode: Mode = Mode.FULL,
+    prefixes: tuple[str, ...] | None = None,
+) -> Intent | None:
+    """The same, where the write is committed to."""
+    return intend(connection, _as_it_is(connection, work), operation, now, timing, mode, prefixes)
+
+
+def settle_past_its_end(connection: Connection, work: Work, *args: Any, **kwargs: Any) -> bool:
+    """The same, where the work comes to rest."""
+    return settle(connection, _as_it_is(connection, work), *args, **kwargs)
+
+
+def _as_it_is(connection: Connection, work: Work) -> Work:
+    return replace(work, wanted=wanted(leases_of(connection, work.grant_id)))
+
+
+def holds_ignored(
+    connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode
+) -> Work | None:
+    """What people say about acting is not heard."""
+    work = read_work(connection, grant_id, side, now, timing, mode)
+    return None if work is None else replace(work, stops=Stops())
+
+
+def intend_whatever_is_said(
+    connection: Connection,
+    work: Work,
+    operation: Operation,
+    now: int,
+    timing: Timing,
+    mode: Mode = Mode.FULL,
+    prefixes: tuple[str, ...] | None = None,
+) -> Intent | None:
+    """The same, where the write is committed to."""
+    said = stops_on(connection, work.grant_id, work.key, mode)
+    return intend(connection, replace(work, stops=said), operation, now, timing, mode, prefixes)
+
+
+def nobody_is_told(connection: Connection, work: Work, reason: Reason, now: int) -> None:
+    """Account B's side cannot be entered, and account A's side is not told that nobody wants the grant."""
+    mark_dead(connection, replace(work, wanted=Wanted(Level.KEEP)), reason, now)
+
+
+def ends_raise_nothing(
+    connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode
+) -> Work | None:
     """The end of a lease is recorded, and nobody looks because of it."""
     before = _generations(connection)
-    if read_work(connection, grant_id, side, now, timing) is None:
+    if read_work(connection, grant_id, side, now, timing, mode) is None:
         return None
     _back_to(connection, before)
     return work_of(connection, grant_id, side)
@@ -84,11 +183,11 @@ def ends_go_unseen(connection: Connection, grant_id: str, now: int, timing: Timi
 
 
 def revokes_raise_nothing(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
 ) -> Admission:
     """A revoke changes the leases, and nobody looks because of it."""
     before = _generations(connection)
-    admission = admit(connection, approval, message_id, now, timing)
+    admission = admit(connection, approval, message_id, now, timing, allowed)
     if approval.action is Action.REVOKE:
         _back_to(connection, before)
     return admission
@@ -105,50 +204,39 @@ def _back_to(connection: Connection, generations: dict[str, int]) -> None:
         connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(generation=generation))
 
 
-def no_intent(connection: Connection, work: Work, operation: Operation, now: int) -> Intent | None:
+def no_intent(
+    connection: Connection,
+    work: Work,
+    operation: Operation,
+    now: int,
+    timing: Timing,
+    mode: Mode = Mode.FULL,
+    prefixes: tuple[str, ...] | None = None,
+) -> Intent | None:
     """A write is made without a word of it before."""
-    intent = intend(connection, work, operation, now)
+    intent = intend(connection, work, operation, now, timing, mode, prefixes)
     if intent is not None:
         connection.execute(intents.delete().where(intents.c.intent_id == intent.intent_id))
     return intent
 
 
-def everything_is_ours(
-    connection: Connection,
-    work: Work,
-    state: str,
-    ours: bool | None,
-    association_id: str | None,
-    now: int,
-    *,
-    landed: Iterable[Intent] = (),
-    lost: Iterable[Intent] = (),
-) -> Work:
+def everything_is_ours(connection: Connection, work: Work, seen: Seen, *args: Any, **kwargs: Any) -> Work:
     """What was there before us is taken for ours."""
-    mine = None if ours is None else True
-    return saw(connection, work, state, mine, association_id, now, landed=landed, lost=lost)
+    return saw(connection, work, replace(seen, ours=None if seen.ours is None else True), *args, **kwargs)
 
 
-def lost_is_ours(
-    connection: Connection,
-    work: Work,
-    state: str,
-    ours: bool | None,
-    association_id: str | None,
-    now: int,
-    *,
-    landed: Iterable[Intent] = (),
-    lost: Iterable[Intent] = (),
-) -> Work:
+def lost_is_ours(connection: Connection, work: Work, seen: Seen, *args: Any, **kwargs: Any) -> Work:
     """Whatever turns up after a write that was given up as lost is taken for ours."""
     gave_up = bool(work.writes) and work.writes[-1].operation.creates
-    mine = True if ours is False and gave_up else ours
-    return saw(connection, work, state, mine, association_id, now, landed=landed, lost=lost)
+    mine = True if seen.ours is False and gave_up else seen.ours
+    return saw(connection, work, replace(seen, ours=mine), *args, **kwargs)
 
 
-def every_look_is_believed(connection: Connection, grant_id: str, side: Side, now: int, timing: Timing) -> Work | None:
+def every_look_is_believed(
+    connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode
+) -> Work | None:
     """A look is believed however soon after a write that it contradicts."""
-    work = read_work(connection, grant_id, side, now, timing)
+    work = read_work(connection, grant_id, side, now, timing, mode)
     return None if work is None else replace(work, writes=work.my_intents)
 
 
@@ -189,39 +277,27 @@ def entries_are_nobodys(connection: Connection, limit: int, now: int, until: int
     return waiting_entries(connection, limit)
 
 
-def entries_stay(connection: Connection, seq: int, now: int) -> None:
+def entries_stay(connection: Connection, seqs: Sequence[int]) -> None:
     """What was published is not known as published."""
 
 
 def every_date_is_believed(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing
+    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
 ) -> Admission:
     """An approval that is dated far ahead takes effect at once."""
-    return admit(connection, approval, message_id, max(now, int(approval.approved_at.timestamp() * 1000)), timing)
+    return admit(
+        connection, approval, message_id, max(now, int(approval.approved_at.timestamp() * 1000)), timing, allowed
+    )
 
 
-def timer_finds_nothing(connection: Connection, now: int, limit: int) -> list[tuple[str, Side]]:
+def timer_finds_nothing(connection: Connection, now: int, limit: int, after: Behind) -> list[tuple[str, Side, Behind]]:
     """What a lost wake left behind is found by nobody."""
     return []
 
 
-def drift_is_only_reported(
-    connection: Connection,
-    drift: Drift,
-    now: int,
-    *,
-    generation: int,
-    quiet_since: int,
-    repair: bool,
-    state: str | None = None,
-) -> bool:
+def drift_is_only_reported(connection: Connection, drifts: Sequence[Drift], now: int, **kwargs: Any) -> list[Drift]:
     """What somebody else took away is reported, and not put up again."""
-    return note_drift(connection, drift, now, generation=generation, quiet_since=quiet_since, repair=False, state=state)
-
-
-def mode_ignored(mode: Mode) -> Mode:
-    """Acts in every mode that looks."""
-    return mode if mode is Mode.PAUSE_ALL else Mode.FULL
+    return note_drift(connection, drifts, now, **{**kwargs, "repair": ()})
 
 
 class HastySpoke(SpokeDriver):
@@ -259,7 +335,7 @@ class Impatient(SpokeDriver):
         look = super().look(work, trail, before)
 
         def step(work: Work, ours: bool) -> Step:
-            alone = replace(work, other=replace(work.other, state=State.ABSENT), other_pending=False)
+            alone = replace(work, other=replace(work.other, state=State.ABSENT), other_pending=None)
             found = look.step(alone, ours)
             return Step.REMOVE if found is Step.WAIT else found
 
@@ -304,7 +380,15 @@ ANSWERS: tuple[Callable[..., Any], ...] = (admit, settle, refuse, mark_dead)
 
 PLANTED: dict[str, Parts] = {
     "no tombstone": Parts(instead={admit: no_tombstone}),
-    "watermark forgotten": Parts(instead={admit: watermark_forgotten}),
+    "mark forgotten": Parts(instead={admit: mark_forgotten}),
+    "closes are not confined to their grant": Parts(instead={admit: close_of_any_grant}),
+    "closes are not confined to their issuer": Parts(instead={admit: close_of_any_issuer}),
+    "a revoke reaches less than its date": Parts(instead={admit: revokes_wait_for_their_date}),
+    "made past its end": Parts(
+        instead={read_work: up_past_its_end, intend: intend_past_its_end, settle: settle_past_its_end}
+    ),
+    "holds are ignored": Parts(instead={read_work: holds_ignored, intend: intend_whatever_is_said}),
+    "who cannot be entered tells nobody": Parts(instead={mark_dead: nobody_is_told}),
     "ends raise nothing": Parts(instead={read_work: ends_raise_nothing, pass_time_of: ends_go_unseen}),
     "revokes raise nothing": Parts(instead={admit: revokes_raise_nothing}),
     "no intent": Parts(instead={intend: no_intent}),
@@ -317,9 +401,8 @@ PLANTED: dict[str, Parts] = {
     "outbox entries are nobody's": Parts(instead={take_entries: entries_are_nobodys}),
     "outbox entries stay": Parts(instead={mark_published: entries_stay}),
     "every date is believed": Parts(instead={admit: every_date_is_believed}),
-    "the timer finds nothing": Parts(instead={unsettled: timer_finds_nothing}),
+    "the timer finds nothing": Parts(instead={unsettled_page: timer_finds_nothing}),
     "drift is only reported": Parts(instead={note_drift: drift_is_only_reported}),
-    "the mode is ignored": Parts(mode=mode_ignored),
     "lost is absent at once": Parts(spoke=HastySpoke, hub=HastyHub),
     "the other side's turn is ignored": Parts(spoke=Impatient),
     "the reply is believed": Parts(spoke=lambda cloud: SpokeDriver(ReplyIsBelieved(cloud))),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.messages.forms import GrantKey
 from tests.chaos.model_cloud import Place, Write
-from tests.chaos.reference import Document, closes, instance, millis, prefixes
+from tests.chaos.reference import Said, closes, early_until, ends, instance
+from tests.chaos.turns import Said as Word
 from tests.chaos.turns import Turns, Violation, Worker
 
 CREATING = ("grant", "associate")
@@ -17,86 +19,95 @@ class Fact:
     """An approval that was admitted. ``believed``: from when on. ``sure``: the number since which nobody can miss it."""
 
     number: int
-    document: Document
+    said: Said
     believed: int
     sure: int | None
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is a lease."""
+        return str(self.said.document["action"]) == "grant"
 
 
 class Referee:
     """What an acting worker may and may not do. It gives the benefit of the doubt to whatever happened since it started."""
 
-    def __init__(self, turns: Turns, skew: int, *, windowed: bool) -> None:
+    def __init__(self, turns: Turns, skew: int) -> None:
         self._turns = turns
         self._skew = skew
-        self._windowed = windowed
         self.facts: list[Fact] = []
+        self.rests = 0
         self._tokens: dict[str, tuple[Write, Worker]] = {}
         self._last_token: dict[tuple[str, str], str] = {}
+        self.delisted = False  # at some time since the last rest: what waits may be refused
         self.excused: set[str] = set()  # instances where somebody else took something away since the last rest
         self.theirs: set[str] = set()  # instances whose association is account A's own to make
 
-    def admitted(self, document: Document, early_until: int | None) -> bool:
-        """A new approval is in the ledger. Says whether it was dead before it came."""
-        now = self._turns.now
-        number = len(self.facts)
-        believed = now if early_until is None else early_until
-        self.facts.append(Fact(number, document, believed, number if early_until is None else None))
-        if document["action"] != "grant" or early_until is not None:
-            return False
-        return any(self._closes(fact, document) for fact in self.facts if fact.sure is not None)
+    @property
+    def count(self) -> int:
+        """How much has happened: a worker that is born now knows of all of it."""
+        return len(self.facts) + self.rests
+
+    def admitted(self, said: Said) -> bool:
+        """A new approval is in the ledger. Says whether it was closed before it came."""
+        now, number = self._turns.now, self.count
+        opens = said.document["action"] == "grant"
+        waits = early_until(said, self._skew) if opens else None
+        closed = opens and any(self._closes(fact, said) for fact in self.facts)
+        self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None))
+        return closed
 
     def at_rest(self) -> None:
         """Everything that was to be believed by now has been noticed by now."""
         for fact in self.facts:
             if fact.sure is None and fact.believed <= self._turns.now:
-                fact.sure = len(self.facts)
-        self.facts.append(Fact(len(self.facts), {"action": "rest"}, self._turns.now, None))
+                fact.sure = self.count
+        self.rests += 1
         self.excused.clear()
+        self.delisted = False
 
-    def _closes(self, fact: Fact, grant: Document) -> bool:
-        return fact.document["action"] == "revoke" and closes(fact.document, grant, self._skew)
+    def _closes(self, fact: Fact, grant: Said) -> bool:
+        return not fact.opens and closes(fact.said, grant, self._skew)
 
-    def _maybe_live(self, worker: Worker, on: str) -> list[Document]:
-        """Leases that may have been alive at some moment since this worker started."""
+    def _maybe_live(self, worker: Worker, on: str) -> list[Said]:
+        """Leases that may have let somebody make something at some moment since this worker started."""
         found = []
         for fact in self.facts:
-            grant = fact.document
-            if grant["action"] != "grant" or instance(grant) != on or fact.believed > self._turns.now:
+            grant = fact.said
+            if not fact.opens or instance(grant.document) != on or fact.believed > self._turns.now:
                 continue
             known = [one for one in self.facts if one.sure is not None and one.sure < worker.born]
-            over = _ended_by(grant, worker.since) and not self._windowed
+            end = ends(grant.document)
+            over = end is not None and end <= worker.since
             if not over and not any(self._closes(one, grant) for one in known):
                 found.append(grant)
         return found
 
     def _surely_live(self, worker: Worker, on: str) -> bool:
-        """Whether some lease was alive all the time since this worker started."""
+        """Whether some lease was before its end all the time since this worker started, and nothing closed it."""
         now = self._turns.now
-        believed = [fact for fact in self.facts if fact.believed <= now]
-        return any(
-            fact.sure is not None
-            and fact.sure < worker.born
-            and fact.document["action"] == "grant"
-            and instance(fact.document) == on
-            and not _ended_by(fact.document, now)
-            and not any(self._closes(one, fact.document) for one in believed)
-            for fact in self.facts
-        )
+        for fact in self.facts:
+            grant = fact.said
+            sure = fact.sure is not None and fact.sure < worker.born
+            if not sure or not fact.opens or instance(grant.document) != on:
+                continue
+            end = ends(grant.document)
+            if (end is None or end > now) and not any(self._closes(one, grant) for one in self.facts):
+                return True
+        return False
 
     def asked(self, write: Write, place: Place) -> None:
         """Judge a write at the moment that it is asked for."""
         worker = self._turns.worker
         assert worker is not None
         on = write.key.instance_id
-        who = f"{worker.name} ({worker.mode}): {write.operation} on {on}"
+        who = f"{worker.name} ({worker.said.mode}): {write.operation} on {on}"
         if self._known_token(write, worker, who):
             return
         granted, link = place.granted.now, place.link.now
+        standing = frozenset(link.prefixes) if link is not None else frozenset[str]()
+        self._allowed(write, worker.said, standing, who, sure=on not in self.excused)
         there = granted if write.side == "grant" else link
-        if worker.mode in ("observe", "pause-all"):
-            raise Violation(f"{who}: a write in a mode that allows none")
-        if worker.mode == "pause-teardown" and write.operation in REMOVING:
-            raise Violation(f"{who}: took down while taking down was paused")
         if write.operation in CREATING and there is not None and on not in self.excused:
             raise Violation(f"{who}: it was there already: {there}")
         if write.operation not in CREATING and there is None and on not in self.excused:
@@ -109,13 +120,27 @@ class Referee:
             self._let_go(write, place, who)
         maybe = self._maybe_live(worker, on)
         if write.operation in REMOVING:
-            if self._surely_live(worker, on):
+            if self._surely_live(worker, on) and not self.delisted:
                 raise Violation(f"{who}: a lease was live all the time")
             return
-        if not maybe:
-            raise Violation(f"{who}: no lease was live at any time since {worker.since}")
-        if set(write.prefixes) - set(prefixes(maybe)):
-            raise Violation(f"{who}: nobody approved all of {write.prefixes}")
+        if write.operation in CREATING and not maybe:
+            raise Violation(f"{who}: no lease was before its end at any time since {worker.since}")
+        approved = {prefix for lease in maybe for prefix in lease.document.get("allowed_prefixes", [])}
+        if on not in self.excused and set(write.prefixes) - approved - standing:
+            raise Violation(f"{who}: nobody approved all of {write.prefixes}, and {sorted(standing)} stand")
+
+    def _allowed(self, write: Write, word: Word, standing: frozenset[str], who: str, *, sure: bool) -> None:
+        """What people let nobody do, as they had said when the write was committed to."""
+        names = _names(write.key)
+        create = word.mode in ("observe", "pause-all") or any((kind, name) in names for kind, name, _ in word.holds)
+        everything = any((kind, name) in names for kind, name, every in word.holds if every)
+        remove = word.mode != "full" or everything
+        widens, narrows = set(write.prefixes) - standing, standing - set(write.prefixes)
+        changes = write.operation == "set_prefixes" and sure
+        if create and (write.operation in CREATING or (changes and widens)):
+            raise Violation(f"{who}: made something while that was stopped: {word}")
+        if remove and (write.operation in REMOVING or (changes and narrows)):
+            raise Violation(f"{who}: took something away while that was stopped: {word}")
 
     def _known_token(self, write: Write, worker: Worker, who: str) -> bool:
         """Whether this repeats the very call that was made last on this side; another use of a token is forbidden."""
@@ -140,5 +165,7 @@ class Referee:
             raise Violation(f"{who}: revoked under {link}")
 
 
-def _ended_by(grant: Document, moment: int) -> bool:
-    return grant.get("on_end") == "teardown" and bool(grant.get("ends_at")) and millis(grant["ends_at"]) <= moment
+def _names(key: GrantKey) -> set[tuple[str, str]]:
+    """What a hold on this grant can be said of."""
+    accounts = {("account", key.ecr_owner_uid), ("account", key.instance_owner_uid)}
+    return {("grant", key.grant_id), ("ecr", key.ecr_id), *accounts}

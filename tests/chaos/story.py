@@ -15,7 +15,7 @@ from tests.chaos.model_schedule import Schedule
 from tests.chaos.model_world import KEYS, SKEW_MS, THEIRS, TIMING, WINDOW
 from tests.chaos.parts import ModelLedger, Parts
 from tests.chaos.referee import Referee
-from tests.chaos.reference import Document, instance, live, millis, same
+from tests.chaos.reference import Document, Said, Should, early_until, instance, millis, same, should
 from tests.chaos.turns import START, TROUBLES, Turns, Violation, Worker
 
 
@@ -35,6 +35,7 @@ class Record:
     numbers: dict[str, int] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     outcomes: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    again: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     per_request: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     per_generation: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -53,7 +54,7 @@ class Story:
         ledger.turns = self.turns
         ledger.timing = replace(TIMING, window=WINDOW if schedule.windowed else None)
         self.ledger = ledger
-        self.referee = Referee(self.turns, SKEW_MS, windowed=schedule.windowed)
+        self.referee = Referee(self.turns, SKEW_MS)
         self.referee.theirs = {key.instance_id for key in KEYS if key.ecr_id == THEIRS}
         self.cloud = ModelCloud(self.turns, self.keys, self.referee)
         self.post = Post(self.turns)
@@ -65,15 +66,19 @@ class Story:
         self.rubbish: set[str] = set()
         self.workers: list[Worker] = []
         self.names: dict[str, tuple[str, str, str]] = {}  # what identifies an approval, by what makes it the same
+        self.first: dict[str, tuple[int, int, str]] = {}  # when it was admitted, as which, by which message
         self.early: set[str] = set()
-        self.late: set[str] = set()  # grants that were dead before they came
+        self.late: set[str] = set()  # closed before it came
+        self.unlisted: set[str] = set()  # was refused while its accounts were not listed
         self.foreign: dict[tuple[GrantKey, str], tuple[str, ...]] = {}  # what others put up, with its prefixes
         self.adopted_links: set[GrantKey] = set()  # since the last rest: until then others' associations
         self.robots = {key: Robot() for key in self.keys if key.ecr_id == THEIRS}
         self.touched: dict[GrantKey, tuple[int, set[str]]] = {}  # by others since the last rest: when, and the drift
         self.was: dict[tuple[GrantKey, str], bool] = {}  # what was ours at the last rest
         self.record = Record()
+        self.refused_later: set[tuple[str, str, str]] = set()  # after admission, since its account was not listed then
         self.heads: list[Head] = []
+        self.delisted = False
         self.turns.trouble = TROUBLES[schedule.trouble]
 
     def say(self, text: str) -> None:
@@ -99,10 +104,29 @@ class Story:
         """Every approval that was sent so far."""
         return [mail.document for mail in self.sent if mail.document is not None]
 
-    def leases(self, key: GrantKey) -> list[Document]:
-        """The live leases on a grant."""
-        every = live(self.documents(), self.turns.now, SKEW_MS)
-        return [lease for lease in every if instance(lease) == key.instance_id]
+    def said(self, key: GrantKey) -> list[Said]:
+        """The approvals of one grant that were admitted, with what the record says of them."""
+        known = {same(document): document for document in self.documents() if instance(document) == key.instance_id}
+        found = []
+        for one, document in known.items():
+            if one in self.first:
+                at, number, _ = self.first[one]
+                done = "done" in self.record.outcomes.get(self.names[one], [])
+                ended = bool(self.record.per_request[(*self.names[one], "ended")])
+                found.append(Said(document, at, number, done, ended, self.names[one] in self.refused_later))
+        return found
+
+    def messages(self, request: tuple[str, str, str]) -> set[str]:
+        """The message that a request was admitted with."""
+        return {self.first[one][2] for one, name in self.names.items() if name == request}
+
+    def should(self, key: GrantKey) -> Should:
+        """What should be on the cloud for a grant."""
+        return should(self.said(key), self.turns.now, SKEW_MS)
+
+    def leases(self, key: GrantKey) -> tuple[Document, ...]:
+        """The leases that keep a grant up."""
+        return self.should(key).leases
 
     def key_of(self, document: Document) -> GrantKey:
         """The grant that an approval is about."""
@@ -118,22 +142,26 @@ class Story:
             if completion.event in ("granted", "unwanted", "revoked") and (completion.number or 0) > robot.number:
                 robot.number, robot.wants = completion.number or 0, completion.event == "granted"
 
-    def _admitted(self, document: Document, digest: str) -> None:
+    def _admitted(self, document: Document, digest: str, message_id: str) -> None:
         """The transaction that admits an approval was committed."""
-        key, approved_at = same(document), millis(document["approved_at"])
+        key = same(document)
         if key in self.names:
             return
-        self.names[key] = document.get("issuer", "direct"), document["request_id"], digest
-        early_until = approved_at - SKEW_MS if approved_at > self.turns.now + SKEW_MS else None
-        dead = self.referee.admitted(document, early_until)
-        if early_until is not None:
+        self.names[key] = document["issuer"], document["request_id"], digest
+        said = Said(document, self.turns.now, len(self.first))
+        self.first[key] = said.at, said.number, message_id
+        closed = self.referee.admitted(said)
+        waits = early_until(said, SKEW_MS) if document["action"] == "grant" else None
+        if waits is not None and not closed:
             self.early.add(key)
-        elif dead:
+        if closed:
             self.late.add(key)
-        self.say(f"admitted {short(document)}{'' if early_until is None else ', early'}")
+        self.say(f"admitted {short(document)}{', early' if key in self.early else ''}")
 
     def _refused(self, mail: Mail) -> None:
-        if mail.message_id not in self.rubbish:
+        if mail.document is not None and self.delisted:
+            self.unlisted.add(same(mail.document))
+        elif mail.message_id not in self.rubbish:
             raise Violation(f"a good message was refused: {mail.body}")
 
 
@@ -147,9 +175,7 @@ def short(thing: Document | Mail) -> str:
     if "instance" not in document:
         return str(document["action"])
     at = millis(document["approved_at"]) - START
-    what = (
-        f"{document['action']} {document.get('issuer', 'direct')}/{document['request_id']} {instance(document)} at {at}"
-    )
+    what = f"{document['action']} {document['issuer']}/{document['request_id']} {instance(document)} at {at}"
     if document["action"] == "revoke":
         return f"{what} closes {document['closes']}"
     ends = f" ends {millis(document['ends_at']) - START} {document['on_end']}" if document.get("ends_at") else ""

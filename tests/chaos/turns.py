@@ -59,6 +59,14 @@ TROUBLES = {
 }
 
 
+@dataclass(frozen=True)
+class Said:
+    """What people say about acting: the mode, and the holds as (kind, name, whether of everything)."""
+
+    mode: str = "full"
+    holds: frozenset[tuple[str, str, bool]] = frozenset()
+
+
 class Luck:
     """Chances out of one number. Number 0 is the kindest luck of all, so a shrunk schedule has no needless trouble."""
 
@@ -77,9 +85,8 @@ class Luck:
 class Worker:
     """One invocation. It does nothing but what its thread is let do by ``go``."""
 
-    def __init__(self, name: str, mode: str, born: int, since: int, until: int, fuse: int | None) -> None:
+    def __init__(self, name: str, born: int, since: int, until: int, fuse: int | None) -> None:
         self.name = name
-        self.mode = mode  # as it was when the invocation started
         self.born = born  # how many facts were known then
         self.since = since
         self.until = until  # the platform ends it then, wherever it is
@@ -87,6 +94,7 @@ class Worker:
         self.done = False
         self.died_at: str | None = None
         self.committed: Callable[[], None] | None = None  # called after the commit of its transaction
+        self.said = Said()  # what people had said at its last commit
         self.where = "start"
         self._doomed = False
         self._error: BaseException | None = None
@@ -165,6 +173,7 @@ class Turns:
         self.now = START
         self.luck = Luck(0)
         self.trouble = TROUBLES["calm"]
+        self.said = Said()
         self.worker: Worker | None = None
         self.counts = counts
         self.on_time: Callable[[int], None] = lambda _: None
