@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.messages.forms import GrantKey
 from tests.chaos.model_cloud import Place, Write
-from tests.chaos.reference import Said, closes, early_until, ends, instance
+from tests.chaos.reference import Document, Said, closes, early_until, ends, instance
 from tests.chaos.turns import Said as Word
 from tests.chaos.turns import Turns, Violation, Worker
 
@@ -22,6 +23,7 @@ class Fact:
     said: Said
     believed: int
     sure: int | None
+    refused: bool = False  # later, while its account was not listed
 
     @property
     def opens(self) -> bool:
@@ -57,9 +59,10 @@ class Referee:
         self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None))
         return closed
 
-    def at_rest(self) -> None:
-        """Everything that was to be believed by now has been noticed by now."""
+    def at_rest(self, refused: Callable[[Document], bool]) -> None:
+        """Everything that was to be believed by now has been noticed by now. ``refused``: whether an approval was, later."""
         for fact in self.facts:
+            fact.refused = fact.refused or refused(fact.said.document)
             if fact.sure is None and fact.believed <= self._turns.now:
                 fact.sure = self.count
         self.rests += 1
@@ -89,7 +92,7 @@ class Referee:
         for fact in self.facts:
             grant = fact.said
             sure = fact.sure is not None and fact.sure < worker.born
-            if not sure or not fact.opens or instance(grant.document) != on:
+            if not sure or not fact.opens or fact.refused or instance(grant.document) != on:
                 continue
             end = ends(grant.document)
             if (end is None or end > now) and not any(self._closes(one, grant) for one in self.facts):
