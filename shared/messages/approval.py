@@ -6,11 +6,10 @@ import hashlib
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from shared.errors import BadInput
 from shared.messages.forms import (
     AccountId,
     EcrId,
@@ -24,11 +23,11 @@ from shared.messages.forms import (
     Prefix,
     RegionId,
     RequestId,
+    Why,
 )
-from shared.messages.texts import canonical, shown
+from shared.messages.texts import canonical
 
 APPROVAL = "ecr-grants/approval/2"
-APPROVAL_BEFORE = "ecr-grants/approval/1"
 
 
 class Action(StrEnum):
@@ -50,6 +49,11 @@ class Every(StrEnum):
 
     ALL = "all"  # every lease of the same issuer on the grant
     EVERYONE = "everyone"  # of every issuer
+
+
+def _in_order(values: list[str]) -> list[str]:
+    """What is a set, written in the one way that its digest is taken of."""
+    return sorted(set(values))
 
 
 class Ecr(Message):
@@ -85,9 +89,9 @@ class _Approved(Message):
     ecr: Ecr
     instance: Instance
     requested_by: Person
-    approved_by: Annotated[list[Person], Field(min_length=1, max_length=20)]
+    approved_by: Annotated[list[Person], Field(min_length=1, max_length=20), AfterValidator(_in_order)]
     approved_at: Instant
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+    reason: Why
 
     @property
     def grant(self) -> GrantKey:
@@ -135,21 +139,13 @@ class GrantApproval(_Approved):
 
 
 class RevokeApproval(_Approved):
-    """Closes leases of the same issuer by their request ids, or every lease on the grant that was approved before it."""
+    """Closes leases on the grant: the same issuer's by their request ids or all of them, or everyone's."""
 
     action: Literal[Action.REVOKE]
-    closes: Literal[Every.ALL, Every.EVERYONE] | Annotated[list[RequestId], Field(min_length=1, max_length=100)]
+    closes: (
+        Literal[Every.ALL, Every.EVERYONE]
+        | Annotated[list[RequestId], Field(min_length=1, max_length=100), AfterValidator(_in_order)]
+    )
 
 
 Approval = Annotated[GrantApproval | RevokeApproval, Field(discriminator="action")]
-
-
-def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """The same approval in the present version. Version 1 knew only grants, and nobody who vouched for a request id."""
-    if document.get("schema") != APPROVAL_BEFORE:
-        return document
-    if document.get("action") != Action.GRANT:
-        raise BadInput(f"action: {APPROVAL_BEFORE} knows only 'grant' (found {shown(document.get('action'))})")
-    if "issuer" in document:
-        raise BadInput("issuer: is not a known field")
-    return document | {"schema": APPROVAL, "issuer": "direct"}

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shared.errors import GrantError
 from shared.messages.catalogue import find
-from shared.messages.forms import InstanceType, Instant, Message
+from shared.messages.forms import (
+    AccountId,
+    Digest,
+    EcrId,
+    EventId,
+    EventName,
+    GrantId,
+    InstanceId,
+    InstanceType,
+    Instant,
+    Issuer,
+    Message,
+    RegionId,
+    RequestId,
+    Shown,
+)
 
 COMPLETION = "ecr-grants/completion/1"
 WAKE = "ecr-grants/wake/1"
 
 
-class Request(Message):
-    """Which request an outcome answers."""
+class _Told(Message):
+    """What we tell others. Whoever reads it passes over the fields of a later version."""
 
-    issuer: str
-    request_id: str
-    digest: str
+    model_config = ConfigDict(extra="ignore")
 
 
-class Reason(Message):
+class Request(_Told):
+    """Which request an outcome answers. The digest is empty where its content could not be read as a whole."""
+
+    issuer: Issuer
+    request_id: RequestId
+    digest: Digest = ""
+
+
+class Reason(_Told):
     """Why: a stable code for programs, a sentence for people, in English and, where there is one, in Chinese."""
 
     code: str
@@ -58,7 +79,7 @@ class ReasonCode(StrEnum):
     HOLD_LIFTED = "HoldLifted"
 
 
-class Served(Message):
+class Served(_Told):
     """One API call that served the work: it leads from our record to the account's own audit log."""
 
     operation: str
@@ -107,35 +128,36 @@ class EventKind(StrEnum):
         return self not in (EventKind.TOOK_EFFECT, EventKind.OWNERSHIP)
 
 
-class GrantFields(Message):
+class GrantFields(_Told):
     """The grant a completion is about, with all that names it."""
 
-    grant_id: str
-    ecr_id: str
-    ecr_owner_uid: str
+    grant_id: GrantId
+    ecr_id: EcrId
+    ecr_owner_uid: AccountId
     instance_type: InstanceType
-    instance_id: str
-    instance_region: str
-    instance_owner_uid: str
+    instance_id: InstanceId
+    instance_region: RegionId
+    instance_owner_uid: AccountId
 
 
-class Completion(Message):
+class Completion(_Told):
     """One recorded fact, published once per (grant, generation, event). A hint to look, never an order.
 
     ``number`` counts a grant's facts: a late one is known as late. ``id`` never changes, however often it is delivered.
     """
 
     schema_: Literal["ecr-grants/completion/1"] = Field(alias="schema")
-    id: str
-    event: EventKind
+    id: EventId
+    # One of EventKind, or what a later version tells: whoever only wants the grant is served all the same.
+    event: Annotated[EventKind | EventName, Field(union_mode="left_to_right")]
     at: Instant
     grant: GrantFields | None = None
     number: int | None = None
     generation: int | None = None
-    association_id: str | None = None
+    association_id: Shown | None = None
     allowed_prefixes: list[str] | None = None
     request: Request | None = None
-    message_id: str | None = None
+    message_id: Shown | None = None
     reason: Reason | None = None
     served: list[Served] = Field(default=[])
 
@@ -144,4 +166,4 @@ class Wake(Message):
     """Look at this grant again. Carries no fact."""
 
     schema_: Literal["ecr-grants/wake/1"] = Field(alias="schema")
-    grant_id: str
+    grant_id: GrantId

@@ -1,32 +1,24 @@
 """Envelopes: what the platform wraps around a message, and the way from an event's bytes to a message of ours.
 
 Lenient with the platform's envelope, strict with what is in it. What arrives on a queue is an approval, a completion (a wake
-from the other side) or a wake of our own.
+from the other side) or a wake of our own. How a body is written is read in ``bodies``.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import BadInput
-from shared.messages.approval import (
-    APPROVAL,
-    APPROVAL_BEFORE,
-    Action,
-    Approval,
-    GrantApproval,
-    RevokeApproval,
-    upgraded,
-)
-from shared.messages.completion import COMPLETION, WAKE, Completion, Wake
+from shared.messages.approval import APPROVAL, Action, Approval, GrantApproval, RevokeApproval
+from shared.messages.bodies import decoded, from_base64, plain
+from shared.messages.completion import COMPLETION, WAKE, Completion, Request, Wake
+from shared.messages.schemas import approval_schema, completion_schema
 from shared.messages.texts import faults, name, shown
 
 AGAIN = "ecr-grants/again/1"
@@ -53,11 +45,8 @@ class Item:
 
 def message_schemas() -> dict[str, str]:
     """The JSON Schemas of the public messages, by file name, as text ready to be written."""
-    public = {"approval.json": APPROVAL, "completion.json": COMPLETION}
-    return {
-        name: json.dumps(_BODIES[schema].json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"
-        for name, schema in public.items()
-    }
+    public = {"approval.json": approval_schema(), "completion.json": completion_schema()}
+    return {file: json.dumps(schema, indent=2, sort_keys=True) + "\n" for file, schema in public.items()}
 
 
 def items(event: bytes) -> Iterator[Item]:
@@ -82,22 +71,34 @@ def again(item: Item) -> str:
 def unwrapped(item: Item) -> Item:
     """The message that was sent again, as it was; any other one as it is. It came in where its wrapping came in."""
     try:
-        document = _decoded(item.body) if isinstance(item.body, str) else item.body
+        document = decoded(item.body) if isinstance(item.body, str) else item.body
     except BadInput:
         return item
-    if (
-        isinstance(document, dict)
-        and document.keys() == {"schema", "message_id", "body"}
-        and document["schema"] == AGAIN
-    ):
-        return Item(str(document["message_id"]), document["body"], item.subject)
+    if isinstance(document, dict) and document.get("schema") == AGAIN and not _again_faults(document):
+        return Item(document["message_id"], document["body"], item.subject)
     return item
+
+
+def _again_faults(document: dict[str, Any]) -> list[str]:
+    """What is wrong with a message that says it was sent again. Only we write them, under an id that we were given."""
+    unknown = sorted(document.keys() - {"schema", "message_id", "body"})[:20]
+    wrong = [f"{name(field)}: is not a known field" for field in unknown]
+    wrong += [f"{field}: is missing" for field in ("message_id", "body") if field not in document]
+    message_id = document.get("message_id", "")
+    if not isinstance(message_id, str) or len(message_id) > 1000:
+        wrong.append(f"message_id: must be a text of at most 1000 characters (found {shown(message_id)})")
+    return wrong
 
 
 def redrivable(body: str) -> str:
     """The message in a dead letter, ready to be sent again: the platform may have parked it with its envelope around it."""
+    text = plain(body)
     try:
-        document = json.loads(_from_base64(body) or body)
+        text = from_base64(text)
+    except BadInput:
+        text = body
+    try:
+        document = json.loads(plain(text))
     except (ValueError, RecursionError):
         return body
     if isinstance(document, list) and len(document) == 1:
@@ -105,7 +106,7 @@ def redrivable(body: str) -> str:
     data = document.get("data") if isinstance(document, dict) else None
     inner = data.get("messageBody") if isinstance(data, dict) else None
     if inner is None:
-        return _from_base64(body) or body
+        return text
     return inner if isinstance(inner, str) else json.dumps(inner)
 
 
@@ -128,16 +129,16 @@ def _item(element: object) -> Item:
 
 def parse(body: object) -> Body:
     """The message in a body: JSON text, Base64 of it, or an object. Raises BadInput that names each faulty field."""
-    document = _decoded(body) if isinstance(body, str) else body
+    document = decoded(body) if isinstance(body, str) else body
     if not isinstance(document, dict):
-        raise BadInput(f"the message is not a JSON object (found {shown(document)})")
-    document = upgraded(document)
+        raise BadInput(f"the message is not a JSON object (found {_instead(document)})")
     schema = document.get("schema")
+    if schema == AGAIN:
+        raise BadInput("; ".join(_again_faults(document)) or "body: was itself sent again")
     model = _BODIES.get(schema) if isinstance(schema, str) else None
     if model is None:
-        known = ", ".join([APPROVAL_BEFORE, *sorted(_BODIES)])
-        found = shown(schema) if "schema" in document else "nothing"
-        raise BadInput(f"schema: must be one of {known} (found {found})")
+        found = shown(schema) if "schema" in document else "nothing" + _envelope(document)
+        raise BadInput(f"schema: must be one of {', '.join(sorted(_BODIES))} (found {found})")
     try:
         parsed: Body = model.validate_json(json.dumps(document))
         return parsed
@@ -148,6 +149,37 @@ def parse(body: object) -> Body:
         raise BadInput(faults(error, tags=tuple(Action) if schema == APPROVAL else ())) from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the message is not usable JSON ({type(error).__name__})") from None
+
+
+def request_named(body: object) -> Request | None:
+    """The request that a refused message names, where that much of it can be read: whoever asked wants to be told."""
+    try:
+        document = decoded(body) if isinstance(body, str) else body
+    except BadInput:
+        return None
+    if not isinstance(document, dict) or document.get("schema") != APPROVAL:
+        return None
+    with suppress(ValueError):
+        return Request.model_validate({field: document.get(field) for field in ("issuer", "request_id")})
+    return None
+
+
+def _instead(document: object) -> str:
+    """What stands where a message should be, with what to do about it where that is known."""
+    if isinstance(document, list) and len(document) == 1 and isinstance(document[0], dict):
+        return f"an array of one, {shown(document)}: send the object itself"
+    if isinstance(document, list) and document and all(isinstance(each, dict) for each in document):
+        return f"an array of {len(document)}, {shown(document)}: send one message for each"
+    if isinstance(document, str) and document.lstrip().startswith("{"):
+        return f"a JSON text that holds JSON, {shown(document)}: it was written as JSON twice"
+    return shown(document)
+
+
+def _envelope(document: dict[str, Any]) -> str:
+    """A word on a topic's envelope, which a subscription makes where its notify format is not the right one."""
+    if {"TopicName", "Message"} <= document.keys():
+        return ", but a topic's envelope: give the subscription the notify format SIMPLIFIED"
+    return ""
 
 
 def _unusable(document: object, why: str) -> str:
@@ -161,32 +193,3 @@ def _unusable(document: object, why: str) -> str:
         if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
             return f"{path or 'the message'}: holds half a character, a lone surrogate (found {shown(value)})"
     return f"the message is not usable JSON ({why})"
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object, unless a field is there twice: readers differ in which of the two they take."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        [(twice, _)] = Counter(field for field, _ in pairs).most_common(1)
-        raise BadInput(f"{name(twice)}: is there twice")
-    return found
-
-
-def _decoded(text: str) -> object:
-    for candidate in (text, _from_base64(text)):
-        if candidate is None:
-            continue
-        try:
-            document = json.loads(candidate, object_pairs_hook=_once)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(document, dict | list) or candidate is text:
-            return document
-    raise BadInput(f"the message is not JSON, nor Base64 of JSON (found {shown(_from_base64(text) or text)})")
-
-
-def _from_base64(text: str) -> str | None:
-    try:
-        return base64.b64decode(text, validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
-        return None

@@ -10,19 +10,24 @@ from pydantic import ValidationError
 # A reason must fit into a completion, and a completion into a message, however much was wrong.
 _FAULTS = 20
 _SHOWN = 80
+_COUNTS = {
+    "too_short": "must have at least {min_length} of them",
+    "too_long": "must have at most {max_length} of them, not {actual_length}",
+}
 
 
-def faults(error: ValidationError, tags: tuple[str, ...] = ()) -> str:
+def faults(error: ValidationError, tags: tuple[str, ...] = (), hidden: str | None = None) -> str:
     """The faults as ``field: what is wrong (found what)``, fields as a person writes them; of very many, the first.
 
     ``tags`` are pydantic's own names of union branches; they are left out of a field's path: people write no unions.
+    ``hidden`` names a field whose values are never shown, nor is any list or object that may have one in it.
     """
     found = error.errors(include_url=False)
     more = [f"and {len(found) - _FAULTS} more"] if len(found) > _FAULTS else []
-    return "; ".join([*(_fault(fault, tags) for fault in found[:_FAULTS]), *more])
+    return "; ".join([*(_fault(fault, tags, hidden) for fault in found[:_FAULTS]), *more])
 
 
-def _fault(fault: Any, tags: tuple[str, ...]) -> str:
+def _fault(fault: Any, tags: tuple[str, ...], hidden: str | None) -> str:
     kind, parts = fault["type"], [name(str(part)) for part in fault["loc"]]
     if kind == "union_tag_not_found":
         return "action: is missing"
@@ -35,8 +40,13 @@ def _fault(fault: Any, tags: tuple[str, ...]) -> str:
         return f"{field}: is missing"
     if kind == "extra_forbidden":
         return f"{field}: is not a known field"
-    text = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{field}: {text} (found {shown(fault['input'])})"
+    text = _COUNTS.get(kind, "{msg}").format(
+        msg=str(fault["msg"]).removeprefix("Value error, "), **fault.get("ctx", {})
+    )
+    value = fault["input"]
+    if hidden is not None and (hidden in fault["loc"] or not isinstance(value, str | int | float | None)):
+        return f"{field}: {text} (what was found is not shown: it may be a secret)"
+    return f"{field}: {text} (found {shown(value)})"
 
 
 def name(text: str) -> str:

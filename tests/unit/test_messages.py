@@ -180,31 +180,28 @@ def test_the_digest_is_of_the_content_not_of_its_spelling(approve: MakeApproval)
 
 def test_a_wake_names_only_a_grant() -> None:
     """A wake carries no fact, so nothing can be ordered through it."""
-    wake = parse('{"schema": "ecr-grants/wake/1", "grant_id": "g-1"}')
-    assert isinstance(wake, Wake)
+    wake = {"schema": "ecr-grants/wake/1", "grant_id": "g-0123456789abcdef01234567"}
+    assert isinstance(parse(wake), Wake)
     with pytest.raises(BadInput, match="action: is not a known field"):
-        parse('{"schema": "ecr-grants/wake/1", "grant_id": "g-1", "action": "revoke"}')
+        parse(wake | {"action": "revoke"})
+    for odd in ("g-1", "g-0123456789ABCDEF01234567", "g-0123456789abcdef01234567\n", "g-\x00", "x" * 10_000, ""):
+        with pytest.raises(BadInput, match="grant_id: must be the id of a grant"):
+            parse(wake | {"grant_id": odd})
 
 
-def test_version_1_is_still_understood() -> None:
-    """It knew only grants and nobody who vouched; its requests are named under the issuer "direct"."""
-    document = varied()
-    assert document["schema"] == "ecr-grants/approval/2"
-    old = {**document, "schema": "ecr-grants/approval/1"}
-    del old["issuer"]
-    parsed = parse(old)
-    assert isinstance(parsed, GrantApproval)
-    assert parsed.issuer == "direct"
-    with pytest.raises(BadInput, match="action: ecr-grants/approval/1 knows only 'grant'"):
-        parse({**old, "action": "revoke"})
-    with pytest.raises(BadInput, match="issuer: is not a known field"):
-        parse({**old, "issuer": "x"})
+def test_version_1_is_not_understood_any_more() -> None:
+    """Nobody vouched for its request ids."""
+    with pytest.raises(
+        BadInput, match=r"schema: must be one of ecr-grants/approval/2, .* .found 'ecr-grants/approval/1'"
+    ):
+        parse(varied(schema="ecr-grants/approval/1"))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         pytest.param({"closes": "all"}, None, id="all leases"),
+        pytest.param({"closes": "everyone"}, None, id="everyone's leases, which the inventory has to allow"),
         pytest.param({"closes": ["REQ-1", "REQ-2"]}, None, id="some by name"),
         pytest.param({"closes": []}, "closes: ", id="none: that would close nothing"),
         pytest.param({"closes": "some"}, "closes: ", id="a word that is not all"),
