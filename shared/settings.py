@@ -6,9 +6,12 @@ A stand-in cloud is an address, not a mode.
 from __future__ import annotations
 
 import base64
+import re
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,20 +19,35 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
-from shared.messages.texts import faults
+from shared.messages.forms import RegionId
+from shared.messages.texts import faults, name
 from shared.rules.facts import DriftKind, Mode
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, Window
 
 
-def _address(value: str) -> str:
-    """``https://host``, ``http://host:port`` or a bare host, which means https."""
+def checked_address(value: str) -> str:
+    """``https://host``, ``http://host:port`` on this machine, or a bare host, which means https. Raises ValueError.
+
+    What goes over http can be read and answered by anybody on the way, keys included; a stand-in cloud is on this machine.
+    """
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "https", value
-    if scheme not in ("http", "https") or not rest.rstrip("/") or "/" in rest.rstrip("/"):
-        raise ValueError("must be an address such as https://host or http://host:port, without a path")
-    return f"{scheme}://{rest.rstrip('/')}"
+    rest = rest.removesuffix("/")
+    if scheme not in ("http", "https") or re.fullmatch(r"[A-Za-z0-9.{}\[\]:_-]+", rest) is None:
+        raise ValueError("must be an address such as https://host or http://127.0.0.1:port, without a path")
+    if scheme == "http" and not _on_this_machine(rest):
+        raise ValueError("must be https: plain http is only for this machine (127.0.0.0/8, ::1, localhost)")
+    return f"{scheme}://{rest}"
+
+
+def _on_this_machine(host_and_port: str) -> bool:
+    try:
+        host = urlsplit(f"//{host_and_port}").hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _window(value: object) -> object:
@@ -59,7 +77,8 @@ Mendable = Literal[
     DriftKind.FOREIGN_ASSOCIATION,
 ]
 T = TypeVar("T", bound=BaseSettings)
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(checked_address)]
+_A_YEAR = 366 * 86_400
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 
 
@@ -75,7 +94,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
 
-    region: str = Field(validation_alias="FC_REGION", pattern=r"^[a-z]{2}-[a-z0-9-]+$")
+    region: RegionId = Field(validation_alias="FC_REGION")
     ledger_url: str = Field(validation_alias="LEDGER_URL", min_length=1, repr=False)
     accounts_file: Path = Field(default=Path("accounts.yaml"), validation_alias="ACCOUNTS_FILE")
     mns_endpoint: Address = Field(default="https://{uid}.mns.{region}.aliyuncs.com", validation_alias="MNS_ENDPOINT")
@@ -97,8 +116,8 @@ class Settings(BaseSettings):
     # The window of the published call quotas; shorter only where the other side's windows are shortened alike.
     quota_seconds: float = Field(default=60, gt=0, le=60, validation_alias="QUOTA_SECONDS")
     clock_skew_seconds: float = Field(default=300, ge=0, le=3600, validation_alias="CLOCK_SKEW_SECONDS")
-    warn_seconds: float = Field(default=86_400, ge=0, validation_alias="WARN_SECONDS")
-    stuck_seconds: float = Field(default=900, gt=0, validation_alias="STUCK_SECONDS")
+    warn_seconds: float = Field(default=86_400, ge=0, le=_A_YEAR, validation_alias="WARN_SECONDS")
+    stuck_seconds: float = Field(default=900, gt=0, le=_A_YEAR, validation_alias="STUCK_SECONDS")
     change_window: Annotated[Window, BeforeValidator(_window)] | None = Field(
         default=None, validation_alias="CHANGE_WINDOW"
     )
@@ -150,23 +169,58 @@ def _faults(error: ValidationError) -> str:
     """Each variable and its fault, without the value of one that may carry a password."""
     found = []
     for fault in error.errors():
-        name = str(fault["loc"][0])
+        variable = str(fault["loc"][0])
         if fault["type"] == "missing":
-            found.append(f"{name} is missing")
-        elif name in ("LEDGER_URL", "HEAD_KEY"):
-            found.append(f"{name} is not usable ({fault['msg']})")
+            found.append(f"{variable} is missing")
+        elif variable in ("LEDGER_URL", "HEAD_KEY"):
+            found.append(f"{variable} is not usable ({fault['msg']})")
         else:
-            found.append(f"{name}={fault['input']!r} ({fault['msg']})")
+            found.append(f"{variable}={fault['input']!r} ({fault['msg']})")
     return "; ".join(sorted(found))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once: of two accounts with one uid the later one would silently win."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping as usual; keys that are there again are remembered with their lines."""
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line, known = key.start_mark.line + 1, lines.get((key.tag, key.value))
+            if known is not None:
+                self.twice.append(f"line {line}: {name(key.value)} is there twice (first in line {known})")
+            lines.setdefault((key.tag, key.value), line)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_inventory(path: Path) -> Inventory:
-    """Read the file. Raises SettingsError that names the file and every fault in it."""
+    """Read the file. Raises SettingsError that names the file and every fault in it, and shows no external id."""
+    where = f"ACCOUNTS_FILE={path}"
     try:
-        return Inventory.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        loader = _Loader(path.read_text("utf-8"))
+        document = loader.get_single_data()
+        if loader.twice:
+            raise SettingsError(f"{where}: {'; '.join(loader.twice)}")
+        return Inventory.model_validate(document)
     except OSError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: is not YAML ({error})") from None
+        raise SettingsError(f"{where}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{where}: is not UTF-8 (byte {error.start})") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{where}: is not YAML ({_place(error)})") from None
     except ValidationError as error:
-        raise SettingsError(f"ACCOUNTS_FILE={path}: {faults(error)}") from None
+        raise SettingsError(f"{where}: {faults(error, hidden='external_id')}") from None
+
+
+def _place(error: Exception) -> str:
+    """What a YAML parser stumbled over and where, without the line itself: an external id may stand in it."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    problem = re.sub(r"(['\"]).{3,}\1", "a text", error.problem or type(error).__name__)
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {problem}"

@@ -16,6 +16,7 @@ from ipaddress import IPv4Network
 from shared.messages.approval import OnEnd
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,19 @@ class Window:
     @classmethod
     def parse(cls, text: str) -> Window:
         """``Sat,Sun 22:00-04:00``, or without days for every day. Raises ValueError that shows the form."""
-        found = re.fullmatch(r"(?:([A-Za-z,]+) )?(\d\d):(\d\d)-(\d\d):(\d\d)", text)
+        found = re.fullmatch(r"(?:([A-Za-z,]+) )?([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})", text)
         days = found.group(1).split(",") if found and found.group(1) else list(DAYS)
         if found is None or not set(days) <= set(DAYS):
             raise ValueError("must look like 'Sat,Sun 22:00-04:00' or '22:00-04:00' (UTC)")
         hours = [int(part) for part in found.groups()[1:]]
-        if hours[0] > 23 or hours[2] > 24 or hours[1] > 59 or hours[3] > 59:
+        start, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+        if hours[1] > 59 or hours[3] > 59 or start >= _DAY_MINUTES or end > _DAY_MINUTES:
             raise ValueError("must have times of day from 00:00 to 24:00")
-        return cls(frozenset(DAYS.index(day) for day in days), hours[0] * 60 + hours[1], hours[2] * 60 + hours[3])
+        if start == end:
+            raise ValueError("must end at another time than it starts: the whole day is 00:00-24:00")
+        if (end - start) % _DAY_MINUTES == 1:
+            raise ValueError("must be longer than a minute: between two looks at the clock it would pass unseen")
+        return cls(frozenset(DAYS.index(day) for day in days), start, end)
 
     def open_at(self, now: int) -> bool:
         """Whether the window is open at this time (epoch milliseconds)."""

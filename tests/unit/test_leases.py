@@ -131,12 +131,28 @@ def test_a_change_window_is_open_at_its_times(window: str, moment: str, is_open:
         pytest.param("25:00-26:00", id="hours that no day has"),
         pytest.param("Someday 01:00-02:00", id="a day that no week has"),
         pytest.param("1:00-2:00", id="an hour of one digit"),
+        pytest.param("00:00-24:59", id="an hour beyond the day"),
+        pytest.param("24:00-02:00", id="a start beyond the day"),
+        pytest.param("22:60-23:00", id="a minute that no hour has"),
+        pytest.param("22:00-22:00", id="no time at all, or the whole day"),
+        pytest.param("22:00-22:01", id="one minute"),
+        pytest.param("23:59-24:00", id="one minute before midnight"),
+        pytest.param("23:59-00:00", id="the same minute, by its other name"),
+        pytest.param("\u0662\u0662:\u0660\u0660-\u0662\u0663:\u0660\u0660", id="digits that are not ASCII"),
+        pytest.param("22:00-23:00\n", id="a line end behind it"),
+        pytest.param("Sat,,Sun 22:00-23:00", id="a day that is not there"),
+        pytest.param("sat 22:00-23:00", id="a day in small letters"),
     ],
 )
 def test_a_window_that_cannot_be_read_is_refused(text: str) -> None:
     """The error shows the form."""
     with pytest.raises(ValueError, match="must"):
         Window.parse(text)
+
+
+def test_a_window_may_be_short_but_not_a_minute() -> None:
+    """Reconcile looks every few minutes: whoever makes it shorter than that is not stopped, only warned by the documents."""
+    assert Window.parse("22:00-22:02").end - Window.parse("22:00-22:02").start == 2
 
 
 def test_an_ended_lease_is_torn_down_only_inside_the_window() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic.fields import FieldInfo
 
 from shared.errors import SettingsError
 from shared.settings import Settings, Signing, read_head_key, read_settings
@@ -78,6 +80,7 @@ BAD = {
     "CLOCK_SKEW_SECONDS": "-1",
     "WARN_SECONDS": "soon",
     "STUCK_SECONDS": "0",
+    "QUOTA_SECONDS": "61",
     "CHANGE_WINDOW": "at night",
     "DRIFT_REPAIR": "everything",
 }
@@ -145,6 +148,116 @@ def test_an_address_may_be_a_host_or_a_url(environment: pytest.MonkeyPatch, give
     """A bare host means TLS; a stand-in says http itself."""
     environment.setenv("STS_ENDPOINT", given)
     assert read_settings().sts_endpoint == meant
+
+
+ENDPOINTS = [name for name in FIELDS if name.endswith("_ENDPOINT")]
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://sts.cn-hangzhou.aliyuncs.com", id="the vendor's own"),
+        pytest.param("http://sts-vpc.cn-hangzhou.aliyuncs.com", id="the vendor's own in a private network"),
+        pytest.param("http://10.0.0.1:8080", id="a machine nearby"),
+        pytest.param("http://0.0.0.0:8080", id="every machine"),
+        pytest.param("http://127.0.0.1.example.com", id="a name that begins like this machine"),
+        pytest.param("http://localhost.example.com", id="a name that begins like localhost"),
+        pytest.param("http://[2001:db8::1]:80", id="a machine by IPv6"),
+        pytest.param("http://{region}.example.com", id="a name that is filled in"),
+        pytest.param("http://2130706433", id="this machine as one number, which few read so"),
+    ],
+)
+def test_plain_http_is_for_this_machine_only(environment: pytest.MonkeyPatch, name: str, address: str) -> None:
+    """Keys and tokens would travel where anybody on the way can read them."""
+    environment.setenv(name, address)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert f"{name}={address!r}" in str(caught.value)
+    assert "must be https: plain http is only for this machine" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:8080", "http://127.9.9.9", "http://[::1]:8080", "http://localhost:8080", "http://LOCALHOST"],
+)
+def test_a_stand_in_on_this_machine_needs_no_tls(environment: pytest.MonkeyPatch, address: str) -> None:
+    """By any of its own names."""
+    environment.setenv("STS_ENDPOINT", address)
+    assert read_settings().sts_endpoint == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://127.0.0.1@example.com", id="a user whose name is this machine's"),
+        pytest.param("https://user:password@example.com", id="a password"),
+        pytest.param("https://example.com?x=1", id="a query"),
+        pytest.param("https://example.com#x", id="a fragment"),
+        pytest.param("https://exam ple.com", id="a blank"),
+        pytest.param("https://example.com\n", id="a line end"),
+        pytest.param("HTTP://127.0.0.1", id="a scheme in capitals"),
+        pytest.param("//example.com", id="no scheme"),
+    ],
+)
+def test_an_address_is_scheme_host_and_port(environment: pytest.MonkeyPatch, address: str) -> None:
+    """Nothing in it can be read in two ways."""
+    environment.setenv("STS_ENDPOINT", address)
+    with pytest.raises(SettingsError, match="must be an address such as"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["SETTLE_SECONDS", "QUOTA_SECONDS", "CLOCK_SKEW_SECONDS", "WARN_SECONDS", "STUCK_SECONDS"]
+)
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "1e12", ""])
+def test_a_time_is_a_number_of_seconds_with_an_end(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Empty means its default; nothing endless starts and fails at its first use."""
+    environment.setenv(name, value)
+    if value:
+        with pytest.raises(SettingsError, match=name):
+            read_settings()
+    else:
+        assert read_settings().timing.skew == 300_000
+
+
+@pytest.mark.parametrize(
+    "window", ["22:00-22:01", "00:00-24:59", "\u0662\u0662:\u0660\u0660-\u0662\u0663:\u0660\u0660"]
+)
+def test_a_window_nobody_can_mean_is_refused(environment: pytest.MonkeyPatch, window: str) -> None:
+    """With what was found."""
+    environment.setenv("CHANGE_WINDOW", window)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert f"CHANGE_WINDOW={window!r}" in str(caught.value)
+
+
+def documented() -> dict[str, str]:
+    """The settings in the table of docs/operating.md, with the default that stands there."""
+    text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", text, re.MULTILINE)
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def test_every_setting_stands_in_the_documents() -> None:
+    """Each once, and none that nobody reads."""
+    assert sorted(documented()) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("field", Settings.model_fields.values(), ids=FIELDS)
+def test_the_documents_know_the_defaults(field: FieldInfo) -> None:
+    """As one would write them into the environment."""
+    default = field.default
+    if field.is_required():
+        written = "must be set"
+    elif default is None:
+        written = "none"
+    elif isinstance(default, frozenset):
+        written = f"`{','.join(sorted(default))}`"
+    else:
+        written = f"`{default}`"
+    assert documented()[str(field.validation_alias)] == written
 
 
 def test_what_is_set_is_used(environment: pytest.MonkeyPatch) -> None:
