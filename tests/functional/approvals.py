@@ -55,6 +55,6 @@ def revocation(of: Json, closes: Any, **changes: Any) -> Json:
     return {**document, **changes}
 
 
-def wake(grant_id: str = "g-nobody") -> Json:
+def wake(grant_id: str = "g-000000000000000000000000") -> Json:
     """A wake; one for a grant that nobody has is harmless."""
     return {"schema": "ecr-grants/wake/1", "grant_id": grant_id}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.approvals import approval
+from tests.functional.approvals import approval, wake
 from tests.functional.deployment import OPERATOR, Deployment
 from tests.functional.launch import clean_environment, new_ledger, run
 from tests.functional.waiting import PATIENCE, until
@@ -157,7 +157,7 @@ def test_what_cannot_be_sent_is_another_exit_code(deployed: Deployment, tmp_path
     assert away.returncode == 2
     assert "not usable" in away.stderr
     silent = tmp_path / "wake.json"
-    silent.write_text('{"schema": "ecr-grants/wake/1", "grant_id": "g-nobody"}', "utf-8")
+    silent.write_text(json.dumps(wake()), "utf-8")
     unanswered = send(deployed, silent, "--seconds", "1")
     assert (unanswered.returncode, unanswered.stderr.strip()) == (3, "no answer within 1 s")
 

@@ -214,7 +214,7 @@ def test_a_person_may_have_any_letters(approve: MakeApproval, name: str) -> None
     assert approve(requested_by=f" {name} ").requested_by == name
 
 
-IDS = {
+IDS: dict[str, list[Any]] = {
     "issuer": ["Self-Service", "self-service ", "x" * 65, "", "x\x00", "-x", "自助"],
     "request_id": ["R ", " R", "R" * 129, "", "R\x00", "R\n", "\u0661"],
     "ecr.id": ["ECR-7VRBQV9LCGVZQBWWKM", "ecr-7vrbqv9lcgvzqbwwkm ", "ecr-" + "a" * 33, "ecr-aaaaa\x00"],

@@ -129,7 +129,7 @@ def test_schema_and_parser_agree_and_name_the_field(document: dict[str, Any], fi
             parse(document)
 
 
-FACT = {
+FACT: dict[str, Any] = {
     "schema": "ecr-grants/completion/1",
     "id": "0" * 40,
     "event": "granted",
@@ -154,10 +154,10 @@ FACT = {
     [
         pytest.param({}, id="as this version writes it"),
         pytest.param({"weather": "fine"}, id="a new field"),
-        pytest.param({"grant": {**FACT["grant"], "zone": "b"}}, id="a new field of the grant"),  # type: ignore[dict-item]
-        pytest.param({"request": {**FACT["request"], "seal": "x"}}, id="a new field of the request"),  # type: ignore[dict-item]
+        pytest.param({"grant": {**FACT["grant"], "zone": "b"}}, id="a new field of the grant"),
+        pytest.param({"request": {**FACT["request"], "seal": "x"}}, id="a new field of the request"),
         pytest.param({"reason": {"code": "New", "text": "t", "hint": "h"}}, id="a new field of the reason"),
-        pytest.param({"served": [{**FACT["served"][0], "ms": 7}]}, id="a new field of a call"),  # type: ignore[dict-item]
+        pytest.param({"served": [{**FACT["served"][0], "ms": 7}]}, id="a new field of a call"),
         pytest.param({"event": "grant-moved"}, id="a new event"),
     ],
 )
