@@ -48,20 +48,26 @@ def plain(text: str) -> str:
 
 def from_base64(text: str) -> str:
     """The UTF-8 text in a Base64 text of either alphabet, padded or not, in lines or not. Raises BadInput with what was found."""
-    letters = re.sub(r"[\r\n]+", "", text.strip(_BLANKS))
-    if re.fullmatch(r"[A-Za-z0-9_-]+={0,2}", letters):
-        letters = letters.translate({ord("-"): "+", ord("_"): "/"})
-    try:
-        padded = letters if letters.endswith("=") else letters + "=" * (-len(letters) % 4)
-        raw = base64.b64decode(padded, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadInput(f"found {_written(text)}") from None
-    if not raw or base64.b64encode(raw).decode() != padded:
+    raw = _unpacked(text)
+    if raw is None:
         raise BadInput(f"found {_written(text)}")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadInput(f"found {shown(text)}, which is Base64 of {_bytes(raw, error.start)}") from None
+
+
+def _unpacked(text: str) -> bytes | None:
+    """The bytes in a Base64 text; None where it is none, to the last bit: there is one way to write bytes."""
+    letters = re.sub(r"[\r\n]+", "", text.strip(_BLANKS))
+    if re.fullmatch(r"[A-Za-z0-9_-]+={0,2}", letters):
+        letters = letters.translate({ord("-"): "+", ord("_"): "/"})
+    padded = letters if letters.endswith("=") else letters + "=" * (-len(letters) % 4)
+    try:
+        raw = base64.b64decode(padded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw if raw and base64.b64encode(raw).decode() == padded else None
 
 
 def _json(text: str) -> object:
@@ -100,8 +106,7 @@ def _written(text: str) -> str:
 
 def _unread(text: str) -> str:
     """What was in a Base64 text, where it is no JSON."""
-    try:
-        again = from_base64(text)
-    except BadInput:
-        return _written(text)
-    return f"Base64 once more, {shown(text)}: it was encoded twice" if plain(again)[:1] in ("{", "[") else shown(text)
+    again = _unpacked(text)
+    if again is not None and again.startswith((b"{", b"[", _MARK.encode(), *_WIDE)):
+        return f"Base64 once more, {shown(text)}: it was encoded twice"
+    return _written(text)

@@ -30,6 +30,9 @@ COMPLETION = "ecr-grants/completion/1"
 WAKE = "ecr-grants/wake/1"
 
 
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]  # beyond that, readers that use doubles lose some
+
+
 class _Told(Message):
     """What we tell others. Whoever reads it passes over the fields of a later version."""
 
@@ -152,8 +155,8 @@ class Completion(_Told):
     event: Annotated[EventKind | EventName, Field(union_mode="left_to_right")]
     at: Instant
     grant: GrantFields | None = None
-    number: int | None = None
-    generation: int | None = None
+    number: Count | None = None
+    generation: Count | None = None
     association_id: Shown | None = None
     allowed_prefixes: list[str] | None = None
     request: Request | None = None

@@ -9,21 +9,30 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.transactions import Ledger
 from tests.chaos.poison import KINDS, Bad, corpus
+from tests.chaos.poison_fields import ODD, sent_again, taken
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import InProcess, events
 from tests.functional.inprocess import in_process as in_this_process
 from tests.functional.world import HUB_ECR, Spoke, Stage
+from tests.ledger import postgres
 
 SEED = 20260131
-BATCH = 40
+BATCH = 100
 SAMPLE = 60
+HERE = ("sqlite", "postgresql")
+"""In this process, on either database."""
 
 
 def spoiled(uid: str) -> Json:
@@ -34,9 +43,9 @@ def spoiled(uid: str) -> Json:
 ALL = corpus(spoiled("2000000000000002"), SEED)
 
 
-def test_the_corpus_has_at_least_five_hundred_messages_of_every_kind() -> None:
+def test_the_corpus_has_at_least_two_thousand_messages_of_every_kind() -> None:
     """A seed gives the same messages every time; another seed cuts elsewhere."""
-    assert len(ALL) >= 500
+    assert len(ALL) >= 2000
     assert set(Counter(one.kind for one in ALL)) == set(KINDS)
     good = spoiled("2000000000000002")
     good["approved_at"], good["request_id"] = "2026-01-31T12:00:00Z", "REQ-1"
@@ -55,6 +64,16 @@ class Fed:
     """By message id."""
     returned: list[dict[str, int]] = field(default_factory=list)
     here: InProcess | None = None
+    ledger_url: str = ""
+
+    def unpublished(self) -> list[Any]:
+        """What waits in the outbox of the ledger that was written to."""
+        engine = sql.create_engine(self.ledger_url or self.cloud.ledger_url)
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(sql.text("SELECT seq FROM outbox WHERE published_at IS NULL")).all())
+        finally:
+            engine.dispose()
 
 
 def decoded(body: str) -> Any:
@@ -66,13 +85,27 @@ def decoded(body: str) -> Any:
     return body if isinstance(found, str) else found
 
 
-@pytest.fixture(scope="module")
-def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
+@contextmanager
+def ledger_of(database: str, folder: Path) -> Iterator[dict[str, str]]:
+    """The settings for a fresh ledger; none for the one on SQLite that every local cloud brings."""
+    if database == "sqlite":
+        yield {}
+        return
+    with postgres.running() as server:
+        url = server.address(server.new_database())
+        ledger = Ledger(url)
+        upgrade_schema(ledger)
+        ledger.close()
+        yield {"LEDGER_URL": url}
+
+
+@contextmanager
+def in_process(database: str, folder: Path) -> Iterator[Fed]:
     """All of it through the frame that the handler runs, in this process, in batches of every shape with good ones between."""
     stage = Stage()
-    spokes = [stage.new_spoke() for _ in range(6)]
-    with in_this_process(stage, tmp_path_factory.mktemp("poison"), EVENT_SUBJECT="optional") as here:
-        fed = Fed(here.cloud, spokes[0], [], {}, here=here)
+    spokes = [stage.new_spoke() for _ in range(8)]
+    with ledger_of(database, folder) as settings, in_this_process(stage, folder, EVENT_SUBJECT="optional", **settings) as here:
+        fed = Fed(here.cloud, spokes[0], [], {}, here=here, ledger_url=settings.get("LEDGER_URL", ""))
         waiting = [(f"M-{number:04d}", one) for number, one in enumerate(corpus(spoiled(spokes[0].uid), SEED))]
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
         chance.shuffle(waiting)
@@ -95,12 +128,12 @@ def in_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
         yield fed
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
+@contextmanager
+def deployed(folder: Path) -> Iterator[Fed]:
     """A sample of every kind through the queue, the trigger and the deployed function; POISON_ALL=1 sends everything."""
     stage = Stage()
     spokes = [stage.new_spoke() for _ in range(4)]
-    with deployment(stage, tmp_path_factory.mktemp("poison")) as cloud:
+    with deployment(stage, folder) as cloud:
         everything = corpus(spoiled(spokes[0].uid), SEED)
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
         chosen = everything if os.environ.get("POISON_ALL") else chance.sample(everything, SAMPLE)
@@ -122,6 +155,19 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
         yield fed
 
 
+@pytest.fixture(scope="module")
+def fed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
+    """What was handed in, in the way that a test asks for."""
+    folder = tmp_path_factory.mktemp("poison")
+    with deployed(folder) if request.param == "deployed" else in_process(request.param, folder) as made:
+        yield made
+
+
+by_every_way = pytest.mark.parametrize("fed", [*HERE, "deployed"], indirect=True)
+in_this_one = pytest.mark.parametrize("fed", HERE, indirect=True)
+over_the_wire = pytest.mark.parametrize("fed", ["deployed"], indirect=True)
+
+
 def rejections(fed: Fed) -> dict[str, list[Json]]:
     """What was said about each bad message."""
     found: dict[str, list[Json]] = {name: [] for name in fed.bad}
@@ -131,10 +177,9 @@ def rejections(fed: Fed) -> dict[str, list[Json]]:
     return found
 
 
-@pytest.mark.parametrize("way", ["in_process", "deployed"])
-def test_each_bad_message_has_one_rejection_that_names_what_is_wrong(request: pytest.FixtureRequest, way: str) -> None:
+@by_every_way
+def test_each_bad_message_has_one_rejection_that_names_what_is_wrong(fed: Fed) -> None:
     """The field at fault, or what is wrong with the whole, in a sentence that fits on a page and can be printed."""
-    fed: Fed = request.getfixturevalue(way)
     wrong: list[str] = []
     for name, answers in rejections(fed).items():
         one = fed.bad[name]
@@ -151,38 +196,38 @@ def test_each_bad_message_has_one_rejection_that_names_what_is_wrong(request: py
     assert wrong == []
 
 
-@pytest.mark.parametrize("way", ["in_process", "deployed"])
-def test_the_good_ones_between_them_are_granted(request: pytest.FixtureRequest, way: str) -> None:
+@by_every_way
+def test_the_good_ones_between_them_are_granted(fed: Fed) -> None:
     """No neighbour is stopped by a bad message, whatever it holds."""
-    fed: Fed = request.getfixturevalue(way)
     granted = {(one["instance_id"], one["ecr_id"]) for one in fed.cloud.admin.world()["grants"]}
     assert granted == {(one["instance"]["id"], HUB_ECR) for one in fed.good}
 
 
-@pytest.mark.parametrize("way", ["in_process", "deployed"])
-def test_every_completion_went_out(request: pytest.FixtureRequest, way: str) -> None:
+@by_every_way
+def test_every_completion_went_out(fed: Fed) -> None:
     """Nothing waits in the outbox: not even the largest mistake makes an answer that cannot be sent."""
-    fed: Fed = request.getfixturevalue(way)
-    assert fed.cloud.rows("SELECT seq FROM outbox WHERE published_at IS NULL") == []
+    assert fed.unpublished() == []
     assert fed.cloud.repeated() == []
 
 
-def test_no_batch_raises_and_every_item_is_counted(in_process: Fed) -> None:
+@in_this_one
+def test_no_batch_raises_and_every_item_is_counted(fed: Fed) -> None:
     """What the function returns adds up: each bad one rejected, the good one settled, nothing for later."""
-    assert sum(one["rejected"] for one in in_process.returned) == len(in_process.bad)
-    assert [one["settled"] for one in in_process.returned] == [1] * len(in_process.returned)
-    assert {outcome for one in in_process.returned for outcome in one} == {"rejected", "settled"}
+    assert sum(one["rejected"] for one in fed.returned) == len(fed.bad)
+    assert [one["settled"] for one in fed.returned] == [1] * len(fed.returned)
+    assert {outcome for one in fed.returned for outcome in one} == {"rejected", "settled"}
 
 
-def test_nothing_is_retried_and_nothing_is_buried(deployed: Fed) -> None:
+@over_the_wire
+def test_nothing_is_retried_and_nothing_is_buried(fed: Fed) -> None:
     """Each bad message was delivered once; the triggers saw no failure; the dead-letter queues are empty."""
     delivered = Counter(
         message_id
-        for entry in deployed.cloud.journal(service="fc", operation="InvokeFunction")
+        for entry in fed.cloud.journal(service="fc", operation="InvokeFunction")
         for message_id in entry["params"].get("messages", ())
     )
-    assert {name: delivered[name] for name in deployed.bad} == dict.fromkeys(deployed.bad, 1)
-    world = deployed.cloud.admin.world()
+    assert {name: delivered[name] for name in fed.bad} == dict.fromkeys(fed.bad, 1)
+    world = fed.cloud.admin.world()
     triggers = [
         (trigger["failures"], trigger["buried"], trigger["discarded"])
         for function in world["fc"]["functions"]
@@ -195,9 +240,10 @@ def test_nothing_is_retried_and_nothing_is_buried(deployed: Fed) -> None:
     ] == []
 
 
-def test_what_is_no_event_at_all_is_one_rejection(in_process: Fed) -> None:
+@in_this_one
+def test_what_is_no_event_at_all_is_one_rejection(fed: Fed) -> None:
     """Bytes that are no batch do not raise: raising would bring them back for a day."""
-    assert in_process.here is not None
+    assert fed.here is not None
     chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
     raws = [b"", b"\xff\xfe", b"null", b"7", b'"text"', b"{}", b"[null]", b"[[]]", b"[" * 50_000, b"[[[[]]]]"]
     raws += [
@@ -208,5 +254,36 @@ def test_what_is_no_event_at_all_is_one_rejection(in_process: Fed) -> None:
     raws += [b'[{"id": "\\ud800", "data": {"messageBody": "{"}}]', b'{"messageBody": ' + b"[" * 900 + b"]" * 900 + b"}"]
     raws += [chance.randbytes(chance.randrange(1, 2000)) for _ in range(50)]
     for raw in raws:
-        assert in_process.here.handle(raw) == {"rejected": 1}, raw[:80]
-    assert in_process.here.handle(b"[]") == {}
+        assert fed.here.handle(raw) == {"rejected": 1}, raw[:80]
+    assert fed.here.handle(b"[]") == {}
+
+
+@in_this_one
+def test_odd_ids_of_messages_stop_nobody(fed: Fed) -> None:
+    """What the platform calls a message is its business; we keep what can be kept of it."""
+    assert fed.here is not None
+    messages = [(value, f"{{rotten {number}") for number, value in enumerate(ODD.values())]
+    for shape in ("objects", "strings", "data"):
+        assert fed.here.handle(events(messages, shape)) == {"rejected": len(messages)}
+        messages = [(value, f"{body}, {shape}") for value, body in messages]
+    assert fed.unpublished() == []
+
+
+@in_this_one
+def test_what_was_sent_again_is_refused_for_what_is_in_it(fed: Fed) -> None:
+    """Under the id that its sender knows, as far as that can be kept."""
+    assert fed.here is not None
+    messages = [(f"A-{number}", json.dumps(one)) for number, (_, one) in enumerate(sent_again(spoiled(fed.spoke.uid)))]
+    assert fed.here.handle(events(messages)) == {"rejected": len(messages)}
+    assert fed.unpublished() == []
+
+
+@in_this_one
+def test_odd_hints_that_can_be_read_do_nothing(fed: Fed) -> None:
+    """A completion about nobody's grant is looked at and forgotten, whatever people are told in it."""
+    assert fed.here is not None
+    messages = [(f"T-{number}", json.dumps(one)) for number, (_, one) in enumerate(taken(spoiled(fed.spoke.uid)))]
+    assert len(messages) > 50
+    told = fed.here.handle(events(messages))
+    assert "rejected" not in told
+    assert fed.unpublished() == []

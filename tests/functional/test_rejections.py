@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ def on(instance_id: str) -> Make:
     return lambda spoke: approval(spoke.uid, instance_id)
 
 
+def encoded_once_more(spoke: Spoke) -> str:
+    """A good approval that was made Base64 of before the SDK does that."""
+    return base64.b64encode(json.dumps(approval(spoke.uid, "vpc-nobodyasked")).encode()).decode()
+
+
 # A message, and what its rejection has to say; {uid} stands for the spoke's account.
 CASES: dict[str, tuple[Make, list[str]]] = {
     "not JSON": (lambda _: "{rotten", ["the message is not JSON", "{rotten"]),
@@ -60,6 +66,34 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     "malformed region": (changed("instance.region", "Hangzhou"), ["instance.region: must be a region id", "Hangzhou"]),
     "id of another kind": (changed("instance.type", "VBR"), ["instance.id: is not the id of a VBR"]),
     "host bits in a prefix": (changed("allowed_prefixes", ["10.0.0.1/16"]), ["allowed_prefixes.0: ", "host bits set"]),
+    "a prefix without its mask": (
+        changed("allowed_prefixes", ["10.20.0.0/16", "10.20.3.4"]),
+        ["allowed_prefixes.1: has no mask", "10.20.3.4/32"],
+    ),
+    "a prefix with a netmask": (
+        changed("allowed_prefixes", ["10.20.0.0/255.255.0.0"]),
+        ["allowed_prefixes.0: must end in the length", "10.20.0.0/255.255.0.0"],
+    ),
+    "nobody approved it": (changed("approved_by", []), ["approved_by: must have at least 1"]),
+    "an approver whom nobody sees": (
+        changed("approved_by", ["\u00a0"]),
+        ["approved_by.0: must be 1 to 200 characters"],
+    ),
+    "a NUL in the reason": (changed("reason", "a\x00b"), ["reason: must be", "a\\x00b"]),
+    "a region beyond its column": (
+        changed("instance.region", "cn-" + "a" * 70),
+        ["instance.region: must be", "73 char"],
+    ),
+    "a time without its seconds": (changed("approved_at", "2026-01-31T12:00Z"), ["approved_at: must be", "RFC 3339"]),
+    "an array of one": (
+        lambda spoke: json.dumps([approval(spoke.uid, "vpc-nobodyasked")]),
+        ["the message is not a JSON object", "an array of one"],
+    ),
+    "Base64 twice": (encoded_once_more, ["the message is not JSON, nor Base64 of JSON", "it was encoded twice"]),
+    "a topic's envelope": (
+        lambda spoke: {"TopicName": "t", "Message": json.dumps(approval(spoke.uid, "vpc-nobodyasked"))},
+        ["schema: must be one of", "notify format SIMPLIFIED"],
+    ),
     "unlisted account B": (
         changed("instance.owner_uid", UNLISTED),
         [f"instance.owner_uid: account {UNLISTED} is not listed in the inventory"],
@@ -187,7 +221,11 @@ def test_no_completion_is_published_twice(deployed: Deployment, handled: Handled
 
 def test_a_rejected_request_changes_nothing_on_the_cloud(deployed: Deployment, handled: Handled) -> None:
     """For what was refused no write was even tried."""
-    asked = [message["instance"]["id"] for message in handled.bad.values() if isinstance(message, dict) and message]
+    asked = [
+        message["instance"]["id"]
+        for message in handled.bad.values()
+        if isinstance(message, dict) and "instance" in message
+    ]
     writes = [
         entry
         for entry in deployed.journal(service="ecr")

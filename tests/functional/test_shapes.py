@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,29 @@ def test_every_event_shape_does_the_main_job(deployed: Deployment, spoke: Spoke,
     assert {message for messages in invoked for message in messages} >= {*plain, *encoded}
     if shape == "single":
         assert {len(messages) for messages in invoked} == {1}
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(lambda text: base64.encodebytes(text.encode()).decode(), id="Base64 in lines"),
+        pytest.param(lambda text: base64.urlsafe_b64encode(text.encode()).decode(), id="Base64 for URLs"),
+        pytest.param(lambda text: base64.b64encode(text.encode()).decode().rstrip("="), id="Base64 without padding"),
+        pytest.param(lambda text: base64.b64encode((MARK + text).encode()).decode(), id="a byte order mark in Base64"),
+        pytest.param(lambda text: MARK + text, id="a byte order mark"),
+        pytest.param(lambda text: text.replace(", ", ",\r\n"), id="lines of Windows"),
+    ],
+)
+def test_bodies_as_people_send_them_do_the_main_job(
+    deployed: Deployment, spoke: Spoke, written: Callable[[str], str]
+) -> None:
+    """Whatever a client makes of the text that means the same."""
+    document = approval(spoke.uid, next(spoke.vpcs), reason="why?? ~~~ >>> 中文")
+    deployed.send(written(json.dumps(document, ensure_ascii=False)), plain=True)
+    assert deployed.answer(document)["event"] == "done"
 
 
 def raw_template(folder: Path) -> Path:
