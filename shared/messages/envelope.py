@@ -123,7 +123,8 @@ def _item(element: object) -> Item:
             subject = inner.get("subject") if data is not inner else None
             name = str(data.get("messageId") or inner.get("id") or "")
             return Item(name, data["messageBody"], subject if isinstance(subject, str) else None)
-        return Item(str(inner.get("id") or ""), inner)
+        # The message itself, without an envelope. As text where it is one: a field that is there twice is seen in that only.
+        return Item(str(inner.get("id") or ""), element)
     return Item("", element)
 
 

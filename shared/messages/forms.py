@@ -140,12 +140,14 @@ def _instant(value: object) -> datetime:
     """A moment in UTC: RFC 3339 and nothing else.
 
     A time without a zone could mean either of two days, a week date or a number needs a calendar or a guess at its unit.
+    The ledger keeps milliseconds, so what is finer does not count.
     """
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)  # our own, on the way into a completion
     try:
         if isinstance(value, str) and re.fullmatch(_TIME, value) is not None:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+            return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     except (ValueError, OverflowError):
         pass
     raise ValueError(

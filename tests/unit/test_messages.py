@@ -53,6 +53,14 @@ def test_every_event_shape_carries_the_same_approval(shape: object) -> None:
     assert approval.grant.instance_id == EXAMPLE["instance"]["id"]
 
 
+def test_a_field_that_is_there_twice_is_seen_also_without_an_envelope() -> None:
+    """Readers differ in which of the two they take, so the platform's way of delivering must not decide."""
+    twice = json.dumps(EXAMPLE)[:-1] + ', "reason": "another"}'
+    [item] = items(json.dumps([twice]).encode())
+    with pytest.raises(BadInput, match="reason: is there twice"):
+        parse(item.body)
+
+
 def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
     """Each element of a batch becomes an item, readable or not."""
     batch = [json.dumps(event(DATA)), "{rotten", 7, None, [], event("no object"), {}]
