@@ -127,6 +127,13 @@ class Inventory(BaseModel):
         """Whether a revoke of this issuer may say that it closes everyone's leases."""
         return issuer in self.issuers and self.issuers[issuer].everyone
 
+    def check_closes(self, issuer: str, closes: object) -> None:
+        """Raise NotAllowed for a revoke that says everyone's and comes from an issuer without that right."""
+        if closes == Every.EVERYONE and not self.may_close_everyone(issuer):
+            raise NotAllowed(
+                f"closes: {issuer} may not close everyone's leases: the inventory has to say so under issuers"
+            )
+
     def allow(self, approval: GrantApproval | RevokeApproval) -> None:
         """Raise NotAllowed, naming the field, for an approval that asks for what nothing here permits.
 

@@ -236,6 +236,11 @@ def test_some_issuers_may_close_everyones_leases(tmp_path: Path) -> None:
     inventory = read_inventory(with_top(path, issuers={"tickets": {"everyone": True}, "portal": {}}))
     asked = {issuer: inventory.may_close_everyone(issuer) for issuer in ("tickets", "portal", "another")}
     assert asked == {"tickets": True, "portal": False, "another": False}
+    inventory.check_closes("tickets", "everyone")
+    inventory.check_closes("portal", "all")
+    inventory.check_closes("portal", ["everyone"])  # a request may be called so
+    with pytest.raises(NotAllowed, match="closes: portal may not close everyone's leases"):
+        inventory.check_closes("portal", "everyone")
     with pytest.raises(SettingsError, match=r"issuers\.tickets\.everyone: "):
         read_inventory(with_top(path, issuers={"tickets": {"everyone": "sometimes"}}))
 
