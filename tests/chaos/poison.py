@@ -248,6 +248,52 @@ WRONG: dict[str, Any] = {
 FINE = {("ends_at", "null")}
 
 
+# Beside those: values that are nearly right.
+MORE: tuple[tuple[str, Any, str], ...] = (
+    ("approved_by", [""], "approved_by.0: "),
+    ("approved_by", ["a@example.com", 7], "approved_by.1: "),
+    ("approved_by", ["a@example.com"] * 21, "approved_by: "),
+    ("allowed_prefixes", ["10.0.0.0/8", "x"], "allowed_prefixes.1: "),
+    ("allowed_prefixes", ["10.0.0.1/8"], "allowed_prefixes.0: "),
+    ("allowed_prefixes", ["10.0.0.0/33"], "allowed_prefixes.0: "),
+    ("allowed_prefixes", ["2001:db8::/32"], "allowed_prefixes.0: "),
+    ("allowed_prefixes", [f"10.{n}.0.0/16" for n in range(101)], "allowed_prefixes: "),
+    ("approved_at", "yesterday", "approved_at: "),
+    ("approved_at", "2026-02-30T00:00:00Z", "approved_at: "),
+    ("approved_at", "2026-01-31T12:00:00", "approved_at: "),
+    ("approved_at", "2026-01-31", "approved_at: "),
+    ("approved_at", "10000-01-01T00:00:00Z", "approved_at: "),
+    ("approved_at", 1_700_000_000, "approved_at: "),
+    ("ends_at", "2000-01-01T00:00:00Z", "ends_at: "),
+    ("ends_at", "0001-01-01T00:00:00+23:59", "ends_at: "),
+    ("on_end", "Teardown", "on_end: "),
+    ("action", "Grant", "action: "),
+    ("action", "delete", "action: "),
+    ("issuer", "Self Service", "issuer: "),
+    ("issuer", "../../etc", "issuer: "),
+    ("request_id", "-starts-with-a-sign", "request_id: "),
+    ("request_id", "has a blank", "request_id: "),
+    ("request_id", "r" * 129, "request_id: "),
+    ("request_id", "REQ-1\n", "request_id: "),
+    ("request_id", "REQ-\u0661\u0662", "request_id: "),
+    ("request_id", "'; DROP TABLE grants; --", "request_id: "),
+)
+OF_THE_INSTANCE = (
+    ("id", "vpc_1"),
+    ("id", "VPC-ABC"),
+    ("id", "vbr-instead"),
+    ("id", "vpc-"),
+    ("id", "vpc-a\n"),
+    ("type", "vpc"),
+    ("type", "TR"),
+    ("region", "cn_hangzhou"),
+    ("region", "CN-HANGZHOU"),
+    ("owner_uid", "2000"),
+    ("owner_uid", "\uff12" * 16),
+    ("owner_uid", "9999999999999999"),
+)
+
+
 def fields(good: Json, chance: random.Random) -> Made:
     """Each field with each wrong value."""
     for path in FIELDS:
@@ -262,51 +308,9 @@ def fields(good: Json, chance: random.Random) -> Made:
             place[last] = value
             told = SCHEMA if path == "schema" else (f"{path}: ", f"{path}.")
             yield f"{path} is {name}", base64_of(json.dumps(document).encode()), told
-    lists: tuple[tuple[str, Any, str], ...] = (
-        ("approved_by", [""], "approved_by.0: "),
-        ("approved_by", ["a@example.com", 7], "approved_by.1: "),
-        ("approved_by", ["a@example.com"] * 21, "approved_by: "),
-        ("allowed_prefixes", ["10.0.0.0/8", "x"], "allowed_prefixes.1: "),
-        ("allowed_prefixes", ["10.0.0.1/8"], "allowed_prefixes.0: "),
-        ("allowed_prefixes", ["10.0.0.0/33"], "allowed_prefixes.0: "),
-        ("allowed_prefixes", ["2001:db8::/32"], "allowed_prefixes.0: "),
-        ("allowed_prefixes", [f"10.{n}.0.0/16" for n in range(101)], "allowed_prefixes: "),
-        ("approved_at", "yesterday", "approved_at: "),
-        ("approved_at", "2026-02-30T00:00:00Z", "approved_at: "),
-        ("approved_at", "2026-01-31T12:00:00", "approved_at: "),
-        ("approved_at", "2026-01-31", "approved_at: "),
-        ("approved_at", "10000-01-01T00:00:00Z", "approved_at: "),
-        ("approved_at", 1_700_000_000, "approved_at: "),
-        ("ends_at", "2000-01-01T00:00:00Z", "ends_at: "),
-        ("ends_at", "0001-01-01T00:00:00+23:59", "ends_at: "),
-        ("on_end", "Teardown", "on_end: "),
-        ("action", "Grant", "action: "),
-        ("action", "delete", "action: "),
-        ("issuer", "Self Service", "issuer: "),
-        ("issuer", "../../etc", "issuer: "),
-        ("request_id", "-starts-with-a-sign", "request_id: "),
-        ("request_id", "has a blank", "request_id: "),
-        ("request_id", "r" * 129, "request_id: "),
-        ("request_id", "REQ-1\n", "request_id: "),
-        ("request_id", "REQ-\u0661\u0662", "request_id: "),
-        ("request_id", "'; DROP TABLE grants; --", "request_id: "),
-    )
-    for where, value, at in lists:
+    for where, value, at in MORE:
         yield f"{where} is {str(value)[:40]}", base64_of(json.dumps({**good, where: value}).encode()), (at,)
-    for inner, value in (
-        ("id", "vpc_1"),
-        ("id", "VPC-ABC"),
-        ("id", "vbr-instead"),
-        ("id", "vpc-"),
-        ("id", "vpc-a\n"),
-        ("type", "vpc"),
-        ("type", "TR"),
-        ("region", "cn_hangzhou"),
-        ("region", "CN-HANGZHOU"),
-        ("owner_uid", "2000"),
-        ("owner_uid", "\uff12" * 16),
-        ("owner_uid", "9999999999999999"),
-    ):
+    for inner, value in OF_THE_INSTANCE:
         document = {**good, "instance": {**good["instance"], inner: value}}
         told_as = "instance.id: " if (inner, value) == ("type", "VBR") else f"instance.{inner}: "
         yield f"instance.{inner} is {value!r}", base64_of(json.dumps(document).encode()), (told_as,)
