@@ -12,10 +12,10 @@ from shared.ledger.admission import admit
 from shared.ledger.intents import saw
 from shared.ledger.record import START_OF_CHAIN
 from shared.ledger.schema import upgrade_schema
-from shared.ledger.tables import chain
+from shared.ledger.tables import accepts, chain, metadata
 from shared.ledger.transactions import Ledger
 from shared.messages.completion import EventKind
-from shared.rules.facts import Side
+from shared.rules.facts import Seen, Side
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening, read, settle_side
 from tests.ledger.postgres import Postgres, running
@@ -92,7 +92,8 @@ def wipe(database: Database) -> None:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
-        connection.exec_driver_sql("TRUNCATE grants, sides, approvals, closes, intents, events, settings, outbox")
+        emptied = {table.name for table in metadata.sorted_tables} - {chain.name, accepts.name}
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(sorted(emptied))}")
         connection.execute(chain.update().values(seq=0, hash=START_OF_CHAIN))
 
 
@@ -114,8 +115,12 @@ def admitted(ledger: Ledger) -> Ledger:
 @pytest.fixture
 def standing(admitted: Ledger) -> Ledger:
     """A ledger with one lease whose grant and association stand, made by us."""
-    for side, state in ((Side.GRANT, "present"), (Side.ASSOCIATE, "ACTIVE")):
-        admitted.write(saw, read(admitted, side), state, True, "assoc-1" if side == Side.ASSOCIATE else None, NOW)
+    routes = ("10.20.0.0/16",)
+    for side, seen in (
+        (Side.GRANT, Seen("present", ours=True)),
+        (Side.ASSOCIATE, Seen("ACTIVE", ours=True, association_id="assoc-1", prefixes=routes)),
+    ):
+        admitted.write(saw, read(admitted, side), seen, NOW)
         assert settle_side(admitted, side, EventKind.GRANTED if side is Side.GRANT else EventKind.ASSOCIATED)
     return admitted
 

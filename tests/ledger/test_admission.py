@@ -26,7 +26,7 @@ def published(ledger: Ledger) -> list[str]:
     """Publish what waits, as every function does at its end; returns the kinds."""
     kinds = []
     for letter in ledger.read(waiting_entries, 1000):
-        ledger.write(mark_published, letter.seq, NOW)
+        ledger.write(mark_published, [letter.seq])
         kinds.append(letter.tag)
     return kinds
 

@@ -85,7 +85,7 @@ def test_a_claim_that_is_given_up_is_free_and_its_calls_are_over(admitted: Ledge
     assert admitted.write(claim, ID, Side.GRANT, "one", NOW, SOON)
     work = admitted.write(read_work, ID, Side.GRANT, NOW, admitted.timing)
     assert work is not None
-    intent = admitted.write(intend, work, Operation.GRANT, NOW)
+    intent = admitted.write(intend, work, Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
     assert intent.made_at == SOON
 
@@ -103,7 +103,7 @@ def test_who_gives_up_too_late_takes_nothing_from_the_next(admitted: Ledger) -> 
     assert admitted.write(claim, ID, Side.GRANT, "two", SOON, SOON + 60_000)
     work = admitted.write(read_work, ID, Side.GRANT, SOON, admitted.timing)
     assert work is not None
-    assert admitted.write(intend, work, Operation.GRANT, SOON) is not None
+    assert admitted.write(intend, work, Operation.GRANT, SOON, admitted.timing) is not None
 
     admitted.write(give_up, ID, Side.GRANT, "one", SOON + 1)
 

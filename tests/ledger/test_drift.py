@@ -33,8 +33,10 @@ def standing(ledger: Ledger) -> Ledger:
 
 
 def drifted(ledger: Ledger, drift: Drift, *, generation: int = 1, now: int = NOW + HOUR, repair: bool = False) -> bool:
-    """Record a finding of a look that was taken just now."""
-    return ledger.write(note_drift, drift, now, generation=generation, quiet_since=now - 60_000, repair=repair)
+    """Record a finding of a look that was taken just now. ``repair``: policy wants its kind mended. True when it is news."""
+    mended = {drift.kind} if repair else frozenset[DriftKind]()
+    news = ledger.write(note_drift, [drift], now, generation=generation, quiet_since=now - 60_000, repair=mended)
+    return news == [drift]
 
 
 def test_a_finding_is_news_once(standing: Ledger, database: Database) -> None:
@@ -112,7 +114,7 @@ def test_a_look_older_than_the_work_proves_nothing(standing: Ledger, newer: str)
     elif newer == "claim":
         assert standing.write(claim, ID, Side.GRANT, "one", now, now + 1)
     else:
-        assert standing.write(intend, read(standing), Operation.GRANT, now - 1) is not None
+        assert standing.write(intend, read(standing), Operation.GRANT, now - 1, standing.timing) is not None
 
     assert not drifted(standing, MISSING, repair=True)
     assert read(standing).mine.drift is None
@@ -128,14 +130,14 @@ def test_a_stranger_gets_a_row(ledger: Ledger, database: Database) -> None:
     assert one.grant.drift is not None
     assert json.loads(one.grant.drift)["class"] == "foreign-grant"
     assert ledger.read(unsettled, NOW + HOUR, 10) == []
-    assert ledger.write(adopt, FOREIGN.key.grant_id, Side.GRANT, NOW + 2 * HOUR)
+    assert ledger.write(adopt, FOREIGN.key.grant_id, Side.GRANT, "operator", NOW + 2 * HOUR)
     check_order(ledger, database)
 
 
 def test_a_stranger_stays_a_stranger_where_we_had_given_up_a_write_as_lost(ledger: Ledger) -> None:
     """A write that was given up as lost proves nothing about what turns up later: it is reported, not taken down."""
     ledger.write(admit, opening(vpc="vpc-9"), "message-1", NOW, ledger.timing)
-    intent = ledger.write(intend, read(ledger, vpc="vpc-9"), Operation.GRANT, NOW)
+    intent = ledger.write(intend, read(ledger, vpc="vpc-9"), Operation.GRANT, NOW, ledger.timing)
     assert intent is not None
     ledger.write(resolve, [], [intent], NOW + 1)
 

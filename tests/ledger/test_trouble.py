@@ -20,7 +20,7 @@ from shared.ledger.admission import admit, reject_message
 from shared.ledger.drift import note_drift, note_drift_gone, read_standing
 from shared.ledger.heads import head_of
 from shared.ledger.intents import carried_out, intend, resolve, saw
-from shared.ledger.operating import adopt, redrive, said_mode, set_mode
+from shared.ledger.operating import adopt, lift_hold, redrive, said_mode, set_hold, set_mode
 from shared.ledger.outbox import mark_published, take_entries
 from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
 from shared.ledger.passing import let_time_pass
@@ -29,7 +29,7 @@ from shared.ledger.tables import approvals, sides
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, read_work, release, unsettled
 from shared.messages.completion import EventKind, Reason
-from shared.rules.facts import Drift, DriftKind, Mode, Operation, Side, Work
+from shared.rules.facts import Drift, DriftKind, Hold, HoldKind, Mode, Operation, Seen, Side, Work
 from tests.ledger.conftest import wipe
 from tests.ledger.crowd import Crowd
 from tests.ledger.dying import LIFE
@@ -313,7 +313,7 @@ def _close(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Rando
 
 
 def _intend_and_resolve(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
-    intent = ledger.write(intend, work, chance.choice([Operation.GRANT, Operation.REVOKE]), NOW)
+    intent = ledger.write(intend, work, chance.choice([Operation.GRANT, Operation.REVOKE]), NOW, ledger.timing)
     if intent is not None:
         ledger.write(carried_out, intent, [], NOW, refused=chance.random() < 0.2)
         ledger.write(resolve, [intent], [], NOW)
@@ -322,7 +322,7 @@ def _intend_and_resolve(ledger: Ledger, work: Work, name: str, vpc: str, chance:
 def _work(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
     if ledger.write(claim, work.grant_id, work.mine.side, name, NOW, NOW + HOUR):
         kind = EventKind.GRANTED if work.mine.side is Side.GRANT else EventKind.ASSOCIATED
-        ledger.write(saw, work, "present", True, None, NOW)
+        ledger.write(saw, work, Seen("present", True), NOW)
         ledger.write(settle, work, kind, NOW, association_id=None, served=[], both_sides=True)
         while True:
             fresh = ledger.write(read_work, work.grant_id, work.mine.side, NOW, ledger.timing)
@@ -333,7 +333,8 @@ def _work(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random
 
 def _drift(ledger: Ledger, work: Work, name: str, vpc: str, chance: random.Random) -> None:
     drift = Drift(work.key, work.mine.side, DriftKind.GRANT_MISSING, name)
-    ledger.write(note_drift, drift, NOW, generation=work.generation, quiet_since=NOW + 1, repair=chance.random() < 0.5)
+    repair = {drift.kind} if chance.random() < 0.5 else frozenset[DriftKind]()
+    ledger.write(note_drift, [drift], NOW, generation=work.generation, quiet_since=NOW + 1, repair=repair)
 
 
 STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
@@ -350,10 +351,10 @@ STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
     "dead": lambda ledger, work, *_: ledger.write(mark_dead, work, Reason(code="CloudTrouble", text="…"), NOW),
     "redrive": lambda ledger, work, *_: [ledger.write(redrive, work.grant_id, side, "operator", NOW) for side in Side],
     "due": lambda ledger, *_: let_time_pass(ledger, NOW + HOUR),
-    "adopt": lambda ledger, work, *_: ledger.write(adopt, work.grant_id, work.mine.side, NOW),
+    "adopt": lambda ledger, work, *_: ledger.write(adopt, work.grant_id, work.mine.side, "operator", NOW),
     "gone": lambda ledger, work, *_: ledger.write(note_drift_gone, work.grant_id, work.mine.side, NOW),
     "publish": lambda ledger, *_: [
-        ledger.write(mark_published, letter.seq, NOW) for letter in ledger.write(take_entries, 5, NOW, NOW + HOUR)
+        ledger.write(mark_published, [letter.seq]) for letter in ledger.write(take_entries, 5, NOW, NOW + HOUR)
     ],
     "reject": lambda ledger, _work, name, *_: ledger.write(
         reject_message, name, "{", Reason(code="BadInput", text="…"), NOW
@@ -361,6 +362,10 @@ STORM: dict[str, Callable[[Ledger, Work, str, str, random.Random], object]] = {
     "mode": lambda ledger, _work, name, _vpc, chance: ledger.write(
         set_mode, chance.choice([Mode.FULL, Mode.OBSERVE]), name, NOW + chance.randrange(9)
     ),
+    "hold": lambda ledger, work, name, *_: ledger.write(
+        set_hold, Hold(HoldKind.GRANT, work.grant_id, everything=False, who=name, reason="a test", at=NOW), NOW
+    ),
+    "lift": lambda ledger, work, name, *_: ledger.write(lift_hold, HoldKind.GRANT, work.grant_id, name, NOW),
 }
 
 

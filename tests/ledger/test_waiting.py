@@ -11,8 +11,8 @@ from shared.ledger.outcomes import mark_dead, put_off, refuse, tell_unwanted
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import unsettled
-from shared.messages.completion import EventKind, Reason
-from shared.rules.facts import Side
+from shared.messages.completion import EventKind, Reason, ReasonCode
+from shared.rules.facts import Seen, Side
 from tests.ledger.kit import (
     HOUR,
     NOW,
@@ -58,7 +58,7 @@ def test_what_waits_too_long_is_reported_as_stuck_once(admitted: Ledger, databas
     """With what was last seen, once for these leases, and not while the mode keeps it waiting."""
     limit = admitted.timing.stuck
     admitted.write(put_off, read(admitted), NOW + 1, WAITING, NOW, admitted.timing, attempt=False)
-    paused = Reason(code="Paused", text="the mode is pause-all")
+    paused = Reason(code=ReasonCode.HELD, text="the mode is pause-all")
     admitted.write(put_off, read(admitted), NOW + 1, paused, NOW + limit, admitted.timing, attempt=False)
     assert "stuck" not in database.kinds()
 
@@ -181,7 +181,7 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
 def test_what_somebody_else_let_go_of_is_looked_at_again(admitted: Ledger, let_go: bool, foreign: bool) -> None:
     """A grant of ours under an association of somebody else's: when the instance no longer hangs on the ECR, account A's side,
     which had settled with what was not ours, has to look; otherwise it stays settled."""
-    admitted.write(saw, read(admitted, Side.ASSOCIATE), "ACTIVE", not foreign, "assoc-theirs", NOW)
+    admitted.write(saw, read(admitted, Side.ASSOCIATE), Seen("ACTIVE", not foreign, "assoc-theirs"), NOW)
     admitted.write(admit, closing("all"), "message-2", NOW, admitted.timing)
     settle_side(admitted, Side.ASSOCIATE, None)
 

@@ -19,7 +19,7 @@ from shared.ledger.tables import approvals, events, intents, sides
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, unsettled
 from shared.messages.completion import EventKind, Served
-from shared.rules.facts import Mode, Operation, Side
+from shared.rules.facts import Mode, Operation, Seen, Side
 from tests.ledger.kit import (
     HOUR,
     NOW,
@@ -43,7 +43,7 @@ SERVED = Served(operation="Grant…", account="2000000000000002", session="ecr-g
 
 def test_an_intent_is_committed_before_its_write(admitted: Ledger, database: Database) -> None:
     """It names the grant, side, operation and generation, is open until resolved, and its id is a client token of its own."""
-    first = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    first = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert first is not None
     row = database.rows(sql.select(intents))[0]
     assert (row.intent_id, row.grant_id, row.side, row.operation, row.generation, row.result) == (
@@ -53,7 +53,7 @@ def test_an_intent_is_committed_before_its_write(admitted: Ledger, database: Dat
     assert read(admitted, Side.ASSOCIATE).other_pending
 
     admitted.write(resolve, [first], [], NOW + 1)
-    second = admitted.write(intend, read(admitted), Operation.GRANT, NOW + 2)
+    second = admitted.write(intend, read(admitted), Operation.GRANT, NOW + 2, admitted.timing)
     assert second is not None
     assert second.intent_id != first.intent_id
 
@@ -61,11 +61,11 @@ def test_an_intent_is_committed_before_its_write(admitted: Ledger, database: Dat
 def test_no_intent_beside_an_open_one(admitted: Ledger) -> None:
     """While a write of this side, or of the other, may still land, nobody begins another."""
     ours, theirs = read(admitted), read(admitted, Side.ASSOCIATE)
-    assert admitted.write(intend, ours, Operation.GRANT, NOW) is not None
+    assert admitted.write(intend, ours, Operation.GRANT, NOW, admitted.timing) is not None
 
-    assert admitted.write(intend, ours, Operation.GRANT, NOW) is None
-    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW) is None
-    assert admitted.write(intend, theirs, Operation.ASSOCIATE, NOW) is None
+    assert admitted.write(intend, ours, Operation.GRANT, NOW, admitted.timing) is None
+    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing) is None
+    assert admitted.write(intend, theirs, Operation.ASSOCIATE, NOW, admitted.timing) is None
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_no_intent_for_leases_that_changed(admitted: Ledger, change: Any) -> Non
     before = read(admitted)
     admitted.write(admit, change, "message-2", NOW, admitted.timing)
 
-    assert admitted.write(intend, before, Operation.GRANT, NOW) is None
-    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW) is not None
+    assert admitted.write(intend, before, Operation.GRANT, NOW, admitted.timing) is None
+    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing) is not None
 
 
 def test_no_intent_for_a_lease_that_ended_meanwhile(ledger: Ledger) -> None:
@@ -86,25 +86,25 @@ def test_no_intent_for_a_lease_that_ended_meanwhile(ledger: Ledger) -> None:
     before = read(ledger)
     assert let_time_pass(ledger, NOW + HOUR) == [ID]
 
-    assert ledger.write(intend, before, Operation.GRANT, NOW + HOUR) is None
+    assert ledger.write(intend, before, Operation.GRANT, NOW + HOUR, ledger.timing) is None
 
 
 def test_a_refused_write_is_no_longer_open(admitted: Ledger) -> None:
     """What the platform certainly did not execute can neither land nor count as made."""
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
     admitted.write(carried_out, intent, [SERVED], NOW + 5, refused=True)
 
     work = read(admitted)
     assert (work.my_intents, work.writes) == ((), ())
-    assert admitted.write(intend, work, Operation.GRANT, NOW + 6) is not None
+    assert admitted.write(intend, work, Operation.GRANT, NOW + 6, admitted.timing) is not None
 
 
 def test_a_write_counts_from_when_it_was_carried_out(admitted: Ledger) -> None:
     """The time that looks are compared with is the call's; while the call may still be made, the latest that it can be: until
     the worker's claim is over."""
     assert admitted.write(claim, ID, Side.GRANT, "one", NOW, NOW + HOUR)
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
     assert [write.made_at for write in read(admitted).writes] == [NOW + HOUR]
 
@@ -114,9 +114,9 @@ def test_a_write_counts_from_when_it_was_carried_out(admitted: Ledger) -> None:
 
 def test_a_lost_write_is_remembered(admitted: Ledger) -> None:
     """What was given up as lost is nobody's reason to wait any more, and is still known to have been asked for."""
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
-    admitted.write(saw, read(admitted), "absent", None, None, NOW + 1, lost=[intent])
+    admitted.write(saw, read(admitted), Seen("absent", None), NOW + 1, lost=[intent])
 
     work = read(admitted)
     assert (work.my_intents, [write.intent_id for write in work.writes]) == ((), [intent.intent_id])
@@ -125,9 +125,9 @@ def test_a_lost_write_is_remembered(admitted: Ledger) -> None:
 
 def test_what_was_seen_and_what_it_proves_are_one_fact(admitted: Ledger, database: Database) -> None:
     """The look that shows a write landed is kept together with that."""
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
-    admitted.write(saw, read(admitted), "present", True, None, NOW + 1, landed=[intent])
+    admitted.write(saw, read(admitted), Seen("present", True), NOW + 1, landed=[intent])
 
     work = read(admitted)
     assert (work.mine.state, work.mine.ours, work.my_intents) == ("present", True, ())
@@ -136,18 +136,18 @@ def test_what_was_seen_and_what_it_proves_are_one_fact(admitted: Ledger, databas
 
 def test_what_is_ours_stays_ours(admitted: Ledger) -> None:
     """A look that found nothing new about its origin does not disown what we made or adopted; once gone, it is nobody's."""
-    admitted.write(saw, read(admitted), "present", True, None, NOW)
-    admitted.write(saw, read(admitted), "present", False, None, NOW + 1)
+    admitted.write(saw, read(admitted), Seen("present", True), NOW)
+    admitted.write(saw, read(admitted), Seen("present", False), NOW + 1)
     assert read(admitted).mine.ours is True
 
-    admitted.write(saw, read(admitted), "absent", None, None, NOW + 2)
-    admitted.write(saw, read(admitted), "present", False, None, NOW + 3)
+    admitted.write(saw, read(admitted), Seen("absent", None), NOW + 2)
+    admitted.write(saw, read(admitted), Seen("present", False), NOW + 3)
     assert read(admitted).mine.ours is False
 
 
 def test_an_intent_is_resolved_once(admitted: Ledger, database: Database) -> None:
     """The first look that knows decides; a later one changes nothing."""
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
     admitted.write(resolve, [intent], [], NOW + 1)
     admitted.write(resolve, [], [intent], NOW + 2)
@@ -239,7 +239,7 @@ def test_where_nothing_is_up_the_other_side_need_not_be_asked(admitted: Ledger) 
 def test_where_something_may_still_come_up_the_other_side_is_asked(admitted: Ledger, database: Database) -> None:
     """An open write of the other side keeps the answer back."""
     assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
-    intent = admitted.write(intend, read(admitted, Side.ASSOCIATE), Operation.ASSOCIATE, NOW)
+    intent = admitted.write(intend, read(admitted, Side.ASSOCIATE), Operation.ASSOCIATE, NOW, admitted.timing)
     assert intent is not None
     admitted.write(admit, closing(["REQ-1"]), "message-2", NOW, admitted.timing)
     assert settle_side(admitted, Side.GRANT, None)
@@ -250,7 +250,7 @@ def test_where_something_may_still_come_up_the_other_side_is_asked(admitted: Led
 
 def test_an_event_names_the_calls_that_made_it(admitted: Ledger, database: Database) -> None:
     """From the transition's event one finds the call in the other account's audit log."""
-    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW)
+    intent = admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing)
     assert intent is not None
     admitted.write(carried_out, intent, [SERVED], NOW, refused=False)
     admitted.write(resolve, [intent], [], NOW)
@@ -266,13 +266,13 @@ def test_an_event_names_the_calls_that_made_it(admitted: Ledger, database: Datab
 def test_only_what_is_foreign_is_adopted(standing: Ledger, database: Database) -> None:
     """Adopting what is ours, absent or unknown is no event; adopting what was there before us is one, and a change of the
     leases, so both sides look again."""
-    assert not standing.write(adopt, ID, Side.GRANT, NOW)
-    assert not standing.write(adopt, "g-nobody", Side.GRANT, NOW)
-    standing.write(saw, read(standing), "absent", None, None, NOW)
-    standing.write(saw, read(standing), "present", False, None, NOW)
+    assert not standing.write(adopt, ID, Side.GRANT, "operator", NOW)
+    assert not standing.write(adopt, "g-nobody", Side.GRANT, "operator", NOW)
+    standing.write(saw, read(standing), Seen("absent", None), NOW)
+    standing.write(saw, read(standing), Seen("present", False), NOW)
 
-    assert standing.write(adopt, ID, Side.GRANT, NOW)
-    assert not standing.write(adopt, ID, Side.GRANT, NOW + 1)
+    assert standing.write(adopt, ID, Side.GRANT, "operator", NOW)
+    assert not standing.write(adopt, ID, Side.GRANT, "operator", NOW + 1)
     work = read(standing)
     assert (work.mine.ours, work.generation, work.settled) == (True, 2, False)
     assert database.kinds()[-1] == "adopted"
@@ -301,7 +301,7 @@ def test_letters_are_published_oldest_first_and_once(ledger: Ledger) -> None:
         "taken ones are somebody's"
     )
 
-    ledger.write(mark_published, 1, NOW)
+    ledger.write(mark_published, [1])
     ledger.write(give_back, [2])
     assert [letter.seq for letter in ledger.write(take_entries, 10, NOW, NOW + 1000)] == [2]
     assert [letter.seq for letter in ledger.write(take_entries, 10, NOW + 1000, NOW + 2000)] == [2, 3, 4, 5], (
@@ -311,7 +311,7 @@ def test_letters_are_published_oldest_first_and_once(ledger: Ledger) -> None:
 
 def test_an_open_write_is_work_even_where_all_else_is_settled(standing: Ledger) -> None:
     """A write whose fate nobody knows is found by the timer."""
-    intent = standing.write(intend, read(standing), Operation.GRANT, NOW)
+    intent = standing.write(intend, read(standing), Operation.GRANT, NOW, standing.timing)
     assert intent is not None
 
     assert standing.read(unsettled, NOW, 10) == [(ID, Side.GRANT)]
@@ -339,9 +339,9 @@ def test_the_timer_gets_the_longest_waiting_first(ledger: Ledger) -> None:
 def test_nothing_is_left_behind_by_a_life(standing: Ledger, database: Database) -> None:
     """At the end of a life every approval is answered, both sides are settled and nothing is open."""
     standing.write(admit, closing("all"), "message-2", NOW, standing.timing)
-    standing.write(saw, read(standing, Side.ASSOCIATE), "absent", None, None, NOW)
+    standing.write(saw, read(standing, Side.ASSOCIATE), Seen("absent", None), NOW)
     assert settle_side(standing, Side.ASSOCIATE, EventKind.DISSOCIATED)
-    standing.write(saw, read(standing), "absent", None, None, NOW)
+    standing.write(saw, read(standing), Seen("absent", None), NOW)
     assert settle_side(standing, Side.GRANT, EventKind.REVOKED)
 
     assert database.count(approvals, approvals.c.outcome.is_(None)) == 0

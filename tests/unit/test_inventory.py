@@ -11,7 +11,7 @@ import yaml
 
 from shared.errors import NotAllowed, SettingsError
 from shared.messages.forms import GrantKey
-from shared.rules.inventory import Inventory
+from shared.rules.inventory import Association, Inventory
 from shared.settings import read_inventory
 from tests.unit.conftest import MakeApproval
 
@@ -49,7 +49,7 @@ def test_the_example_allows_the_example(key: GrantKey) -> None:
     """Both accounts are listed, the router under its owner, and the association is ours to make."""
     inventory = read_inventory(EXAMPLE)
     inventory.check(key)
-    assert inventory.association_is_ours(key)
+    assert inventory.association(key) is Association.OURS
     assert inventory.account(SPOKE, "instance.owner_uid").external_id == f"ecr-grants:demo:{SPOKE}"
 
 
@@ -88,7 +88,14 @@ def test_what_is_not_listed_is_refused_by_its_field(key: GrantKey, changes: dict
 def test_an_association_can_be_account_as_own(tmp_path: Path, key: GrantKey) -> None:
     """Then the request ends with the grant."""
     path = changed(tmp_path, HUB, ecrs={key.ecr_id: {"association": "theirs"}})
-    assert not read_inventory(path).association_is_ours(key)
+    assert read_inventory(path).association(key) is Association.THEIRS
+
+
+def test_nobody_makes_the_association_of_a_router_that_is_not_listed(key: GrantKey) -> None:
+    """Not ours and not theirs: that an ECR was taken off the inventory is a case of its own, not an error."""
+    inventory = read_inventory(EXAMPLE)
+    for changes in ({"ecr_id": "ecr-another"}, {"ecr_owner_uid": "9999999999999999"}, {"ecr_owner_uid": SPOKE}):
+        assert inventory.association(dataclasses.replace(key, **changes)) is None
 
 
 @pytest.mark.parametrize(

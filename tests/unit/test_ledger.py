@@ -87,7 +87,7 @@ def test_a_request_from_admission_to_its_answer(ledger: Ledger, approve: MakeApp
         assert ledger.write(claim, grant_id, side, "worker", NOW, NOW + 1000)
         work = ledger.write(read_work, grant_id, side, NOW, ledger.timing)
         assert work is not None
-        intent = ledger.write(intend, work, operation, NOW)
+        intent = ledger.write(intend, work, operation, NOW, ledger.timing)
         assert intent is not None
         ledger.write(carried_out, intent, [], NOW, refused=False)
         ledger.write(resolve, [intent], [], NOW)
@@ -101,7 +101,7 @@ def test_a_request_from_admission_to_its_answer(ledger: Ledger, approve: MakeApp
     letters = ledger.read(waiting_entries, 10)
     assert [entry.tag for entry in letters[4:]] == ["rejected"]
     for letter in letters:
-        ledger.write(mark_published, letter.seq, NOW)
+        ledger.write(mark_published, [letter.seq])
     assert ledger.read(waiting_entries, 10) == []
     assert ledger.read(unsettled, NOW, 10) == []
     assert ledger.read(first_fault, [], None) is None
