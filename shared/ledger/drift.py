@@ -86,7 +86,7 @@ def note_drift(
         if one.kind.foreign:
             values |= {"state": state or State.PRESENT, "ours": False}
             if there[one.side].ours is not False:
-                events.append(ownership(work_of(connection, row.grant_id, one.side), False, now))
+                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), False, now))
         connection.execute(sides.update().where(*of_side(row.grant_id, one.side)).values(**values))
         name = name_of(EventKind.DRIFT_FOUND, row.grant_id, one.side, one.kind, str(now))
         events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))
@@ -116,7 +116,7 @@ def note_drift_gone(connection: Connection, grant_id: str, side: Side, now: int)
     reason = Reason(code=found["class"], text=f"no longer so: {found['text']}")
     events = [Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason)]
     if gone and before.ours is not None:
-        events.append(ownership(work_of(connection, grant_id, side), None, now))
+        events.append(ownership(connection, work_of(connection, grant_id, side), None, now))
     append(connection, now, *events)
     put_away(connection, grant_id)
     return True
@@ -130,6 +130,6 @@ def note_absent(connection: Connection, grant_id: str, side: Side, generation: i
         return False
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(state=State.ABSENT, ours=None))
     if before.ours is not None:
-        append(connection, now, ownership(work_of(connection, grant_id, side), None, now))
+        append(connection, now, ownership(connection, work_of(connection, grant_id, side), None, now))
     put_away(connection, grant_id)
     return True

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from shared.ledger.record import Event, append, name_of
+from shared.ledger.record import Event, append, fresh_name
 from shared.ledger.rows import about_work, mine, work_of
 from shared.ledger.tables import intents, sides
 from shared.ledger.transactions import locked
@@ -118,12 +118,12 @@ def saw(
     )
     fresh = work_of(connection, work.grant_id, work.mine.side, mode=mode)
     if ours != before.ours:
-        append(connection, now, ownership(fresh, ours, now))
+        append(connection, now, ownership(connection, fresh, ours, now))
     return fresh
 
 
-def ownership(work: Work, ours: bool | None, now: int) -> Event:
+def ownership(connection: Connection, work: Work, ours: bool | None, now: int) -> Event:
     """The fact whose it is what stands on a side: it decides whether we may take it down."""
-    name = name_of(EventKind.OWNERSHIP, work.grant_id, work.mine.side, uuid.uuid4().hex)
+    name = fresh_name(connection, EventKind.OWNERSHIP, work.grant_id, work.mine.side)
     facts = {"grant_id": work.grant_id, "side": work.mine.side, "ours": ours, "at": now}
     return Event(name, EventKind.OWNERSHIP, about_work(work), facts=facts)

@@ -8,7 +8,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from shared.ledger.intents import ownership
-from shared.ledger.record import Event, append, name_of
+from shared.ledger.record import Event, append, fresh_name, name_of
 from shared.ledger.rows import about_grant, about_work, hold_of, key_of, of_side, raise_generation, work_of
 from shared.ledger.tables import approvals, grants, holds, settings, sides
 from shared.ledger.transactions import insert_or_ignore, locked
@@ -100,9 +100,9 @@ def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int)
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(ours=True, drift=None))
     raise_generation(connection, grant_id)
     reason = Reason(code=ReasonCode.ADOPTED, text=f"{who} adopted the {side} side: it is ours from now on")
-    name = name_of(EventKind.ADOPTED, grant_id, side, str(now))
+    name = fresh_name(connection, EventKind.ADOPTED, grant_id, side)
     adopted = Event(name, EventKind.ADOPTED, about_work(work), association_id=work.mine.association_id, reason=reason)
-    append(connection, now, adopted, ownership(work, True, now))
+    append(connection, now, adopted, ownership(connection, work, True, now))
     return True
 
 
@@ -120,7 +120,7 @@ def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tup
     if not insert_or_ignore(connection, settings, {"name": "mode", "value": mode, "changed_at": now}):
         connection.execute(settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now))
     reason = Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}")
-    name = name_of(EventKind.MODE_CHANGED, mode, str(now))
+    name = fresh_name(connection, EventKind.MODE_CHANGED, mode)
     append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts={"mode": mode, "who": who}))
     return _released(connection)
 
@@ -143,7 +143,7 @@ def set_hold(connection: Connection, hold: Hold, now: int) -> None:
     )
     facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who}
     facts |= {"reason": hold.reason, "at": hold.at}
-    name = name_of(EventKind.HOLD_SET, hold.kind, hold.name, str(now))
+    name = fresh_name(connection, EventKind.HOLD_SET, hold.kind, hold.name)
     reason = Reason(code=ReasonCode.HOLD_SET, text=hold.text)
     append(connection, now, Event(name, EventKind.HOLD_SET, reason=reason, facts=facts))
 
@@ -153,7 +153,7 @@ def lift_hold(connection: Connection, kind: HoldKind, name: str, who: str, now: 
     if not connection.execute(holds.delete().where(holds.c.kind == kind, holds.c.name == name)).rowcount:
         return None
     reason = Reason(code=ReasonCode.HOLD_LIFTED, text=f"{who} lifted the hold of the {kind} {name}")
-    event = name_of(EventKind.HOLD_LIFTED, kind, name, str(now))
+    event = fresh_name(connection, EventKind.HOLD_LIFTED, kind, name)
     facts = {"kind": kind, "name": name, "who": who}
     append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts))
     return _released(connection)

@@ -23,6 +23,7 @@ from shared.messages.texts import canonical
 
 START_OF_CHAIN = "0" * 64
 
+_END = sql.select(chain.c.seq).where(chain.c.name == "events")
 _END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
 _KNOWN = sql.select(events.c.event_id).where(events.c.event_id.in_(sql.bindparam("named", expanding=True)))
 _MOVE_END = (
@@ -66,6 +67,14 @@ class Event:
 def name_of(*parts: str) -> str:
     """An event's name, the same wherever and however often its fact is met: so it is recorded once."""
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def fresh_name(connection: Connection, *parts: str) -> str:
+    """The name of a fact that may happen again, also within the same millisecond: told apart by where the record stands.
+
+    Writers go one after another, so nobody else gets it.
+    """
+    return name_of(*parts, str(connection.execute(_END).scalar_one()))
 
 
 def digest_of(body: str, facts: str | None) -> str:
