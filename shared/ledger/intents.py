@@ -42,6 +42,8 @@ def intend(
         return None
     if fresh.other_pending is not None or fresh.my_intents:
         return None
+    if operation.creates and not fresh.wanted.up:
+        return None  # whatever the caller thought: past its end nothing is made
     asked = work.wanted.prefixes if prefixes is None else prefixes
     until = connection.execute(sql.select(sides.c.claimed_until).where(*mine(work))).scalar_one()
     intent = Intent(uuid.uuid4().hex, operation, work.generation, max(now, until or now), asked)
@@ -76,7 +78,8 @@ def give_up_others(connection: Connection, work: Work, now: int, timing: Timing)
     They may have landed: what account B itself sees counts from then on. False when one of them may still land.
     """
     locked(connection, work.grant_id)
-    others = intents.c.grant_id == work.grant_id, intents.c.side == work.other.side, intents.c.result.is_(None)
+    of_other = intents.c.grant_id == work.grant_id, intents.c.side == work.other.side
+    others = *of_other, intents.c.matters, intents.c.result.is_(None)
     connection.execute(
         intents.update()
         .where(*others, intents.c.made_at + timing.settle <= now)
