@@ -321,9 +321,7 @@ def _no_longer(connection: Connection, row: Row[Any]) -> Reason:
 
 def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
     """Whether a revoke closed a lease, now or before."""
-    found = sql.select(approvals.c.approval_id).where(
-        approvals.c.grant_id == revoke.grant_id, approvals.c.closed_by == revoke.approval_id
-    )
+    found = sql.select(approvals.c.approval_id).where(approvals.c.closed_by == revoke.approval_id)
     return connection.execute(found.limit(1)).first() is not None
 
 

@@ -55,7 +55,8 @@ def give_up(connection: Connection, grant_id: str, side: Side, worker: str, now:
     locked(connection, grant_id)
     claimed = *of_side(grant_id, side), sides.c.claimed_by == worker
     if connection.execute(sides.update().where(*claimed).values(claimed_by=None, claimed_until=None)).rowcount:
-        open_ones = intents.c.grant_id == grant_id, intents.c.side == side, intents.c.result.is_(None)
+        of_mine = intents.c.grant_id == grant_id, intents.c.side == side
+        open_ones = *of_mine, intents.c.matters, intents.c.result.is_(None)
         connection.execute(intents.update().where(*open_ones, intents.c.made_at > now).values(made_at=now))
 
 

@@ -119,6 +119,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("issuer", "request_id", "digest"),
     )
     op.create_index(
+        "approvals_closed",
+        "approvals",
+        ["closed_by"],
+        unique=False,
+        sqlite_where=sa.text("closed_by IS NOT NULL"),
+        postgresql_where=sa.text("closed_by IS NOT NULL"),
+    )
+    op.create_index(
         "approvals_due",
         "approvals",
         ["due_at"],
