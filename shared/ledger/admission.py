@@ -142,12 +142,13 @@ def _revoke(
 ) -> list[Event]:
     """Close what a revoke names, on its own grant and of its own issuer. What comes later under that name is closed too."""
     mark = min(_millis(approval.approved_at), now + timing.skew)
-    _insert(connection, approval, approval_id, message_id, about.grant_id, now, on_end=OnEnd.REPORT, mark=mark)
     named, facts = approval.closes, {"mark": mark}
+    until = mark + timing.skew if named == Every.EVERYONE else mark
+    _insert(connection, approval, approval_id, message_id, about.grant_id, now, on_end=OnEnd.REPORT, mark=until)
     of_grant = approvals.c.grant_id == about.grant_id, approvals.c.action == Action.GRANT
     if isinstance(named, str):
         everyone = named == Every.EVERYONE
-        until = facts["until"] = mark + timing.skew if everyone else mark
+        facts["until"] = until
         _raise_mark(connection, about.grant_id, EVERYONE if everyone else approval.issuer, until, approval_id)
         whose = sql.true() if everyone else approvals.c.issuer == approval.issuer
         # Whoever says all means those, too, that are known and wait for their date.

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_work, mine, of_side, raise_generation, wanted_text, work_of
-from shared.ledger.tables import approvals, grants, sides
+from shared.ledger.tables import approvals, events, grants, sides
 from shared.ledger.transactions import locked
 from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action
@@ -25,20 +25,23 @@ from shared.rules.leases import Timing
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
 
 
-def closed_reason(connection: Connection, closer: str) -> Reason:
-    """Why a lease does not count: the revoke that closed it."""
+def closed_reason(connection: Connection, closer: str, *, was_up: bool = False) -> Reason:
+    """Why a lease does not count: the revoke that closed it. ``was_up``: it had taken effect before."""
     row = connection.execute(
         sql.select(approvals.c.issuer, approvals.c.request_id, approvals.c.mark, approvals.c.content).where(
             approvals.c.approval_id == closer
         )
     ).one()
-    named = json.loads(row.content)["closes"]
-    since = ""
-    if isinstance(named, str):
-        moment = datetime.fromtimestamp(row.mark / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        since = f"; it closes what was approved until {moment}: a later approval counts"
-    text = f"closed by the revoke {row.request_id} of {row.issuer} before it took effect{since}"
+    before = "" if was_up else " before it took effect"
+    text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(row)}"
     return Reason(code=ReasonCode.CLOSED, text=text)
+
+
+def _from_when(revoke: Row[Any]) -> str:
+    """From when a new approval counts, of a revoke that names no request ids."""
+    if not isinstance(json.loads(revoke.content)["closes"], str):
+        return ""
+    return f"; it closes what was approved until {_moment(revoke.mark)}: a later approval counts"
 
 
 def settle(
@@ -70,10 +73,10 @@ def settle(
     connection.execute(sides.update().where(*mine(work)).values(**_at_rest(work), **drift))
     past_writes(connection, work, now, timing or Timing())
     about = about_work(fresh)
-    events = []
+    news = []
     if kind is not None:
         seen = about if prefixes is None else replace(about, prefixes=prefixes)
-        events.append(
+        news.append(
             Event(
                 name_of("grant", work.grant_id, str(work.generation), kind),
                 kind,
@@ -85,18 +88,18 @@ def settle(
     if found is not None:
         name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"]))
         reason = Reason(code=found["class"], text=f"repaired: {found['text']}")
-        events.append(Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason))
+        news.append(Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason))
     if not both_sides:
         connection.execute(sides.update().where(*of_side(work.grant_id, Side.ASSOCIATE)).values(unsettled=False))
     other_has_nothing_to_do = work.wanted.down and not fresh.other_settled and fresh.other_gone
     if other_has_nothing_to_do:
-        events += _settle_other(connection, fresh)
+        news += _settle_other(connection, fresh)
     if other_has_nothing_to_do or fresh.other_settled or not both_sides:
-        events += _answers(connection, fresh, about, now, both_sides=both_sides)
+        news += _answers(connection, fresh, about, now, both_sides=both_sides)
         put_away(connection, work.grant_id)
     elif work.wanted.down and work.mine.side is Side.GRANT:
-        events.append(unwanted_event(work))  # nothing is left to do here, and account A has not heard of it yet
-    append(connection, now, *events)
+        news.append(unwanted_event(work))  # nothing is left to do here, and account A has not heard of it yet
+    append(connection, now, *news)
     return True
 
 
@@ -163,14 +166,14 @@ def put_off(
         )
         .returning(sides.c.waiting_since)
     ).scalar_one()
-    events = []
+    news = []
     if reason.code == ReasonCode.HELD:
         about = about_work(work)
-        events = [_held(row, about, reason) for row in _waiting(connection, work.grant_id) if row.outcome is None]
+        news = [_held(row, about, reason) for row in _waiting(connection, work.grant_id) if row.outcome is None]
     elif now - since >= timing.stuck:
         name = name_of(EventKind.STUCK, work.grant_id, work.mine.side, str(work.generation))
-        events = [Event(name, EventKind.STUCK, about_work(work), reason=reason)]
-    append(connection, now, *events)
+        news = [Event(name, EventKind.STUCK, about_work(work), reason=reason)]
+    append(connection, now, *news)
 
 
 def _held(approval: Row[Any], about: About, reason: Reason) -> Event:
@@ -223,12 +226,15 @@ def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> N
         sides.update().where(*mine(work)).values(dead_at=now, next_at=None, trouble=reason.model_dump_json())
     )
     about = about_work(work)
-    events = [
-        finish(connection, row, EventKind.DEAD, reason, about, now) for row in _waiting(connection, work.grant_id)
-    ]
+    news = []
+    for row in _waiting(connection, work.grant_id, settled=True):
+        if row.outcome is None:
+            news.append(finish(connection, row, EventKind.DEAD, reason, about, now))
+        elif row.asked_again is not None:
+            news.append(_again(connection, row, EventKind.DEAD, reason, about))
     if work.wanted.down and work.mine.side is Side.GRANT:
-        events.append(unwanted_event(work))
-    append(connection, now, *events)
+        news.append(unwanted_event(work))
+    append(connection, now, *news)
 
 
 def finish(
@@ -266,44 +272,62 @@ def outcome_event(approval_id: str, outcome: EventKind) -> str:
 
 def answer_again(connection: Connection, approval: Row[Any], message_id: str, now: int) -> None:
     """Somebody sent a request again that had its answer: it is answered from what holds now, or when it has come to rest."""
-    connection.execute(
+    row = connection.execute(
         approvals.update()
         .where(approvals.c.approval_id == approval.approval_id)
         .values(asked_again=message_id, waits=True)
-    )
+        .returning(approvals)
+    ).one()
     work = work_of(connection, approval.grant_id)
+    about = about_work(work)
+    if row.action == Action.GRANT and not row.open:  # it never counts again, whatever still is under way
+        append(connection, now, _again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
+        return
+    trouble = connection.execute(
+        sql.select(sides.c.trouble)
+        .where(sides.c.grant_id == approval.grant_id, sides.c.dead_at.is_not(None))
+        .order_by(sides.c.side)
+    ).scalar()
+    if trouble is not None:  # nothing happens before somebody redrives it
+        append(connection, now, _again(connection, row, EventKind.DEAD, Reason.model_validate_json(trouble), about))
+        return
     theirs_settled = not connection.execute(
         sql.select(sides.c.unsettled).where(*of_side(approval.grant_id, Side.ASSOCIATE))
     ).scalar_one()
     if work.settled and (work.other_settled or theirs_settled):
         both = work.other_settled
-        append(connection, now, *_answers(connection, work, about_work(work), now, both_sides=both))
+        append(connection, now, *_answers(connection, work, about, now, both_sides=both))
 
 
 def _answers(connection: Connection, work: Work, about: About, now: int, *, both_sides: bool) -> list[Event]:
     """Both sides are as wanted: every request that waited is done, or was overtaken."""
-    wrote = anything_landed(connection, work)
+    landed = anything_landed(connection, work)
     spoke, hub = (work.mine, work.other) if work.mine.side is Side.GRANT else (work.other, work.mine)
-    events = []
+    news = []
     for row in _waiting(connection, work.grant_id, settled=True):
         action = Action(row.action)
         if action is Action.GRANT and not row.live:
-            events.append(_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
+            news.append(_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
             continue
         closed = action is Action.GRANT or _closed_anything(connection, row)
+        wrote = landed and row.asked_again is None
         text = done_text(action, work.wanted, spoke, hub, wrote=wrote, theirs=not both_sides, closed=closed)
+        if action is Action.REVOKE:
+            text += _from_when(row)
         reason = Reason(code=ReasonCode.DONE, text=text)
         if row.asked_again is not None and row.outcome == EventKind.DONE:
-            events.append(_again(connection, row, EventKind.DONE, reason, about))
+            news.append(_again(connection, row, EventKind.DONE, reason, about))
         else:
-            events.append(finish(connection, row, EventKind.DONE, reason, about, now))
-    return events
+            news.append(finish(connection, row, EventKind.DONE, reason, about, now))
+    return news
 
 
 def _again(connection: Connection, row: Row[Any], kind: EventKind, reason: Reason, about: About) -> Event:
     """The answer to a request that was sent again. Its outcome stays what it was."""
     connection.execute(
-        approvals.update().where(approvals.c.approval_id == row.approval_id).values(asked_again=None, waits=False)
+        approvals.update()
+        .where(approvals.c.approval_id == row.approval_id)
+        .values(asked_again=None, waits=row.outcome == EventKind.DEAD)
     )
     text = f"{reason.text}; this very request was answered at {_moment(row.outcome_at)}"
     name = name_of("again", row.approval_id, row.asked_again)
@@ -311,12 +335,14 @@ def _again(connection: Connection, row: Row[Any], kind: EventKind, reason: Reaso
 
 
 def _no_longer(connection: Connection, row: Row[Any]) -> Reason:
-    """Why a lease that was sent again does not count any more."""
+    """Why a lease that was sent again does not count any more: as it was rejected, or what befell it since."""
+    if row.outcome == EventKind.REJECTED:
+        named = events.c.event_id == outcome_event(row.approval_id, EventKind.REJECTED)
+        body = connection.execute(sql.select(events.c.body).where(named)).scalar_one()
+        return Reason.model_validate(json.loads(body)["reason"])
     if row.closed_by is not None:
-        return closed_reason(connection, row.closed_by)
-    if row.ended_at is not None:
-        return Reason(code=ReasonCode.ENDED, text=f"its end came, and it was taken down at {_moment(row.ended_at)}")
-    return Reason(code=ReasonCode.CLOSED, text="it was rejected")
+        return closed_reason(connection, row.closed_by, was_up=True)
+    return Reason(code=ReasonCode.ENDED, text=f"its approved end came: it ended at {_moment(row.ended_at)}")
 
 
 def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
@@ -328,7 +354,8 @@ def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
 def _moment(at: int | None) -> str:
     if at is None:
         return "an unknown time"
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    precise = "milliseconds" if at % 1000 else "seconds"
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec=precise).replace("+00:00", "Z")
 
 
 def _waiting(connection: Connection, grant_id: str, *, settled: bool = False) -> Sequence[Row[Any]]:

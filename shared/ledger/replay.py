@@ -123,7 +123,7 @@ class Replay:
             approved_at=row.approved_at,
             admitted_at=event.at,
             message_id=json.loads(event.body).get("message_id", ""),
-            mark=facts.get("mark"),
+            mark=facts.get("until", facts.get("mark")),
             due_at=facts.get("due_at"),
         )
         self.approvals[approval_id] = one
