@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish
+from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, put_away
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_grant, lease_of, raise_generation
 from shared.ledger.tables import approvals, closes, grants, marks, sides
@@ -128,6 +128,8 @@ def _open(
         events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
     elif counts:
         raise_generation(connection, about.grant_id)
+    else:  # early: somebody waits for it
+        connection.execute(grants.update().where(grants.c.grant_id == about.grant_id).values(shown=True))
     return events, early, counts
 
 
@@ -279,6 +281,7 @@ def take_effect(
     events = [Event(name_of(EventKind.TOOK_EFFECT, approval_id), EventKind.TOOK_EFFECT, about, facts=facts)]
     if refused is not None:
         events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
+        put_away(connection, row.grant_id)
     append(connection, now, *events)
     return () if refused is not None else (str(row.grant_id),)
 
