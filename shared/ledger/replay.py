@@ -20,6 +20,7 @@ from shared.ledger.rows import key_of
 from shared.ledger.tables import approvals, closes, grants, holds, marks, settings, sides
 from shared.messages.approval import Action, Every, OnEnd
 from shared.messages.completion import EventKind
+from shared.rules.facts import Side
 
 EVERYONE = "*"
 
@@ -69,16 +70,18 @@ class Replay:
 
     def take(self, connection: Connection, page: Sequence[Row[Any]]) -> Difference | None:
         """Take the next events. Returns what is wrong with an approval that they admit."""
-        ids = [json.loads(row.facts).get("approval_id") for row in page if row.facts is not None]
-        found = connection.execute(
-            sql.select(approvals).where(approvals.c.approval_id.in_([one for one in ids if one]))
-        )
+        told = [(event, _facts(event)) for event in page]
+        ids = {facts["approval_id"] for _, facts in told if isinstance(facts.get("approval_id"), str)}
+        found = connection.execute(sql.select(approvals).where(approvals.c.approval_id.in_(ids)))
         rows = {row.approval_id: row for row in found}
-        for event in page:
-            if event.number is not None:
-                self.numbers[event.grant_id] = event.number
-            facts = {} if event.facts is None else json.loads(event.facts)
-            wrong = self._apply(EventKind(event.kind), event, facts, rows.get(facts.get("approval_id")))
+        for event, facts in told:
+            if event.grant_id is not None:
+                before = self.numbers.get(event.grant_id, 0)
+                self.numbers[event.grant_id] = before if event.number is None else event.number
+            try:
+                wrong = self._apply(EventKind(event.kind), event, facts, rows.get(facts.get("approval_id")))
+            except (KeyError, ValueError, TypeError, AttributeError):
+                wrong = f"event {event.seq} says what no {event.kind} can say"
             if wrong is not None:
                 return wrong
         return None
@@ -228,17 +231,29 @@ class Replay:
             yield "an approval that was admitted is missing"
 
     def _of_grants(self, connection: Connection) -> Iterator[Difference]:
+        left = dict(self.numbers)
         for row in connection.execute(sql.select(grants).order_by(grants.c.grant_id).execution_options(yield_per=500)):
             if key_of(row).grant_id != row.grant_id:
                 yield f"the grant {row.grant_id} is not the one that its id names"
-            if row.last_number != self.numbers.get(row.grant_id, 0):
-                yield f"the grant {row.grant_id} counts {row.last_number} completions, not {self.numbers.get(row.grant_id, 0)}"
+            last = left.pop(row.grant_id, None)
+            if last is None:
+                yield f"the grant {row.grant_id} is not in the record"
+            elif row.last_number != last:
+                yield f"the grant {row.grant_id} counts {row.last_number} completions, not {last}"
+        for grant_id in sorted(left):
+            yield f"the grant {grant_id} is missing"
+        expected = {
+            (grant_id, side): self.ours.pop((grant_id, side), None) for grant_id in self.numbers for side in Side
+        }
         query = sql.select(sides.c.grant_id, sides.c.side, sides.c.ours).order_by(sides.c.grant_id, sides.c.side)
         for row in connection.execute(query.execution_options(yield_per=500)):
-            ours = self.ours.pop((row.grant_id, row.side), None)
+            if (row.grant_id, row.side) not in expected:
+                yield f"the {row.side} side of {row.grant_id} is not in the record"
+                continue
+            ours = expected.pop((row.grant_id, Side(row.side)))
             if row.ours != ours:
                 yield f"the {row.side} side of {row.grant_id} is {_whose(row.ours)}, the record says {_whose(ours)}"
-        for grant_id, side in self.ours:
+        for grant_id, side in sorted([*expected, *self.ours]):
             yield f"the {side} side of {grant_id} is missing"
 
 
@@ -263,6 +278,15 @@ _DECIDING = (
 )
 
 
+def _facts(event: Row[Any]) -> dict[str, Any]:
+    """What only the record needs of an event; nothing where somebody wrote something else there."""
+    try:
+        found = {} if event.facts is None else json.loads(event.facts)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _named(row: Row[Any]) -> str:
     return f"the approval {row.request_id!r} of {row.issuer!r} on {row.grant_id}"
 
@@ -285,10 +309,10 @@ def _content(row: Row[Any]) -> tuple[dict[str, Any] | None, str | None]:
         "approved_at": _millis(content["approved_at"]),
         "ends_at": None if ends_at is None else _millis(ends_at),
         "on_end": content.get("on_end", OnEnd.REPORT),
-        "allowed_prefixes": content.get("allowed_prefixes", []),
+        "allowed_prefixes": json.dumps(content.get("allowed_prefixes", [])),
     }
     for name, value in said.items():
-        found = json.loads(row.allowed_prefixes) if name == "allowed_prefixes" else getattr(row, name)
+        found = getattr(row, name)
         if found != value:
             return content, f"has {name} {found!r}, approved is {value!r}"
     return content, None
