@@ -33,15 +33,15 @@ def closed_reason(connection: Connection, closer: str, *, was_up: bool = False) 
         )
     ).one()
     before = "" if was_up else " before it took effect"
-    text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(row)}"
+    text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(row.content, row.mark)}"
     return Reason(code=ReasonCode.CLOSED, text=text)
 
 
-def _from_when(revoke: Row[Any]) -> str:
+def _from_when(content: str, mark: int | None) -> str:
     """From when a new approval counts, of a revoke that names no request ids."""
-    if not isinstance(json.loads(revoke.content)["closes"], str):
+    if not isinstance(json.loads(content)["closes"], str):
         return ""
-    return f"; it closes what was approved until {_moment(revoke.mark)}: a later approval counts"
+    return f"; it closes what was approved until {_moment(mark)}: a later approval counts"
 
 
 def settle(
@@ -313,7 +313,7 @@ def _answers(connection: Connection, work: Work, about: About, now: int, *, both
         wrote = landed and row.asked_again is None
         text = done_text(action, work.wanted, spoke, hub, wrote=wrote, theirs=not both_sides, closed=closed)
         if action is Action.REVOKE:
-            text += _from_when(row)
+            text += _from_when(row.content, row.mark)
         reason = Reason(code=ReasonCode.DONE, text=text)
         if row.asked_again is not None and row.outcome == EventKind.DONE:
             news.append(_again(connection, row, EventKind.DONE, reason, about))
