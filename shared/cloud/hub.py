@@ -15,6 +15,11 @@ def status_of(status: str | None) -> str:
     return (status or "no status").upper()[:32]
 
 
+def id_of(text: str | None) -> str | None:
+    """An id that the ledger can keep; one that is like none of the platform's is not taken for one."""
+    return text if text is not None and text.isascii() and text.isprintable() and 0 < len(text) <= 64 else None
+
+
 class Hub:
     """What account A has on its ECRs: the association of a VPC, the attachment of a VBR."""
 
@@ -43,7 +48,7 @@ class Hub:
                 for found in body.association_list or []:
                     if found.vpc_id == key.instance_id:
                         prefixes = in_order(found.allowed_prefixes or ())
-                        return AssociationSeen(status_of(found.status), found.association_id, prefixes)
+                        return AssociationSeen(status_of(found.status), id_of(found.association_id), prefixes)
             else:
                 body = self._calls.ecr(
                     key,
@@ -60,7 +65,7 @@ class Hub:
                 )
                 for child in body.child_instance_list or []:
                     if child.child_instance_id == key.instance_id:
-                        return AssociationSeen(status_of(child.status), child.association_id, ())
+                        return AssociationSeen(status_of(child.status), id_of(child.association_id), ())
             token = body.next_token
             if not token:
                 return AssociationSeen(None, None, ())

@@ -11,7 +11,7 @@ from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 
 from shared.cloud.calls import Calls
-from shared.cloud.hub import status_of
+from shared.cloud.hub import id_of, status_of
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen
 from shared.rules.leases import in_order
@@ -87,7 +87,9 @@ class Pages:
                 key = GrantKey(ecr_id, owner, InstanceType.VPC, one.vpc_id, one.region_id, str(one.vpc_owner_id))
                 yield (
                     key,
-                    AssociationSeen(status_of(one.status), one.association_id, in_order(one.allowed_prefixes or ())),
+                    AssociationSeen(
+                        status_of(one.status), id_of(one.association_id), in_order(one.allowed_prefixes or ())
+                    ),
                 )
         for body in self._calls.pages(
             owner,
@@ -99,7 +101,7 @@ class Pages:
             for one in body.child_instance_list or []:
                 place = one.child_instance_region_id, str(one.child_instance_owner_id)
                 key = GrantKey(ecr_id, owner, InstanceType.VBR, one.child_instance_id, *place)
-                yield key, AssociationSeen(status_of(one.status), one.association_id, ())
+                yield key, AssociationSeen(status_of(one.status), id_of(one.association_id), ())
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
         """Whether the account still has this ECR."""

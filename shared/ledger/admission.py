@@ -41,13 +41,13 @@ def admit(
     message_id: str,
     now: int,
     timing: Timing,
-    allowed: Callable[[GrantApproval], None] = lambda _: None,
+    allowed: Callable[[GrantApproval | RevokeApproval], None] = lambda _: None,
 ) -> Admission:
     """Record an approval, once. A repeated one changes nothing, and is answered again from what holds then.
 
     A grant that is dated further ahead than clocks may differ is early: recorded, and without effect until then. A revoke is
     believed at once, however it is dated, and recorded whatever is listed: closing is the safe direction. ``allowed`` is asked
-    about a grant that is news, and raises PermanentError where it is not.
+    about what is news, and raises PermanentError where it is not.
     """
     message_id = keepable(message_id)
     approval_id = name_of("approval", approval.issuer, approval.request_id, approval.digest)
@@ -63,8 +63,7 @@ def admit(
             if other.outcome is not None and other.message_id != message_id:
                 answer_again(connection, other, message_id, now)
             return Admission((row.grant_id,), new=False)
-    if isinstance(approval, GrantApproval):
-        allowed(approval)
+    allowed(approval)
     about = about_grant(connection, row.grant_id)
     if isinstance(approval, RevokeApproval):
         events = _revoke(connection, approval, approval_id, message_id, about, now, timing)

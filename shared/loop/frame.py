@@ -33,7 +33,7 @@ from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
 from shared.messages.catalogue import unknown_codes
 from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
-from shared.messages.envelope import Item, again, items, parse, unwrapped
+from shared.messages.envelope import Item, again, items, parse, request_named, unwrapped
 from shared.rules.facts import Side, State, Work
 from shared.rules.inventory import Association, Inventory
 from shared.rules.steps import Step
@@ -261,7 +261,7 @@ class Frame:
             )
             return admission.touched
         except PermanentError as error:
-            reason = Reason.of(error)
+            reason, request = Reason.of(error), request or request_named(item.body)
             self.ledger.write(reject_message, item.message_id, item.body, reason, now_ms(), request=request)
             log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
             return None

@@ -37,8 +37,9 @@ ACCOUNTS = {
     | ({"ecrs": {OURS: {}, THEIRS: {"association": "theirs"}}} if uid == A else {})
     for uid, role in ((A, "hub"), (B, "spoke"))
 }
-INVENTORY = Inventory.model_validate({"version": 1, "accounts": ACCOUNTS})
-DELISTED = Inventory.model_validate({"version": 1, "accounts": {A: ACCOUNTS[A]}})
+ISSUERS = {"desk": {"everyone": True}}
+INVENTORY = Inventory.model_validate({"version": 1, "accounts": ACCOUNTS, "issuers": ISSUERS})
+DELISTED = Inventory.model_validate({"version": 1, "accounts": {A: ACCOUNTS[A]}, "issuers": ISSUERS})
 SETTINGS = Settings.model_validate(
     {"FC_REGION": REGION, "LEDGER_URL": "sqlite://", "MODE": "full", "SETTLE_SECONDS": SETTLE_MS / 1000}
 )

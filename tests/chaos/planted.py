@@ -38,7 +38,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Approval = GrantApproval | RevokeApproval
-Allowed = Callable[[GrantApproval], None]
+Allowed = Callable[[GrantApproval | RevokeApproval], None]
 
 
 def no_tombstone(

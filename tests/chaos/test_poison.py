@@ -137,7 +137,10 @@ def in_process(database: str, folder: Path) -> Iterator[Fed]:
     """All of it through the frame that the handler runs, in this process, in batches of every shape with good ones between."""
     stage = Stage()
     spokes = [stage.new_spoke() for _ in range(8)]
-    with ledger_of(database, folder) as settings, in_this_process(stage, folder, EVENT_SUBJECT="optional", **settings) as here:
+    with (
+        ledger_of(database, folder) as settings,
+        in_this_process(stage, folder, EVENT_SUBJECT="optional", **settings) as here,
+    ):
         fed = Fed(here.cloud, spokes[0], [], {}, here=here, ledger_url=settings.get("LEDGER_URL", ""))
         waiting = [(f"M-{number:04d}", one) for number, one in enumerate(corpus(spoiled(spokes[0].uid), SEED))]
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
