@@ -13,10 +13,10 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_work, mine, of_side, raise_generation, wanted_text, work_of
-from shared.ledger.tables import approvals, events, grants, sides
+from shared.ledger.tables import approvals, events, grants, marks, sides
 from shared.ledger.transactions import locked
 from shared.ledger.writes import anything_landed, past_writes, served_by
-from shared.messages.approval import Action
+from shared.messages.approval import Action, Every
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
 from shared.rules.facts import NOTHING_UP, DriftKind, Side, Work
@@ -27,21 +27,22 @@ ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was 
 
 def closed_reason(connection: Connection, closer: str, *, was_up: bool = False) -> Reason:
     """Why a lease does not count: the revoke that closed it. ``was_up``: it had taken effect before."""
-    row = connection.execute(
-        sql.select(approvals.c.issuer, approvals.c.request_id, approvals.c.mark, approvals.c.content).where(
-            approvals.c.approval_id == closer
-        )
-    ).one()
+    row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == closer)).one()
     before = "" if was_up else " before it took effect"
-    text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(row.content, row.mark)}"
+    text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(connection, row)}"
     return Reason(code=ReasonCode.CLOSED, text=text)
 
 
-def _from_when(content: str, mark: int | None) -> str:
+def _from_when(connection: Connection, revoke: Row[Any]) -> str:
     """From when a new approval counts, of a revoke that names no request ids."""
-    if not isinstance(json.loads(content)["closes"], str):
+    named = json.loads(revoke.content)["closes"]
+    if not isinstance(named, str):
         return ""
-    return f"; it closes what was approved until {_moment(mark)}: a later approval counts"
+    until = revoke.mark
+    if named == Every.EVERYONE:
+        of_all = marks.c.grant_id == revoke.grant_id, marks.c.issuer == "*"
+        until = connection.execute(sql.select(marks.c.mark).where(*of_all)).scalar_one()
+    return f"; it closes what was approved until {_moment(until)}: a later approval counts"
 
 
 def settle(
@@ -312,8 +313,8 @@ def _answers(connection: Connection, work: Work, about: About, now: int, *, both
         closed = action is Action.GRANT or _closed_anything(connection, row)
         wrote = landed and row.asked_again is None
         text = done_text(action, work.wanted, spoke, hub, wrote=wrote, theirs=not both_sides, closed=closed)
-        if action is Action.REVOKE:
-            text += _from_when(row.content, row.mark)
+        if action is Action.REVOKE and json.loads(row.content)["closes"] == Every.EVERYONE:
+            text += _from_when(connection, row)
         reason = Reason(code=ReasonCode.DONE, text=text)
         if row.asked_again is not None and row.outcome == EventKind.DONE:
             news.append(_again(connection, row, EventKind.DONE, reason, about))
@@ -346,7 +347,9 @@ def _no_longer(connection: Connection, row: Row[Any]) -> Reason:
 
 
 def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
-    """Whether a revoke closed a lease, now or before."""
+    """Whether a revoke closed a lease, now or before; one that names none needs to find none."""
+    if isinstance(json.loads(revoke.content)["closes"], str):
+        return True
     found = sql.select(approvals.c.approval_id).where(approvals.c.closed_by == revoke.approval_id)
     return connection.execute(found.limit(1)).first() is not None
 

@@ -32,8 +32,7 @@ def _up(wanted: Wanted, spoke: SideRecord, hub: SideRecord, *, wrote: bool, thei
     if theirs:
         text = f"{already}granted; the association is account A's to make"
     else:
-        routes = f", allowed prefixes {', '.join(hub.prefixes)}" if hub.prefixes else ""
-        text = f"{already}granted and associated{routes}"
+        text = f"{already}granted and associated"
     left = _foreign(spoke, hub, theirs=theirs)
     if not left:
         return text
