@@ -9,27 +9,14 @@ import pytest
 import sqlalchemy as sql
 
 from shared.ledger.admission import admit, reject_message
-from shared.ledger.outbox import mark_published, waiting_entries
-from shared.ledger.outcomes import settle
-from shared.ledger.passing import let_time_pass
+from shared.ledger.outbox import waiting_entries
 from shared.ledger.tables import approvals, closes, events, grants, outbox, sides
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work
+from shared.messages.completion import Reason
 from shared.rules.facts import Side
 from tests.ledger.crowd import Crowd
-from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, opening
-
-SKEW = 300_000
-
-
-def published(ledger: Ledger) -> list[str]:
-    """Publish what waits, as every function does at its end; returns the kinds."""
-    kinds = []
-    for letter in ledger.read(waiting_entries, 1000):
-        ledger.write(mark_published, [letter.seq])
-        kinds.append(letter.tag)
-    return kinds
-
+from tests.ledger.kit import NOW, Database, check_order, closing, grant_id, opening
 
 # -- one at a time -----------------------------------------------------------------------------------------------------
 
@@ -60,24 +47,6 @@ def test_the_same_approval_again_changes_nothing(ledger: Ledger, database: Datab
     assert database.everything() == before
 
 
-def test_whoever_asks_again_gets_the_recorded_answer(ledger: Ledger, database: Database) -> None:
-    """A message of its own with a known approval puts the recorded outcome out once more, under its old id; a redelivery of
-    the first message does not."""
-    ledger.write(admit, closing("all"), "message-1", NOW, ledger.timing)
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert ledger.write(settle, work, None, NOW, association_id=None, served=[], both_sides=True)
-    assert published(ledger) == ["admitted", "done"]
-    record = database.kinds()
-
-    ledger.write(admit, closing("all"), "message-1", NOW, ledger.timing)
-    assert ledger.read(waiting_entries, 10) == []
-    ledger.write(admit, closing("all"), "message-2", NOW, ledger.timing)
-
-    assert [letter.tag for letter in ledger.read(waiting_entries, 10)] == ["done"]
-    assert database.kinds() == record
-
-
 def test_other_content_under_the_same_name_is_reported(ledger: Ledger, database: Database) -> None:
     """An issuer that approves two contents under one request id opens two leases, and everybody is told."""
     ledger.write(admit, opening(prefixes=("10.20.0.0/16",)), "message-1", NOW, ledger.timing)
@@ -89,117 +58,8 @@ def test_other_content_under_the_same_name_is_reported(ledger: Ledger, database:
     assert database.kinds() == ["admitted", "admitted", "second-digest"]
 
 
-def test_a_name_belongs_to_its_issuer(ledger: Ledger) -> None:
-    """One issuer's close does not touch another's lease of the same request id."""
-    ledger.write(admit, opening("REQ-1", issuer="one"), "message-1", NOW, ledger.timing)
-    ledger.write(admit, closing(["REQ-1"], issuer="two"), "message-2", NOW, ledger.timing)
-
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert work.wanted.up
-
-
-@pytest.mark.parametrize(
-    "close_first",
-    [
-        pytest.param(False, id="the open first: it is closed"),
-        pytest.param(True, id="the close first: its tombstone waits for the open"),
-    ],
-)
-def test_a_close_reaches_its_lease_whichever_comes_first(ledger: Ledger, *, close_first: bool) -> None:
-    """A close that arrives before its open leaves a tombstone, and the open finds it."""
-    if close_first:
-        ledger.write(admit, closing(["REQ-1"]), "message-1", NOW, ledger.timing)
-    ledger.write(admit, opening("REQ-1"), "message-2", NOW, ledger.timing)
-    if not close_first:
-        ledger.write(admit, closing(["REQ-1"]), "message-1", NOW, ledger.timing)
-
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert not work.wanted.up
-
-
-def test_a_close_reaches_every_content_of_its_name_on_every_grant(ledger: Ledger) -> None:
-    """Closing a request id closes all its digests, also those on another grant, and touches all of their grants."""
-    ledger.write(admit, opening("REQ-1", "vpc-1"), "message-1", NOW, ledger.timing)
-    ledger.write(admit, opening("REQ-1", "vpc-2"), "message-2", NOW, ledger.timing)
-
-    admission = ledger.write(admit, closing(["REQ-1"], vpc="vpc-1"), "message-3", NOW, ledger.timing)
-
-    assert set(admission.touched) == {grant_id("vpc-1"), grant_id("vpc-2")}
-    for vpc in ("vpc-1", "vpc-2"):
-        work = ledger.write(read_work, grant_id(vpc), Side.GRANT, NOW, ledger.timing)
-        assert work is not None
-        assert (work.wanted.up, work.generation) == (False, 2)
-
-
-def test_revoking_all_kills_what_was_approved_before_it(ledger: Ledger, database: Database) -> None:
-    """The watermark is the revoke's own approval time plus the skew: older approvals are dead, those still on their way
-    included, and are rejected; what was approved later lives."""
-    at = NOW - HOUR
-    ledger.write(admit, opening("REQ-1", approved_at=at), "message-1", NOW, ledger.timing)
-    ledger.write(admit, closing("all", approved_at=at + 1000), "message-2", NOW, ledger.timing)
-
-    late = ledger.write(admit, opening("REQ-2", approved_at=at + 1000 + SKEW), "message-3", NOW, ledger.timing)
-    assert (late.touched, late.new) == ((), True)
-    assert database.kinds()[-1] == "rejected"
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert not work.wanted.up
-
-    younger = ledger.write(admit, opening("REQ-3", approved_at=at + 1001 + SKEW), "message-4", NOW, ledger.timing)
-    assert younger.touched == (grant_id(),)
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert work.wanted.up
-
-
-def test_a_watermark_never_sinks(ledger: Ledger, database: Database) -> None:
-    """An older revoke that arrives late leaves the younger one's watermark as it is."""
-    ledger.write(admit, closing("all", "REQ-1", approved_at=NOW - HOUR), "message-1", NOW, ledger.timing)
-    ledger.write(admit, closing("all", "REQ-2", approved_at=NOW - 2 * HOUR), "message-2", NOW, ledger.timing)
-
-    assert [row.watermark for row in database.rows(sql.select(grants.c.watermark))] == [NOW - HOUR + SKEW]
-
-
-def test_what_is_dated_too_far_ahead_is_held_until_its_time(ledger: Ledger, database: Database) -> None:
-    """A message dated further ahead than clocks may differ is recorded and has no effect before its time."""
-    held_until = NOW + 60_000
-    admission = ledger.write(admit, opening(approved_at=held_until + SKEW), "message-1", NOW, ledger.timing)
-    assert (admission.touched, admission.early_until) == ((), held_until)
-
-    assert let_time_pass(ledger, held_until - 1) == []
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert (work.generation, work.wanted.up) == (0, False)
-
-    assert let_time_pass(ledger, held_until) == [grant_id()]
-    assert let_time_pass(ledger, held_until) == []
-    work = ledger.write(read_work, grant_id(), Side.GRANT, held_until, ledger.timing)
-    assert work is not None
-    assert (work.generation, work.wanted.up) == (1, True)
-    assert database.kinds() == ["held"]
-
-
-def test_a_held_revoke_closes_nothing_before_its_time(ledger: Ledger) -> None:
-    """Neither a close of names nor a close of all is believed early."""
-    ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
-    ledger.write(admit, closing("all", "REQ-2", approved_at=NOW + HOUR), "message-2", NOW, ledger.timing)
-    ledger.write(admit, closing(["REQ-1"], "REQ-3", approved_at=NOW + HOUR), "message-3", NOW, ledger.timing)
-
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
-    assert work is not None
-    assert work.wanted.up
-    assert let_time_pass(ledger, NOW + HOUR) == [grant_id()]
-    work = ledger.write(read_work, grant_id(), Side.GRANT, NOW + HOUR, ledger.timing)
-    assert work is not None
-    assert not work.wanted.up
-
-
 def test_a_refused_message_is_recorded_once(ledger: Ledger, database: Database) -> None:
     """What cannot be admitted is answered all the same, and its redelivery is no second answer."""
-    from shared.messages.completion import Reason  # noqa: PLC0415  # the only test that writes one
-
     reason = Reason(code="BadInput", text="schema: is missing")
     for _ in range(2):
         ledger.write(reject_message, "message-1", {"half": "a message"}, reason, NOW)
@@ -251,7 +111,7 @@ def test_a_grants_row_is_made_once_by_all_who_meet_it(crowd: Crowd, ledger: Ledg
     assert crowd.at_once(database.url, admit_another, 4) == [4] * crowd.size
 
     assert [row.generation for row in database.rows(sql.select(grants))] == [crowd.size] * 4
-    assert database.count(outbox, outbox.c.published_at.is_(None)) == crowd.size * 4
+    assert database.count(outbox) == crowd.size * 4
     check_order(ledger, database)
 
 
@@ -291,19 +151,17 @@ def test_no_second_content_slips_in_beside_the_first(
 
 
 def open_or_close(ledger: Ledger, number: int, rounds: int) -> None:
-    """Half of the crowd opens leases, the other half closes the very same ones, from another grant's message."""
+    """Half of the crowd opens leases, the other half closes the very same ones."""
     for each in range(rounds):
-        name = f"REQ-{number // 2}-{each}"
+        name, vpc = f"REQ-{number // 2}-{each}", f"vpc-{each % 3}"
         if number % 2:
-            ledger.write(
-                admit, closing([name], f"END-{number}-{each}", f"vpc-{(each + 1) % 3}"), "m", NOW, ledger.timing
-            )
+            ledger.write(admit, closing([name], f"END-{number}-{each}", vpc), "m", NOW, ledger.timing)
         else:
-            ledger.write(admit, opening(name, f"vpc-{each % 3}"), "m", NOW, ledger.timing)
+            ledger.write(admit, opening(name, vpc), "m", NOW, ledger.timing)
 
 
 def test_an_open_and_its_close_at_once_end_closed(crowd: Crowd, ledger: Ledger, database: Database) -> None:
-    """Wherever a close comes from and however it meets its open: no lease stays live, and no side takes itself for settled
+    """However a close meets its open: no lease stays live, and no side takes itself for settled
     with the grant up."""
     crowd.at_once(database.url, open_or_close, 6)
 

@@ -26,8 +26,8 @@ from shared.ledger.heads import Head, head_of
 from shared.ledger.operating import set_mode
 from shared.ledger.outcomes import settle, tell_unwanted
 from shared.ledger.proof import first_fault
-from shared.ledger.record import START_OF_CHAIN, chained
-from shared.ledger.tables import chain, events, outbox
+from shared.ledger.record import START_OF_CHAIN, chained, digest_of
+from shared.ledger.tables import chain, events, outbox, settings
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work
 from shared.messages.completion import EventKind
@@ -38,6 +38,9 @@ KEY = Ed25519PrivateKey.generate()
 SOMEBODY_ELSES = Ed25519PrivateKey.generate()
 
 Row = dict[str, Any]
+
+COLUMNS = ("body", "facts", "kind", "grant_id", "number", "at", "event_id", "digest", "previous", "hash")
+"""Everything that an event consists of, but its place."""
 
 
 @dataclass
@@ -56,7 +59,8 @@ class Record:
         for position in range(first - 1, last):
             row = self.rows[position]
             row["previous"] = self.rows[position - 1]["hash"] if position else START_OF_CHAIN
-            row["hash"] = chained(row["previous"], row["seq"], row["body"])
+            row["digest"] = digest_of(row["body"], row["facts"])
+            row["hash"] = chained(row["previous"], row["seq"], row["digest"])
 
     def number_anew(self) -> None:
         """Give the events the numbers of their places."""
@@ -72,19 +76,13 @@ class Record:
         return Head(seq, self.rows[seq - 1]["hash"] if seq else START_OF_CHAIN, NOW).sign(KEY)
 
 
-_remembered: list[Record] = []
-
-
 @pytest.fixture
 def record(ledger: Ledger, database: Database) -> Record:
-    """What a few grants' lives leave behind: some twenty events of many kinds. Lived once, then written again for each test."""
-    if not _remembered:
-        live(ledger)
-        _remembered.append(read(database))
+    """What a few grants' lives leave behind: some twenty events of many kinds, and the tables that they come to."""
+    live(ledger)
     with database.connected() as connection:
         connection.execute(outbox.delete())  # not part of what is proven, and in the way of whoever tampers
-    write(database, _remembered[0])
-    return _remembered[0].copy()
+    return read(database)
 
 
 def live(ledger: Ledger) -> None:
@@ -170,7 +168,7 @@ class Forger:
         """Change one column of one event and leave its hash."""
         seq = self._chance.randint(1, self._length)
         row = self.record.rows[seq - 1]
-        column = self._chance.choice(["body", "kind", "grant_id", "number", "at", "event_id", "previous", "hash"])
+        column = self._chance.choice(list(COLUMNS))
         row[column] = self._other(column, row)
         return Tampering(f"edit {column} of {seq}", seq, (seq, seq))
 
@@ -179,7 +177,7 @@ class Forger:
             return self._other_body(row["body"])
         if column in ("number", "at"):
             return (row[column] or 0) + self._chance.randint(1, 9)
-        if column in ("previous", "hash"):
+        if column in ("previous", "hash", "digest"):
             return f"{self._chance.getrandbits(256):064x}"
         return f"other-{self._chance.randint(0, 10**6)}"
 
@@ -365,8 +363,8 @@ def test_a_head_of_the_empty_record_hides_nothing(ledger: Ledger, database: Data
 def test_what_came_after_the_last_head_is_only_as_sure_as_the_database(
     ledger: Ledger, database: Database, record: Record
 ) -> None:
-    """The limit of the proof, stated: who can write everything can re-hash or cut off what no head covers yet. So heads are
-    signed at every tick."""
+    """The limit of the proof, stated: who can write everything can re-hash what no head covers yet, or cut it off and undo
+    what it did to the tables. So heads are signed at every tick."""
     length = len(record.rows)
     heads = [record.head(length - 5)]
     hashed = record.copy()
@@ -374,13 +372,29 @@ def test_what_came_after_the_last_head_is_only_as_sure_as_the_database(
     hashed.hash_anew(length - 2, length)
     hashed.end_anew()
     cut = record.copy()
-    del cut.rows[length - 2 :]
+    assert cut.rows[-1]["kind"] == "mode-changed"
+    del cut.rows[length - 1 :]
     cut.end_anew()
 
     for other in (hashed, cut):
         write(database, other)
+        with database.connected() as connection:
+            connection.execute(settings.delete() if other is cut else settings.update().values(value="full"))
         assert ledger.read(first_fault, heads, KEY.public_key()) is None
         assert ledger.read(first_fault, [*heads, record.head(length)], KEY.public_key()) is not None
+
+
+def test_a_tail_that_was_cut_off_leaves_its_marks_in_the_tables(
+    ledger: Ledger, database: Database, record: Record
+) -> None:
+    """Without any head: what the events no longer come to is named."""
+    cut = record.copy()
+    del cut.rows[len(cut.rows) - 1 :]
+    cut.end_anew()
+    write(database, cut)
+
+    found = ledger.read(first_fault, [], None)
+    assert found == "the mode is full, the record says None"
 
 
 def test_without_heads_a_record_hashed_anew_is_believed(ledger: Ledger, database: Database, record: Record) -> None:

@@ -57,21 +57,24 @@ def test_a_finding_is_news_once(standing: Ledger, database: Database) -> None:
     ],
 )
 def test_policy_says_whether_a_finding_is_work(standing: Ledger, *, repair: bool) -> None:
-    """Reported drift leaves the side at rest; drift to be repaired makes it work for whoever acts."""
+    """Reported drift leaves the grant at rest; drift to be repaired raises the generation, so that both sides look again."""
     assert drifted(standing, MISSING, repair=repair)
 
-    assert standing.read(unsettled, NOW + HOUR, 10) == ([(ID, Side.GRANT)] if repair else [])
+    found = set(standing.read(unsettled, NOW + HOUR, 10))
+    assert found == ({(ID, Side.GRANT), (ID, Side.ASSOCIATE)} if repair else set())
+    assert read(standing).generation == (2 if repair else 1)
 
 
 def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -> None:
-    """When the side settles again, what was found is recorded as repaired, and its finding is over."""
+    """When the side settles again, it is told again what it came to, so that account A hears of it; what was found is recorded
+    as repaired, and its finding is over."""
     assert drifted(standing, MISSING, repair=True)
     work = read(standing)
     assert standing.write(settle, work, EventKind.GRANTED, NOW + HOUR, association_id=None, served=[], both_sides=True)
 
-    assert database.kinds()[-2:] == ["drift-found", "drift-repaired"]
+    assert database.kinds()[-3:] == ["drift-found", "granted", "drift-repaired"]
     assert read(standing).mine.drift is None
-    assert drifted(standing, MISSING, now=NOW + 2 * HOUR), "and it can be found again"
+    assert drifted(standing, MISSING, generation=2, now=NOW + 2 * HOUR), "and it can be found again"
 
 
 def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, database: Database) -> None:

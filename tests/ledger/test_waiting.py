@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.ledger.admission import admit
@@ -13,6 +15,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.work import unsettled
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.rules.facts import Seen, Side
+from shared.rules.leases import Level, Wanted
 from tests.ledger.kit import (
     HOUR,
     NOW,
@@ -64,7 +67,7 @@ def test_what_waits_too_long_is_reported_as_stuck_once(admitted: Ledger, databas
 
     for more in range(3):
         admitted.write(put_off, read(admitted), NOW + 1, WAITING, NOW + limit + more, admitted.timing, attempt=False)
-    assert database.kinds() == ["admitted", "stuck"]
+    assert database.kinds() == ["admitted", "held", "stuck"]
     check_order(admitted, database)
 
 
@@ -125,31 +128,41 @@ def test_new_leases_revive_what_was_dead(admitted: Ledger) -> None:
 
 # -- the passing of time -------------------------------------------------------------------------------------------------
 
+UP = ["admitted", "granted", "associated", "done"]
+"""What is on record when a lease has come up."""
+
+
+def come_up(ledger: Ledger, **lease: Any) -> None:
+    """Open a lease and bring both sides to rest for it."""
+    ledger.write(admit, opening(**lease), "message-1", NOW, ledger.timing)
+    assert settle_side(ledger, Side.GRANT, EventKind.GRANTED)
+    assert settle_side(ledger, Side.ASSOCIATE, EventKind.ASSOCIATED)
+
 
 def test_an_end_is_announced_then_reported_and_the_lease_stays(ledger: Ledger, database: Database) -> None:
-    """By default an end is a report: a warning before it, overdue at it, each once, and the grant stays wanted."""
+    """By default an end is a report: a warning before it, overdue at it, each once, and what stands is kept."""
     end = NOW + 2 * ledger.timing.warn
-    ledger.write(admit, opening(ends_at=end), "message-1", NOW, ledger.timing)
+    come_up(ledger, ends_at=end)
 
     for now in (end - ledger.timing.warn - 1, end - ledger.timing.warn, end - 1, end, end + HOUR):
         let_time_pass(ledger, now)
         let_time_pass(ledger, now)
-    assert database.kinds() == ["admitted", "ending", "overdue"]
+    assert database.kinds() == [*UP, "ending", "overdue"]
     work = read(ledger, now=end + HOUR)
-    assert (work.wanted.up, work.generation) == (True, 1)
+    assert (work.wanted, work.generation) == (Wanted(Level.KEEP, may_stay=("10.20.0.0/16",)), 2)
 
 
 def test_an_end_that_tears_down_changes_the_leases(ledger: Ledger, database: Database) -> None:
     """An approved teardown ends the lease at its time: what is wanted changes, and the timer says which grant to look at."""
     end = NOW + HOUR
-    ledger.write(admit, opening(ends_at=end, on_end="teardown"), "message-1", NOW, ledger.timing)
+    come_up(ledger, ends_at=end, on_end="teardown")
 
     assert let_time_pass(ledger, end - 1) == []
     assert let_time_pass(ledger, end) == [ID]
     assert let_time_pass(ledger, end + 1) == []
     work = read(ledger, now=end)
     assert (work.wanted.up, work.generation) == (False, 2)
-    assert database.kinds() == ["admitted", "ending", "ended"]
+    assert sorted(database.kinds()) == sorted([*UP, "ending", "ended"])
     check_order(ledger, database)
 
 
@@ -167,7 +180,7 @@ def test_unwanted_is_said_once_for_these_leases(admitted: Ledger, database: Data
     for _ in range(2):
         admitted.write(tell_unwanted, read(admitted), NOW, let_go=False)
 
-    assert database.kinds() == ["admitted", "admitted", "unwanted"]
+    assert database.kinds() == ["admitted", "admitted", "rejected", "unwanted"]
 
 
 @pytest.mark.parametrize(

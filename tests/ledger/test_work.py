@@ -77,7 +77,9 @@ def test_no_intent_for_leases_that_changed(admitted: Ledger, change: Any) -> Non
     admitted.write(admit, change, "message-2", NOW, admitted.timing)
 
     assert admitted.write(intend, before, Operation.GRANT, NOW, admitted.timing) is None
-    assert admitted.write(intend, read(admitted), Operation.GRANT, NOW, admitted.timing) is not None
+    fresh = read(admitted)
+    operation = Operation.GRANT if fresh.wanted.up else Operation.REVOKE
+    assert admitted.write(intend, fresh, operation, NOW, admitted.timing) is not None
 
 
 def test_no_intent_for_a_lease_that_ended_meanwhile(ledger: Ledger) -> None:
@@ -205,7 +207,7 @@ def test_settled_means_what_is_wanted_now(standing: Ledger) -> None:
 
     standing.write(admit, opening("REQ-2"), "message-2", NOW, standing.timing)
     assert not read(standing).settled
-    assert standing.read(unsettled, NOW, 10) == [(ID, Side.ASSOCIATE), (ID, Side.GRANT)]
+    assert set(standing.read(unsettled, NOW, 10)) == {(ID, Side.ASSOCIATE), (ID, Side.GRANT)}
 
 
 def test_two_leases_are_answered_by_one_transition(standing: Ledger, database: Database) -> None:
@@ -237,7 +239,7 @@ def test_where_nothing_is_up_the_other_side_need_not_be_asked(admitted: Ledger) 
 
 
 def test_where_something_may_still_come_up_the_other_side_is_asked(admitted: Ledger, database: Database) -> None:
-    """An open write of the other side keeps the answer back."""
+    """An open write of the other side keeps the close's answer back."""
     assert settle_side(admitted, Side.GRANT, EventKind.GRANTED)
     intent = admitted.write(intend, read(admitted, Side.ASSOCIATE), Operation.ASSOCIATE, NOW, admitted.timing)
     assert intent is not None
@@ -245,7 +247,7 @@ def test_where_something_may_still_come_up_the_other_side_is_asked(admitted: Led
     assert settle_side(admitted, Side.GRANT, None)
 
     assert not read(admitted, Side.ASSOCIATE).settled
-    assert outcomes(database) == []
+    assert outcomes(database) == [("REQ-1", "rejected")]
 
 
 def test_an_event_names_the_calls_that_made_it(admitted: Ledger, database: Database) -> None:
@@ -275,7 +277,9 @@ def test_only_what_is_foreign_is_adopted(standing: Ledger, database: Database) -
     assert not standing.write(adopt, ID, Side.GRANT, "operator", NOW + 1)
     work = read(standing)
     assert (work.mine.ours, work.generation, work.settled) == (True, 2, False)
-    assert database.kinds()[-1] == "adopted"
+    assert database.kinds()[-2:] == ["adopted", "ownership"]
+    (told,) = database.rows(sql.select(events.c.body).where(events.c.kind == "adopted"))
+    assert json.loads(told.body)["reason"]["text"].startswith("operator adopted"), "who did it is on record"
     check_order(standing, database)
 
 
