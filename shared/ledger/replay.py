@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -197,9 +198,10 @@ class Replay:
 
     def first_difference(self, connection: Connection) -> Difference | None:
         """The first row that is not what the events come to, as a sentence; None when all are."""
-        return next(self._differences(connection), None)
+        with closing(self._differences(connection)) as found:
+            return next(found, None)
 
-    def _differences(self, connection: Connection) -> Iterator[Difference]:
+    def _differences(self, connection: Connection) -> Generator[Difference, None, None]:
         yield from self._of_approvals(connection)
         for table, expected in (
             (closes, {key: {"closed_by": by, "closed_at": at} for key, (by, at) in self.closes.items()}),
@@ -215,7 +217,7 @@ class Replay:
     def _of_approvals(self, connection: Connection) -> Iterator[Difference]:
         seen = 0
         query = sql.select(approvals).order_by(approvals.c.admitted_at, approvals.c.approval_id)
-        for row in connection.execute(query.execution_options(yield_per=500)):
+        for row in _streamed(connection, query):
             one = self.approvals.get(row.approval_id)
             if one is None:
                 yield f"{_named(row)} was never admitted"
@@ -232,8 +234,8 @@ class Replay:
 
     def _of_grants(self, connection: Connection) -> Iterator[Difference]:
         left = dict(self.numbers)
-        for row in connection.execute(sql.select(grants).order_by(grants.c.grant_id).execution_options(yield_per=500)):
-            if key_of(row).grant_id != row.grant_id:
+        for row in _streamed(connection, sql.select(grants).order_by(grants.c.grant_id)):
+            if _key(row) != row.grant_id:
                 yield f"the grant {row.grant_id} is not the one that its id names"
             last = left.pop(row.grant_id, None)
             if last is None:
@@ -246,7 +248,7 @@ class Replay:
             (grant_id, side): self.ours.pop((grant_id, side), None) for grant_id in self.numbers for side in Side
         }
         query = sql.select(sides.c.grant_id, sides.c.side, sides.c.ours).order_by(sides.c.grant_id, sides.c.side)
-        for row in connection.execute(query.execution_options(yield_per=500)):
+        for row in _streamed(connection, query):
             if (row.grant_id, row.side) not in expected:
                 yield f"the {row.side} side of {row.grant_id} is not in the record"
                 continue
@@ -278,6 +280,12 @@ _DECIDING = (
 )
 
 
+def _streamed(connection: Connection, query: sql.Select[Any]) -> Iterator[Row[Any]]:
+    """Rows as they come, some at a time; the cursor is closed also when nobody wants the rest."""
+    with connection.execute(query.execution_options(yield_per=500)) as found:
+        yield from found
+
+
 def _facts(event: Row[Any]) -> dict[str, Any]:
     """What only the record needs of an event; nothing where somebody wrote something else there."""
     try:
@@ -285,6 +293,14 @@ def _facts(event: Row[Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _key(row: Row[Any]) -> str | None:
+    """The id that a row of ``grants`` should have; None where it names no grant at all."""
+    try:
+        return key_of(row).grant_id
+    except ValueError:
+        return None
 
 
 def _named(row: Row[Any]) -> str:
