@@ -195,10 +195,18 @@ def read(ledger: Ledger, side: Side = Side.GRANT, now: int = NOW, vpc: str = "vp
     return work
 
 
-def settle_side(ledger: Ledger, side: Side, kind: EventKind | None, *, now: int = NOW, both_sides: bool = True) -> bool:
+def settle_side(
+    ledger: Ledger,
+    side: Side,
+    kind: EventKind | None,
+    *,
+    now: int = NOW,
+    both_sides: bool = True,
+    vpc: str = "vpc-1",
+) -> bool:
     """Settle a side as it is wanted now."""
     return ledger.write(
-        settle, read(ledger, side, now), kind, now, association_id=None, served=[], both_sides=both_sides
+        settle, read(ledger, side, now, vpc), kind, now, association_id=None, served=[], both_sides=both_sides
     )
 
 
