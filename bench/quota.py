@@ -45,7 +45,7 @@ from rich.table import Table
 
 from localcloud.client import AdminClient
 from tests.chaos.house import template
-from tests.functional.deployment import OPERATOR, approval, config, deployment
+from tests.functional.deployment import approval, config, deployment
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,
@@ -54,6 +54,7 @@ from tests.functional.world import (
     HUB_ROLE,
     REGION,
     SPOKE_ROLE,
+    TESTER,
     Key,
     Spoke,
     Stage,
@@ -235,7 +236,7 @@ def product(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Res
     settings = {"QUOTA_SECONDS": str(asked.window)}
     with deployment(made.stage, folder, template=template(folder, settings=settings), settings=settings) as cloud:
         tighten(cloud.admin, asked)
-        account = Account(cloud.url, OPERATOR.id, OPERATOR.secret)
+        account = Account(cloud.url, TESTER.id, TESTER.secret)
         queue = account.get_queue("ecr-approvals")
         with neighbour(cloud.address, asked):
             for start in range(0, len(made.documents), 16):

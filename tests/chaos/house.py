@@ -37,6 +37,7 @@ from tests.functional.world import (
     RECONCILE_FUNCTION,
     REGION,
     ROOT,
+    TESTER,
     Stage,
 )
 
@@ -119,7 +120,7 @@ class House:
         """Open what is used all the time."""
         self.admin = AdminClient(self.url)
         self.ledger = Ledger(self.ledger_url)
-        self._accounts = [Account(self.url, key.id, key.secret) for key in (REQUESTER, OPERATOR)]
+        self._accounts = [Account(self.url, key.id, key.secret) for key in (REQUESTER, TESTER)]
         self._answers = self._accounts[1].get_queue("ecr-answers")
         self._answers.set_encoding(False)
         keys = Keys(OPERATOR.id, OPERATOR.secret, "")

@@ -38,7 +38,16 @@ from tests.chaos.house import template
 from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import OPERATOR, Deployment, deployment
 from tests.functional.launch import run
-from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, Stage
+from tests.functional.world import (
+    ASSOCIATE_FUNCTION,
+    GRANT_FUNCTION,
+    HUB,
+    HUB_ECR,
+    RECONCILE_FUNCTION,
+    REGION,
+    TESTER,
+    Stage,
+)
 
 Json = dict[str, Any]
 FINAL = ("done", "rejected")
@@ -190,7 +199,7 @@ class Storm:
         """Open the queues with an account of our own."""
         self.admin = AdminClient(self.cloud.address)
         self.functions = Functions(self.cloud.url, REGION, Keys(OPERATOR.id, OPERATOR.secret, ""))
-        self.account = Account(self.cloud.url, OPERATOR.id, OPERATOR.secret)
+        self.account = Account(self.cloud.url, TESTER.id, TESTER.secret)
         self.answers = self.account.get_queue("ecr-answers")
         self.answers.set_encoding(False)
 

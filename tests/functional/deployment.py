@@ -34,6 +34,7 @@ from tests.functional.world import (
     HUB,
     RECONCILE_FUNCTION,
     REGION,
+    TESTER,
     Key,
     Spoke,
     Stage,
@@ -102,7 +103,7 @@ class Deployment:
         return EcrClient(config(self.address, key))
 
     @contextlib.contextmanager
-    def queue(self, name: str, *, plain: bool = False, key: Key = OPERATOR) -> Iterator[Any]:
+    def queue(self, name: str, *, plain: bool = False, key: Key = TESTER) -> Iterator[Any]:
         """A queue, over a connection of its own: the SDK neither closes its connections nor survives dead ones."""
         account = Account(self.url, key.id, key.secret)
         queue = account.get_queue(name)
@@ -118,7 +119,7 @@ class Deployment:
         """Put messages on a queue with the MNS SDK. Returns their ids, one for each."""
         texts = [message if isinstance(message, str) else json.dumps(message) for message in messages]
         if len(texts) == 1:
-            key = REQUESTER if queue == "ecr-approvals" else OPERATOR
+            key = REQUESTER if queue == "ecr-approvals" else TESTER
             with self.queue(queue, plain=plain, key=key) as target:
                 return [str(target.send_message(Message(texts[0])).message_id)]
         with self.queue(queue, plain=plain) as target:

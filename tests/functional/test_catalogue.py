@@ -15,8 +15,8 @@ from shared.errors import GrantError
 from shared.messages.catalogue import find
 from tests.chaos.house import template
 from tests.functional.approvals import approval, now, request_id, revocation
-from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
-from tests.functional.world import HUB, Spoke, Stage
+from tests.functional.deployment import Deployment, Json, deployment
+from tests.functional.world import HUB, TESTER, Spoke, Stage
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all requests
 
@@ -453,7 +453,7 @@ def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 @pytest.mark.parametrize("operation", ["PublishMessage", "SendMessage"])
 def test_queues_and_topics_are_told_by_the_same_catalogue(queues: Deployment, operation: str) -> None:
     """A completion or a wake that could not be sent says the code and the catalogue's words; nothing is sent twice."""
-    keys = Keys(OPERATOR.id, OPERATOR.secret, "")
+    keys = Keys(TESTER.id, TESTER.secret, "")
     messaging = Messaging(queues.url, lambda: keys)
 
     def send() -> Any:

@@ -20,10 +20,10 @@ from shared.errors import CloudUnreachable
 from shared.messages.forms import GrantKey, InstanceType
 from shared.settings import Settings, read_inventory
 from tests.functional.approvals import approval
-from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
+from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE
 from tests.functional.relay import Relay, relay
-from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE_ROLE, Key, Spoke, Stage
+from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE_ROLE, TESTER, Key, Spoke, Stage
 
 RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
 
@@ -128,7 +128,7 @@ def test_a_send_whose_answer_does_not_come_is_an_error_and_no_second_send(
     line: Line, operation: str, kind: str
 ) -> None:
     """The SDK alone would send once more in silence; our gate tells, and the journal shows one call."""
-    messaging = Messaging(line.url, lambda: Keys(OPERATOR.id, OPERATOR.secret, ""))
+    messaging = Messaging(line.url, lambda: Keys(TESTER.id, TESTER.secret, ""))
 
     def send() -> str:
         if operation == "SendMessage":

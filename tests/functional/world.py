@@ -41,6 +41,10 @@ class Key:
     token: str = ""
 
 
+TESTER = Key("LTAI-example-tester", "example-secret-of-the-tester")
+"""Sends to and reads from every queue and topic of the hub."""
+
+
 @dataclass
 class Spoke:
     """An account B of the tests: instances nobody else uses, and an administrator who may do everything there."""
@@ -68,16 +72,20 @@ class Stage:
     listed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """List the example's accounts A and B, make states settle at once, and let the operator send batches."""
+        """List the example's accounts A and B, make states settle at once, and let the tests into every queue.
+
+        They do so as a user of their own: what the operator's commands do, they do with the rights of the operator who ships.
+        """
         self.file["settle"] = {
             f"{name}_seconds": 0
             for name in ("association", "dissociation", "attachment", "detachment", "modification", "lock")
         }
         self.list_hub(HUB, [HUB_ECR])
         self.list_spoke(SPOKE)
-        self.hub["users"]["operator"]["policies"]["batches"] = {
-            "Version": "1",
-            "Statement": [{"Effect": "Allow", "Action": ["mns:*"], "Resource": [f"acs:mns:*:{HUB}:*"]}],
+        everything = {"Effect": "Allow", "Action": ["mns:*"], "Resource": [f"acs:mns:*:{HUB}:*"]}
+        self.hub["users"]["tester"] = {
+            "access_key": {"id": TESTER.id, "secret": TESTER.secret},
+            "policies": {"messages": {"Version": "1", "Statement": [everything]}},
         }
 
     @property
