@@ -199,6 +199,27 @@ def test_no_queue_trigger_loses_messages_or_stops(name: str, trigger: Json) -> N
     assert resolved(name)["timeout"] <= 300
 
 
+def test_wakes_leave_room_for_approvals() -> None:
+    """Both go to one instance, so the stream of wakes pauses to gather; approvals are pushed as they come."""
+    windows = {trigger["triggerName"]: options(trigger)["batchWindow"] for name, trigger in QUEUES if name == "grant"}
+    assert windows["wakes"]["TimeBasedWindow"] >= 1
+    assert windows["approvals"]["TimeBasedWindow"] == 0
+
+
+def test_every_queue_has_one_reader_and_every_event_can_name_it() -> None:
+    """An event's subject is what tells approvals from hints, and RawData has none."""
+    found = [
+        (
+            name,
+            trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"],
+        )
+        for name, trigger in QUEUES
+    ]
+    assert found == [("grant", "ecr-approvals"), ("grant", "ecr-grants-wakes"), ("associate", "ecr-associations")]
+    for _, trigger in QUEUES:
+        assert trigger["triggerConfig"]["eventSinkConfig"] == {"deliveryOption": {"eventSchema": "CloudEvents"}}
+
+
 @pytest.mark.parametrize("name", RESOURCES)
 def test_an_acting_function_is_one_instance_with_a_role_and_a_runtime_we_lock_for(name: str) -> None:
     """It paces itself, so there must not be a second one; its role exists in the example world."""
@@ -230,6 +251,14 @@ def test_the_environment_is_text_and_says_nothing_by_itself(name: str) -> None:
     assert variables["MODE"] == ""
     assert {value for key, value in variables.items() if key.endswith("_ENDPOINT")} == {""}
     assert variables["LEDGER_URL"] == "sqlite:///ledger.db"
+
+
+def test_only_the_function_that_signs_has_the_signing_key() -> None:
+    """The others have everything else that it has."""
+    names = {name: set(resolved(name)["environmentVariables"]) for name in ("grant", "associate", "reconcile")}
+    assert names["reconcile"] - names["grant"] == {"HEAD_KEY"}
+    assert names["reconcile"] - {"HEAD_KEY"} == names["grant"] == names["associate"]
+    assert resolved("reconcile", HEAD_KEY="a-key")["environmentVariables"]["HEAD_KEY"] == "a-key"
 
 
 def test_a_ledger_address_has_no_default() -> None:
