@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
+import yaml
 from mns.account import Account
 from mns.queue import Message
 from mns.topic import TopicMessage
@@ -14,10 +17,21 @@ from mns.topic import TopicMessage
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.messages.envelope import Item, again
-from tests.functional.approvals import approval
+from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import Deployment, Json, deployment
-from tests.functional.launch import ledger_without
-from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, REGION, Key, Spoke, Stage
+from tests.functional.launch import TEMPLATE, ledger_busy, ledger_without
+from tests.functional.waiting import until
+from tests.functional.world import (
+    ASSOCIATE_FUNCTION,
+    GRANT_FUNCTION,
+    HUB,
+    RECONCILE_FUNCTION,
+    REGION,
+    ROOT,
+    Key,
+    Spoke,
+    Stage,
+)
 
 PUBLISHER = Key("LTAI-example-publisher", "example-secret-of-the-publisher")
 WAKER = Key("LTAI-example-waker", "example-secret-of-the-waker")
@@ -154,14 +168,21 @@ def test_the_same_request_by_its_own_door_is_admitted_afterwards(cloud: Deployme
     assert cloud.settled(document)["event"] == "done"
 
 
+def sent_again(cloud: Deployment, function: str) -> int:
+    """How often a function has sent something again so far."""
+    return sum('"message.sent_again"' in line["text"] for line in cloud.logs(function))
+
+
 @pytest.mark.parametrize("queue", ["ecr-grants-wakes", "ecr-associations"])
 def test_a_ledger_that_is_away_opens_no_door(cloud: Deployment, spoke: Spoke, queue: str) -> None:
     """What may not come in is sent again to where it came from, so that it may not come in afterwards either."""
     document = approval(spoke.uid, next(spoke.vpcs))
     function = GRANT_FUNCTION if queue == "ecr-grants-wakes" else ASSOCIATE_FUNCTION
+    before = sent_again(cloud, function)
     with ledger_without(cloud.ledger_url, "events"):
         invoke(cloud, function, json.dumps(document))
         send(cloud, queue, json.dumps(document))
+        until(lambda: sent_again(cloud, function) == before + 2, "both are sent again")
         sent = [one for one in cloud.admin.world()["mns"]["queues"] if one["name"] == "ecr-approvals"]
         assert [(one["active"], one["inactive"], len(one["messages"])) for one in sent] == [(0, 0, 0)]
     cloud.admin.advance(20)
@@ -184,3 +205,77 @@ def test_a_completion_that_somebody_made_up_is_only_a_hint(cloud: Deployment, sp
     cloud.quiet()
     assert [one for one in cloud.our_calls(document) if not one.startswith("Describe")] == writes
     assert [status for status, _ in cloud.associated(document)] == ["ACTIVE"]
+
+
+# -- where events do not name their queue --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def subjectless(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Deployment]]:
+    """Deployments whose events have no subject, as RawData delivers them, with settings."""
+    folder = tmp_path_factory.mktemp("subjectless")
+
+    @contextlib.contextmanager
+    def deployed(stage: Stage, **settings: str) -> Iterator[Deployment]:
+        text = TEMPLATE.read_text("utf-8").replace("code: ./", f"code: {ROOT}").replace("CloudEvents", "RawData")
+        document = yaml.safe_load(text)
+        grant = document["resources"]["grant"]["props"]
+        if settings:
+            grant["triggers"] = [one for one in grant["triggers"] if one["triggerName"] != "wakes"]
+            for resource in document["resources"].values():
+                resource["props"]["environmentVariables"] |= settings
+        place = folder / ("fallback" if settings else "default")
+        place.mkdir()
+        path = place / "s.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+        with deployment(stage, place, template=path) as made:
+            yield made
+
+    return deployed
+
+
+def test_without_subjects_nothing_is_approved_unless_somebody_says_so(
+    subjectless: Callable[..., AbstractContextManager[Deployment]],
+) -> None:
+    """The default is the safe side, and the reason says what is the matter."""
+    stage = Stage()
+    spoke = stage.new_spoke()
+    document = approval(spoke.uid, next(spoke.vpcs))
+    with subjectless(stage) as cloud:
+        answer = cloud.settled(document)
+    assert (answer["event"], answer["reason"]["code"]) == ("rejected", "NotAllowed")
+    assert "an event that names no queue" in answer["reason"]["text"]
+
+
+def test_without_subjects_one_queue_and_the_timer_do_the_job(
+    subjectless: Callable[..., AbstractContextManager[Deployment]],
+) -> None:
+    """The fallback as docs/operating.md tells it: what is published wakes grant no more, reconcile does, and publishing an
+    approval approves nothing.
+    """
+    stage = Stage()
+    spoke = stage.new_spoke()
+    del stage.hub["topics"]["ecr-completions"]["subscriptions"]["grant-dissociated"]
+    send_rights = stage.role(HUB, RECONCILE_FUNCTION)["policies"]["messages"]["Statement"][0]
+    send_rights["Resource"][0] = f"acs:mns:*:{HUB}:/queues/ecr-approvals/messages"
+    document, forged = (approval(spoke.uid, next(spoke.vpcs)) for _ in range(2))
+    key = {"id": PUBLISHER.id, "secret": PUBLISHER.secret}
+    only = {
+        "Version": "1",
+        "Statement": [{"Effect": "Allow", "Action": [MAY["publisher"][1]], "Resource": MAY["publisher"][2]}],
+    }
+    stage.hub["users"]["publisher"] = {"access_key": key, "policies": {"only": only}}
+    with subjectless(stage, EVENT_SUBJECT="optional", WAKES_QUEUE="ecr-approvals") as cloud:
+        assert cloud.settled(document)["event"] == "done"
+        for tag in ("dissociated", "granted"):
+            publish(cloud, json.dumps(forged), tag)
+        assert cloud.answer(forged)["event"] == "rejected"
+        close = revocation(document, "all")
+        cloud.send(close)
+        cloud.event(document, "dissociated")
+        assert not cloud.rows("SELECT 1 FROM approvals WHERE request_id = :name", name=forged["request_id"])
+        with ledger_busy(cloud.ledger_url) as connection:
+            connection.execute("UPDATE sides SET next_at = 1 WHERE next_at IS NOT NULL")  # in five minutes
+        assert cloud.reconcile()["woken"] == 1
+        assert cloud.answer(close)["event"] == "done"
+        assert cloud.granted(forged, spoke) == []
