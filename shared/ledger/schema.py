@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import LedgerError
 from shared.ledger.tables import accepts
-from shared.ledger.transactions import Ledger
+from shared.ledger.transactions import Ledger, away, is_file, place
 
 CODE = 2
 """The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
@@ -50,15 +50,19 @@ def upgrade_schema(ledger: Ledger) -> str:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
-        raise LedgerError(f"the ledger cannot be brought up to date: {type(error).__name__}") from error
+        raise away(ledger.engine.url, error) from error
     return check_schema(ledger)
 
 
 def check_schema(ledger: Ledger) -> str:
     """Raise LedgerError unless the schema is exactly the one this code was written for. Returns its revision."""
+    url = ledger.engine.url
+    none_yet = "the ledger has no tables yet: run `ecr-grants ledger upgrade`"
+    if is_file(url) and not Path(str(url.database)).exists():  # connecting would make an empty one
+        raise LedgerError(f"{none_yet} ({place(url)}: no such file)")
     found = ledger.read(revision_of)
     if found is None:
-        raise LedgerError("the ledger has no tables yet: run `ecr-grants ledger upgrade`")
+        raise LedgerError(f"{none_yet} ({place(url)})")
     _refuse_unknown(found)
     if found != REVISIONS[-1]:
         raise LedgerError(

@@ -13,7 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
@@ -115,8 +117,31 @@ class Ledger:
         except (IntegrityError, DataError, NotSupportedError):
             raise  # a defect of ours, not of the database
         except (DatabaseError, InterfaceError, TimeoutError) as error:
-            found = str(getattr(error, "orig", error)).strip().splitlines()
-            raise LedgerError(f"the ledger is away: {found[0] if found else type(error).__name__}") from error
+            raise away(self.engine.url, error) from error
+
+
+def away(url: sql.URL, error: BaseException) -> LedgerError:
+    """What to tell about a ledger that does not answer: where it was looked for, and why not. Never the password."""
+    found = str(getattr(error, "orig", None) or error).strip().splitlines()
+    reason = found[0].strip() if found and found[0].strip() else type(error).__name__
+    if isinstance(url.password, str) and url.password:
+        reason = reason.replace(url.password, "***").replace(quote(url.password, safe=""), "***")
+    return LedgerError(f"the ledger is away: {place(url)}: {reason}")
+
+
+def place(url: sql.URL) -> str:
+    """Where a database is, as far as it helps to find it: host, port and name, or the file. No user and no password."""
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite file {Path(url.database or '').absolute()}" if is_file(url) else "SQLite in memory"
+    asked = {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
+    host = url.host or asked.get("host") or "the local socket"
+    return f"{url.get_backend_name()} at {host}, port {url.port or asked.get('port') or 5432}, database {url.database}"
+
+
+def is_file(url: sql.URL) -> bool:
+    """Whether a SQLite address names a file, by its path alone."""
+    name = url.database or ""
+    return url.get_backend_name() == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
 
 
 def locked(connection: Connection, grant_id: str) -> Row[Any] | None:

@@ -24,9 +24,9 @@ from shared.ledger.operating import adopt, lift_hold, redrive, said_mode, set_ho
 from shared.ledger.outbox import mark_published, take_entries
 from shared.ledger.outcomes import mark_dead, put_off, refuse, settle, tell_unwanted
 from shared.ledger.passing import let_time_pass
-from shared.ledger.schema import check_schema
+from shared.ledger.schema import check_schema, upgrade_schema
 from shared.ledger.tables import approvals, sides
-from shared.ledger.transactions import Ledger
+from shared.ledger.transactions import Ledger, away
 from shared.ledger.work import claim, read_work, release, unsettled
 from shared.messages.completion import EventKind, Reason
 from shared.rules.facts import Drift, DriftKind, Hold, HoldKind, Mode, Operation, Seen, Side, Work
@@ -136,7 +136,7 @@ def test_a_server_that_is_away_is_a_ledger_error_and_comes_back(postgres: Postgr
     ids=["wrong password", "no such database", "no such socket", "nobody listens"],
 )
 def test_an_address_that_leads_nowhere_is_a_ledger_error(
-    shared_database: Database, change: dict[str, str | dict[str, str]], says: str
+    postgres: Postgres, shared_database: Database, change: dict[str, str | dict[str, str]], says: str
 ) -> None:
     """Every call says what is wrong in one line, without the password."""
     url = sql.make_url(shared_database.url).set(**change)  # type: ignore[arg-type]
@@ -146,8 +146,73 @@ def test_an_address_that_leads_nowhere_is_a_ledger_error(
         with pytest.raises(LedgerError, match=says) as caught:
             ledger.read(said_mode)
         assert "secret" not in str(caught.value)
+        query = change.get("query")
+        host, port = (
+            (query["host"], query.get("port", 5432)) if isinstance(query, dict) else (str(postgres.folder), 5432)
+        )
+        where = f"postgresql at {host}, port {port}, database {url.database}: "
+        assert str(caught.value).startswith(f"the ledger is away: {where}")
+        with pytest.raises(LedgerError) as checked:
+            check_schema(ledger)
+        assert str(checked.value) == str(caught.value)
+        with pytest.raises(LedgerError, match=says):
+            upgrade_schema(ledger)
     finally:
         ledger.close()
+
+
+def test_a_reason_that_repeats_the_password_is_told_without_it() -> None:
+    """Whatever a driver writes: in clear text or as it stands in an address."""
+    url = sql.make_url("postgresql+psycopg://ecr:p%40ss%2Fword@db.example.com:6543/ledger")
+    told = str(away(url, OSError("cannot use p@ss/word, that is p%40ss%2Fword\nand more")))
+    assert told == (
+        "the ledger is away: postgresql at db.example.com, port 6543, database ledger: cannot use ***, that is ***"
+    )
+    assert str(away(url, OSError())).endswith("database ledger: OSError")
+
+
+def test_a_file_that_is_missing_or_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """The check does not make the file it looks for; a folder that is not there is told with the file's whole name."""
+    missing = tmp_path / "ledger here.db"
+    ledger = Ledger(f"sqlite:///{missing}")
+    try:
+        with pytest.raises(LedgerError, match="no such file") as caught:
+            check_schema(ledger)
+        assert f"SQLite file {missing}: " in str(caught.value)
+        assert not missing.exists()
+    finally:
+        ledger.close()
+    nowhere = tmp_path / "nowhere" / "ledger.db"
+    ledger = Ledger(f"sqlite:///{nowhere}")
+    try:
+        for call in (lambda: ledger.read(said_mode), lambda: upgrade_schema(ledger)):
+            with pytest.raises(LedgerError) as told:
+                call()
+            assert str(told.value) == f"the ledger is away: SQLite file {nowhere}: unable to open database file"
+    finally:
+        ledger.close()
+
+
+def test_a_ledger_without_tables_says_where_it_was_looked_for(postgres: Postgres, tmp_path: Path) -> None:
+    """On both databases, from the check and from whoever reads a table."""
+    name = postgres.new_database()
+    (tmp_path / "empty.db").touch()
+    places = {
+        f"sqlite:///{tmp_path / 'empty.db'}": f"SQLite file {tmp_path / 'empty.db'}",
+        postgres.address(name): f"postgresql at {postgres.folder}, port 5432, database {name}",
+    }
+    for url, place in places.items():
+        ledger = Ledger(url)
+        try:
+            with pytest.raises(LedgerError, match="no tables yet") as checked:
+                check_schema(ledger)
+            assert place in str(checked.value)
+            with pytest.raises(LedgerError, match="settings") as caught:
+                ledger.read(said_mode)
+            assert str(caught.value).startswith(f"the ledger is away: {place}: ")
+        finally:
+            ledger.close()
+    postgres.drop(name)
 
 
 def test_a_connection_that_is_cut_is_a_ledger_error_and_nothing_happened(shared_database: Database) -> None:
