@@ -7,6 +7,7 @@ time limit of its own, and an answer that does not come is an error, never a sec
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from shared.errors import GrantError
 
 _TIMEOUT_SECONDS = 10.0
 _MAX_DELAY_SECONDS = 604_800
-_BATCH = 16
+BATCH = 16
+"""As many messages as one call can show or take."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Parked:
     body: str
     receipt: str
     since: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many messages a queue says it has: to be seen, and in somebody's hands. The vendor retires these counts: 0 may mean
+    that it does not count."""
+
+    visible: int
+    hidden: int
 
 
 class _OneAnswer:
@@ -60,9 +71,11 @@ class _Tls(_OneAnswer, HTTPSConnection):
 class Messaging:
     """Publishes to topics and sends to queues of the function's own account."""
 
-    def __init__(self, endpoint: str, home: Callable[[], Keys]) -> None:
+    def __init__(self, endpoint: str, home: Callable[[], Keys], caller: str = "the function's role") -> None:
+        """``caller``: whom the keys of ``home`` belong to, for whoever reads that a permission is missing."""
         self._endpoint = endpoint
         self._home = home
+        self._caller = caller
 
     def publish(self, topic: str, body: str, tag: str) -> str:
         """Publish a text under a tag (at most 16 characters). Returns the message id. Raises GrantError."""
@@ -76,13 +89,22 @@ class Messaging:
         with self._account("SendMessage", queue) as account:
             return str(account.get_queue(queue).send_message(message).message_id)
 
+    def counts(self, queue: str) -> Counts:
+        """How many messages the queue says it has. Raises GrantError."""
+        with self._account("GetQueueAttributes", queue) as account, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns about its own attributes
+            told = account.get_queue(queue).get_attributes()
+            return Counts(int(told.active_messages), int(told.inactive_messages))
+
     def peek(self, queue: str) -> list[Parked]:
         """Up to sixteen messages, without taking them. Raises GrantError."""
-        return self._take(queue, "PeekMessage", lambda raw: raw.batch_peek_message(_BATCH))
+        return self._take(queue, "BatchPeekMessage", lambda raw: raw.batch_peek_message(BATCH))
 
     def receive(self, queue: str) -> list[Parked]:
-        """Take up to sixteen messages; they come back after the queue's visibility timeout. Raises GrantError."""
-        return self._take(queue, "ReceiveMessage", lambda raw: raw.batch_receive_message(_BATCH))
+        """Take up to sixteen messages; they come back after the queue's visibility timeout. Does not wait for any, whatever
+        the queue's own polling time. Raises GrantError.
+        """
+        return self._take(queue, "BatchReceiveMessage", lambda raw: raw.batch_receive_message(BATCH, 0))
 
     def delete(self, queue: str, receipt: str) -> None:
         """Remove a message that was received. Raises GrantError."""
@@ -121,15 +143,17 @@ class Messaging:
         try:
             yield account
         except MNSServerException as error:
-            raise _told(operation, name, error) from error
+            raise self._told(operation, name, error) from error
         except (MNSClientException, OSError, KeyError) as error:
             raise made("CloudUnreachable", None, f"{operation} on {name}", type(error).__name__) from error
         finally:
             http.conn.close()
 
-
-def _told(operation: str, name: str, error: MNSServerException) -> GrantError:
-    status = 500 if error.type.startswith("Internal") else 400
-    return made(
-        error.type, status, f"{operation} on {name}", f"{error.type}: {error.message}; API request {error.req_id}"
-    )
+    def _told(self, operation: str, name: str, error: MNSServerException) -> GrantError:
+        status = 500 if error.type.startswith("Internal") else 400
+        where = f"{operation} on {name}"
+        if error.type == "AccessDenied":  # one answer for every operation: say who lacks what
+            single = operation.removeprefix("Batch")
+            actions = " or ".join(f"mns:{one}" for one in dict.fromkeys((single, operation)))
+            where = f"{self._caller} lacks the permission {actions} on {name}"
+        return made(error.type, status, where, f"{error.type}: {error.message}; API request {error.req_id}")
