@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import base64
-import getpass
 import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import AsJson, LedgerUrl, opened
-from shared.errors import BadInput, SettingsError
+from cli.common import As, AsJson, LedgerUrl, NotSo, command, command_line, opened, operator_name
+from cli.letters import (
+    Dead,
+    Looked,
+    about,
+    as_sent,
+    dead_letter_queues,
+    lines_of,
+    look_through,
+    messaging_at,
+    of_message,
+    taken,
+    wake_queue,
+)
+from cli.output import document, remark, say
+from shared.errors import GrantError
 from shared.ledger.operating import DeadRow, dead_rows, redrive
 from shared.ledger.transactions import Ledger, now_ms
+from shared.ledger.waiting import dead_requests
+from shared.messages import catalogue
 from shared.messages.completion import WAKE
-from shared.messages.envelope import parse, redrivable
-from shared.rules.facts import Side
+from shared.messages.envelope import redrivable
 
 if TYPE_CHECKING:
-    from shared.cloud.messaging import Messaging, Parked
+    from shared.cloud.messaging import Messaging
 
-app = typer.Typer(no_args_is_help=True, help="Work that only a person can help: list it, look at it, try it again.")
+app = command_line("dead", "Work that only a person can help: list it, look at it, try it again.")
 
-_ROUNDS = 1_000
+_LETTER = "DeadLetter"
+_NO_ENDPOINT = "neither --mns-endpoint nor MNS_ENDPOINT says where it is"
 
 MnsEndpoint = Annotated[
     str | None,
@@ -41,117 +53,61 @@ Reason = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Dead:
-    """One dead thing, wherever it is: a side of a grant in the ledger, or a message in a dead-letter queue."""
-
-    name: str
-    where: str
-    code: str
-    text: str
-    since: int
-    waiting: int
-
-    def facts(self) -> dict[str, object]:
-        """For programs."""
-        since = datetime.fromtimestamp(self.since / 1000, UTC).isoformat(timespec="seconds")
-        return {
-            "name": self.name,
-            "where": self.where,
-            "code": self.code,
-            "text": self.text,
-            "since": since,
-            "waiting": self.waiting,
-        }
-
-
-def _queues() -> dict[str, str]:
-    """Dead-letter queue by work queue."""
-    names = (
-        os.environ.get("APPROVALS_QUEUE", "ecr-approvals"),
-        os.environ.get("WAKES_QUEUE", "ecr-grants-wakes"),
-        os.environ.get("ASSOCIATIONS_QUEUE", "ecr-associations"),
-    )
-    return {name: f"{name}-dead" for name in names}
-
-
-def _messaging(endpoint: str) -> Messaging:
-    from shared.cloud.keys import home_keys  # noqa: PLC0415
-    from shared.cloud.messaging import Messaging  # noqa: PLC0415  # the vendor's SDK, only where it is needed
-
-    keys = home_keys(None)
-    return Messaging(endpoint if "://" in endpoint else f"https://{endpoint}", lambda: keys)
-
-
-def _of_row(row: DeadRow) -> Dead:
-    return Dead(row.name, "ledger", row.reason.code, row.reason.text, row.since, row.waiting)
-
-
-def _of_message(queue: str, message: Parked) -> Dead:
-    try:
-        body = parse(redrivable(message.body))
-        text = f"{type(body).__name__} that no function could take"
-    except BadInput as error:
-        text = f"unreadable: {error}"
-    return Dead(message.message_id, queue, "DeadLetter", text, message.since, 1)
-
-
-def _all(ledger: Ledger, endpoint: str | None, reason: str | None) -> Iterator[Dead]:
-    for row in ledger.read(dead_rows):
-        if reason in (None, row.reason.code):
-            yield _of_row(row)
-    if endpoint is not None and reason in (None, "DeadLetter"):
-        messaging = _messaging(endpoint)
-        for queue in _queues().values():
-            for message in messaging.peek(queue):
-                yield _of_message(queue, message)
-
-
-@app.command("list")
+@command(app, "list")
 def list_dead(
     ledger_url: LedgerUrl, mns_endpoint: MnsEndpoint = None, reason: Reason = None, as_json: AsJson = False
 ) -> None:
-    """List dead rows of the ledger, and the first sixteen messages of each dead-letter queue."""
+    """List dead rows of the ledger and every message of the dead-letter queues, and say what could not be looked at.
+
+    Exit code 1 when something could not be read that was asked for. More than sixteen messages of a queue are taken and put
+    back, so others do not see them for a second. The operator needs mns:GetQueueAttributes on the dead-letter queues, and on
+    their messages mns:PeekMessage and mns:BatchPeekMessage; for more than sixteen also mns:ReceiveMessage,
+    mns:BatchReceiveMessage and mns:ChangeMessageVisibility.
+    """
     with opened(ledger_url) as ledger:
-        found = list(_all(ledger, mns_endpoint, reason))
+        looked = _all(ledger, mns_endpoint, reason)
     if as_json:
-        typer.echo(json.dumps([one.facts() for one in found]))
-    elif not found:
-        typer.echo("nothing is dead")
-    for one in found if not as_json else ():
-        facts = one.facts()
-        requests = "1 request waits" if one.waiting == 1 else f"{one.waiting} requests wait"
-        typer.echo(f"{one.name}  {one.code}  {one.where}  since {facts['since']}, {requests}")
-        typer.echo(f"    {one.text}")
+        document([one.facts() for one in looked.found])
+    for one in looked.found if not as_json else ():
+        for line in lines_of(one):
+            say(line)
+    if not looked.found and not as_json:
+        say(_nothing("nothing is dead", looked, reason))
+    _tell_unseen(looked, remark if as_json else say)
 
 
-@app.command("show")
+@command(app, "show")
 def show_dead(
     ledger_url: LedgerUrl,
     name: Annotated[str, typer.Argument(help="The name that `dead list` shows.")],
     mns_endpoint: MnsEndpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead thing whole: what it is about, why it stopped, who must act."""
-    from shared.messages.catalogue import find  # noqa: PLC0415
-
+    """Show one dead thing whole: what it is about, why it stopped, who must act. It needs the rights of `dead list`."""
     with opened(ledger_url) as ledger:
-        found = [one for one in _all(ledger, mns_endpoint, None) if one.name == name]
+        looked = _all(ledger, mns_endpoint, None)
+        found = [one for one in looked.found if one.name == name]
         if not found:
-            raise SettingsError(f"{name}: nothing dead has that name; see `ecr-grants dead list`")
-        facts = found[0].facts()
-        entry = find(found[0].code)
-        facts["who must act"] = "operator" if entry is None else entry.who
-        facts["meaning"] = found[0].text if entry is None else entry.en
-        facts["meaning_zh"] = None if entry is None else entry.zh
+            raise NotSo(_not_there([name], looked))
+    [one, *_] = found
+    entry = catalogue.find(one.code) or catalogue.note(one.code)
+    meaning = {
+        "who must act": "operator" if entry is None else entry.who,
+        "meaning": one.text if entry is None else entry.en,
+        "meaning_zh": None if entry is None else entry.zh,
+        "next": None if entry is None else entry.next,
+    }
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
-    else:
-        for field, value in facts.items():
-            typer.echo(f"{field:<14}{value}")
+        document(one.facts() | meaning)
+        return
+    for line in lines_of(one):
+        say(line)
+    for field, value in meaning.items():
+        if value is not None:
+            say(f"{field:<14}{value}")
 
 
-@app.command("redrive")
+@command(app, "redrive")
 def redrive_dead(
     ledger_url: LedgerUrl,
     names: Annotated[
@@ -163,79 +119,147 @@ def redrive_dead(
     ] = False,
     reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be tried again, and do nothing.")] = False,
+    claimed: As = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try dead work again. Safe to repeat: what is not dead any more is left alone, and a message sent twice changes nothing."""
+    """Try dead work again. Safe to repeat: what is not dead any more is left alone, a message sent twice changes nothing.
+
+    Exit code 1 when a name is not there, or something could not be read or sent that was asked for. Beside the rights of
+    `dead list` the operator needs mns:SendMessage on the messages of the work queues, and on those of the dead-letter queues
+    mns:ReceiveMessage, mns:BatchReceiveMessage, mns:DeleteMessage and mns:ChangeMessageVisibility.
+    """
     if not names and not everything and reason is None:
         raise typer.BadParameter("name what to redrive, or say --all or --reason")
+    wanted = Wanted(frozenset(names or ()), reason, dry_run=dry_run)
     with opened(ledger_url) as ledger:
-        redriven = list(_redrive(ledger, mns_endpoint, set(names or ()), reason, dry_run=dry_run))
-        missing = sorted(set(names or ()) - {one.name for one in redriven})
-        if missing:
-            raise SettingsError(f"{', '.join(missing)}: nothing dead has that name; see `ecr-grants dead list`")
+        looked = Looked()
+        who = operator_name(claimed)
+        messaging = None if mns_endpoint is None else messaging_at(mns_endpoint)
+        _redrive_rows(ledger, messaging, wanted, who, looked)
+        if not wanted.complete(looked):
+            _redrive_queues(messaging, wanted, looked)
     if as_json:
-        typer.echo(json.dumps({"dry_run": dry_run, "redriven": [one.facts() for one in redriven]}))
-        return
-    for one in redriven:
-        typer.echo(f"{'would redrive' if dry_run else 'redriven'}: {one.name} ({one.where}, {one.code})")
-    if not redriven:
-        typer.echo("nothing to redrive")
+        document({"dry_run": dry_run, "redriven": [one.facts() for one in looked.found]})
+    for one in looked.found if not as_json else ():
+        say(f"{'would redrive' if dry_run else 'redriven'}: {one.name} ({one.where}, {one.code})")
+    missing = sorted(wanted.names - {one.name for one in looked.found})
+    if not looked.found and not missing and not as_json:
+        say(_nothing("nothing to redrive", looked, reason))
+    if missing:
+        remark(f"ecr-grants: {_not_there(missing, looked)}")
+        raise typer.Exit(1)
+    _tell_unseen(looked, remark if as_json else say)
 
 
-def _redrive(
-    ledger: Ledger, endpoint: str | None, names: set[str], reason: str | None, *, dry_run: bool
-) -> Iterator[Dead]:
-    messaging = None if endpoint is None else _messaging(endpoint)
-    work_queues, names_left = list(_queues()), set(names)
+@dataclass(frozen=True)
+class Wanted:
+    """What to redrive: by name, by reason, or everything."""
+
+    names: frozenset[str]
+    reason: str | None
+    dry_run: bool
+
+    def fits(self, one: Dead) -> bool:
+        """Whether this is among it."""
+        return (not self.names or one.name in self.names) and self.reason in (None, one.code)
+
+    def complete(self, looked: Looked) -> bool:
+        """Whether everything was found that was named."""
+        return bool(self.names) and self.names <= {one.name for one in looked.found}
+
+
+def _all(ledger: Ledger, endpoint: str | None, reason: str | None) -> Looked:
+    """Everything that is dead for a reason, in the ledger and in the queues."""
+    looked = Looked([one for one in map(_of_row(ledger), ledger.read(dead_rows)) if reason in (None, one.code)])
+    if reason not in (None, _LETTER):
+        return looked
+    if endpoint is None:
+        looked.unseen += [f"{queue}: {_NO_ENDPOINT}" for queue in dead_letter_queues().values()]
+        return looked
+    messaging = messaging_at(endpoint)
+    for queue in dead_letter_queues().values():
+        look_through(messaging, queue, looked)
+    return looked
+
+
+def _of_row(ledger: Ledger) -> Callable[[DeadRow], Dead]:
+    requests = ledger.read(dead_requests)
+
+    def made(row: DeadRow) -> Dead:
+        asked = [one for each in requests.get(row.key.grant_id, []) for one in about(each)[1]]
+        grant = {"grant_id": row.key.grant_id} | asdict(row.key)
+        reason = row.reason
+        return Dead(row.name, "ledger", reason.code, reason.text, row.since, row.waiting, grant, tuple(asked))
+
+    return made
+
+
+def _redrive_rows(ledger: Ledger, messaging: Messaging | None, wanted: Wanted, who: str, looked: Looked) -> None:
+    described = _of_row(ledger)
     for row in ledger.read(dead_rows):
-        one = _of_row(row)
-        if (names and one.name not in names) or reason not in (None, one.code):
+        one = described(row)
+        if not wanted.fits(one):
             continue
-        if not dry_run:
-            if not ledger.write(redrive, row.key.grant_id, row.side, getpass.getuser(), now_ms()):
+        if not wanted.dry_run:
+            if not ledger.write(redrive, row.key.grant_id, row.side, who, now_ms()):
                 continue
-            if messaging is not None:  # otherwise the timer finds it
-                wake = json.dumps({"schema": WAKE, "grant_id": row.key.grant_id})
-                messaging.send(work_queues[1 if row.side == Side.GRANT else 2], wake)
-        names_left.discard(one.name)
-        yield one
-    if messaging is None or reason not in (None, "DeadLetter") or (names and not names_left):
+            _wake(messaging, row, looked)
+        looked.found.append(one)
+
+
+def _wake(messaging: Messaging | None, row: DeadRow, looked: Looked) -> None:
+    """Have it looked at now; where that cannot be said, the timer finds it."""
+    if messaging is None:
         return
-    for work_queue, dead_queue in _queues().items():
-        yield from _redrive_messages(messaging, work_queue, dead_queue, names, dry_run=dry_run)
-
-
-def _as_sent(body: str) -> str:
-    """The text that somebody sent: without the platform's envelope, and without the Base64 that sending puts on again."""
-    text = redrivable(body)
     try:
-        return base64.b64decode(text, validate=True).decode("utf-8")
-    except ValueError:
-        return text
+        messaging.send(wake_queue(row.side), json.dumps({"schema": WAKE, "grant_id": row.key.grant_id}))
+    except GrantError as error:
+        looked.missed(f"{row.name} is redriven and was not woken, so the timer finds it: {error}")
 
 
-def _redrive_messages(
-    messaging: Messaging, work_queue: str, dead_queue: str, names: set[str], *, dry_run: bool
-) -> Iterator[Dead]:
-    """Send each message to the queue it came from, then delete it: in this order, so that none is lost."""
-    if dry_run:
-        yield from (
-            one
-            for one in (_of_message(dead_queue, m) for m in messaging.peek(dead_queue))
-            if not names or one.name in names
-        )
+def _redrive_queues(messaging: Messaging | None, wanted: Wanted, looked: Looked) -> None:
+    if wanted.reason not in (None, _LETTER):
         return
-    left: list[Parked] = []
-    for _ in range(_ROUNDS):
-        batch = messaging.receive(dead_queue)
-        if not batch:
-            break
-        for message in batch:
-            if names and message.message_id not in names:
-                left.append(message)
-                continue
-            messaging.send(work_queue, _as_sent(message.body))
-            messaging.delete(dead_queue, message.receipt)
-            yield _of_message(dead_queue, message)
-    for message in left:
-        messaging.put_back(dead_queue, message.receipt)
+    for work_queue, dead_queue in dead_letter_queues().items():
+        if messaging is None:
+            looked.unseen.append(f"{dead_queue}: {_NO_ENDPOINT}")
+        elif wanted.dry_run:
+            there = Looked()
+            look_through(messaging, dead_queue, there)
+            looked.found += [one for one in there.found if wanted.fits(one)]
+            looked.unseen += there.unseen
+            looked.failed |= there.failed
+        else:
+            _redrive_messages(messaging, work_queue, dead_queue, wanted, looked)
+
+
+def _redrive_messages(messaging: Messaging, work_queue: str, dead_queue: str, wanted: Wanted, looked: Looked) -> None:
+    """Send each message to the queue it came from, then delete it: in this order, so that none is lost."""
+    try:
+        with taken(messaging, dead_queue, looked) as messages:
+            for message in messages:
+                one = of_message(dead_queue, message)
+                if wanted.fits(one):
+                    messaging.send(work_queue, as_sent(redrivable(message.body)))
+                    messages.done(message)
+                    looked.found.append(one)
+    except GrantError as error:
+        looked.missed(f"{dead_queue}: {error}")
+
+
+def _nothing(text: str, looked: Looked, reason: str | None) -> str:
+    """Only where everything was looked at is nothing there."""
+    text = text if reason is None else f"{text} for {reason}"
+    return f"{text} in what was looked at" if looked.unseen else text
+
+
+def _not_there(names: list[str], looked: Looked) -> str:
+    unseen = f"; not looked at: {'; '.join(looked.unseen)}" if looked.unseen else ""
+    return f"{', '.join(names)}: nothing dead has that name; see `ecr-grants dead list`{unseen}"
+
+
+def _tell_unseen(looked: Looked, tell: Callable[[object], None]) -> None:
+    for line in looked.unseen:
+        tell(f"not looked at: {line}")
+    if looked.failed:
+        raise typer.Exit(1)

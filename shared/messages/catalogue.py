@@ -27,11 +27,9 @@ __all__ = ["UNKNOWN", "Entry", "Note", "by_status", "entries", "find", "note", "
 
 SECTIONS = (*OTHERS, QUEUES)
 UNKNOWN = (
-    "An unknown code is tried again within bounds where its name says that it passes (`IncorrectStatus*`,"
-    "
-`OperationConflict*`, `*InProgress`, `*Busy`), else by its HTTP class (5xx: look again; 429: later; 403: dead; other"
-    "
-4xx: rejected). It is counted and shown as unknown."
+    "An unknown code is tried again within bounds where its name says that it passes (`IncorrectStatus*`,\n"
+    "`OperationConflict*`, `*InProgress`, `*Busy`), else by its HTTP class (5xx: look again; 429: later; 403: dead; other\n"
+    "4xx: rejected). It is counted and shown as unknown."
 )
 
 

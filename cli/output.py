@@ -1,0 +1,98 @@
+"""The one way to standard output and standard error: what is printed is safe for a terminal, and whole.
+
+Texts that came from the cloud, a queue or a message may hold anything: escape sequences that rewrite the screen, line breaks
+that forge a line, marks that turn the reading direction, characters that nobody sees. So each line goes through ``safe``. Lines
+are never cut and never wrapped here: a terminal wraps by itself, and in a file or a pipe an id stays an id.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+
+# Control, format (bidi and zero-width among them), lone surrogates, private use, unassigned; line and paragraph separators.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters and marks that show nothing, though Unicode counts them as letters and marks: fillers, joiners, variation selectors.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | {
+    chr(number) for number in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
+_FORMULA = ("=", "+", "-", "@")
+
+
+def safe(text: object) -> str:
+    """A text as one line that shows everything in it: what a terminal obeys or hides stands there as ``\\x1b``, ``\\u202e``."""
+    return "".join(_escaped(letter) if _hides(letter) else letter for letter in str(text))
+
+
+def _hides(letter: str) -> bool:
+    if letter.isascii():
+        return not letter.isprintable()
+    blank = unicodedata.category(letter) == "Zs" and letter != "\u3000"  # no-break blanks look like others
+    return unicodedata.category(letter) in _UNSEEN or letter in _BLANK or blank
+
+
+def _escaped(letter: str) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(letter) or ascii(letter)[1:-1]
+
+
+def prepare() -> None:
+    """Let no letter stop a command: where a stream cannot write it, it stands there escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(line: object = "") -> None:
+    """One line of the answer."""
+    typer.echo(safe(line))
+
+
+def remark(line: object) -> None:
+    """One line beside the answer, on standard error."""
+    typer.echo(safe(line), err=True)
+
+
+def complain(text: object) -> None:
+    """What is wrong, in one line on standard error."""
+    remark(f"ecr-grants: {text}")
+
+
+def document(facts: object) -> None:
+    """The answer for programs: one JSON document in ASCII, in one line."""
+    typer.echo(json.dumps(facts))
+
+
+def either(sentence: str, *, as_json: bool, **facts: Any) -> None:
+    """A sentence for people, or its facts for programs."""
+    if as_json:
+        document(facts)
+    else:
+        say(sentence)
+
+
+def rows(fields: Sequence[str], found: Iterable[Mapping[str, object]]) -> None:
+    """The answer for spreadsheets: comma-separated values with a line of names. No cell becomes a formula."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(fields)
+    for row in found:
+        table.writerow([_cell(row.get(field)) for field in fields])
+    typer.echo(written.getvalue(), nl=False)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else safe(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def texts(document_: str) -> None:
+    """A document of ours of many lines."""
+    for line in document_.rstrip("\n").split("\n"):
+        say(line)
