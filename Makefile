@@ -3,7 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APPROVAL ?=
+export APPROVAL
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Ctrl-C at any moment is one line and exit code 130. An interpreter that is just starting would print a traceback, so it starts
+# in the background, where it ignores Ctrl-C, and this shell ends it by SIGTERM, which is silent until the program listens.
+interruptible = $(1) & child=$$!; trap 'kill -TERM $$child 2>/dev/null' INT TERM HUP; \
+	{ wait $$child; code=$$?; while kill -0 $$child; do wait $$child; code=$$?; done; } 2>/dev/null; \
+	if [ $$code -eq 143 ]; then echo "stopped; nothing is left running"; code=130; fi; exit $$code
+
+SUITABLE := 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up check test model proof bench lock documents clean
@@ -12,20 +21,23 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
 	@echo "Setting up $(VENV) from requirements/dev.txt (a minute or two, once) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@log=$$(mktemp) || exit 1; \
+	trap 'rm -f "$$log"; echo "set-up was stopped; make setup goes on where it was" >&2; exit 130' INT TERM HUP; \
+	{ $(PYTHON) -c $(SUITABLE) && { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); } \
+		&& $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt \
+		&& $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; } 2>"$$log" \
+		|| { cat "$$log" >&2; rm -f "$$log"; exit 1; }; \
+	rm -f "$$log"
 	@touch $@
 
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
 
 demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only)
-	@$(BIN)/python -m examples.demo $(if $(APPROVAL),--only --approval $(APPROVAL))
+	@$(call interruptible,$(BIN)/python -m examples.demo $(if $(APPROVAL),--only --approval "$$APPROVAL"))
 
 up: setup ## Keep the local cloud and the functions running, for playing by hand; Ctrl-C ends everything
-	@$(BIN)/python -m examples.demo --stay
+	@$(call interruptible,$(BIN)/python -m examples.demo --stay)
 
 check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 from Tea.exceptions import TeaException
 
+from cli.output import prepare, safe
 from examples.send import HUB, WORLD
 
 
@@ -100,18 +102,28 @@ def _pages(ask: Callable[[Any], Any], request: Any) -> Iterator[Any]:
         request.next_token = body.next_token
 
 
+def without_proxies() -> None:
+    """The vendor's SDKs would send even loopback calls to a proxy, and the local cloud is on this machine."""
+    for name in [one for one in os.environ if one.lower().endswith("_proxy")]:
+        del os.environ[name]
+
+
 def main() -> int:
     """Print what is up."""
     parser = argparse.ArgumentParser(description="Look at grants, associations and assumed roles in the local cloud.")
     parser.add_argument("--address", required=True, help="the address that `make up` prints")
     options = parser.parse_args()
+    prepare()
+    without_proxies()
     try:
         found = left_over(options.address)
         roles = assumed(options.address)
     except (TeaException, OSError) as error:
-        print(f"the cloud at {options.address} is not usable: {error}", file=sys.stderr)
+        print(f"the cloud at {options.address} is not usable: {safe(error)}", file=sys.stderr)
         return 2
-    print("\n".join([*(found or ["nothing is granted or associated"]), *roles]))
+    except KeyboardInterrupt:
+        return 130
+    print("\n".join(map(safe, [*(found or ["nothing is granted or associated"]), *roles])))
     return 0
 
 

@@ -2,7 +2,8 @@
 
     python -m examples.send examples/approval-vpc.json --address http://127.0.0.1:PORT
 
-Uses nothing of the product: what it sends is the file, what it reads is the public contract of completions.
+Uses nothing of the product but what makes a text safe for a terminal: what it sends is the file, what it reads is the public
+contract of completions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import yaml
 from mns.account import Account
 from mns.mns_exception import MNSExceptionBase, MNSServerException
 from mns.queue import Message
+
+from cli.output import prepare, safe
 
 WORLD = Path(__file__).parent / "world.yaml"
 HUB = "1000000000000001"
@@ -92,32 +95,41 @@ def main() -> int:
     parser.add_argument("--address", required=True, help="the address that `make up` prints")
     parser.add_argument("--seconds", type=int, default=60, help="how long to wait for the answer (default: 60)")
     options = parser.parse_args()
+    prepare()
     try:
-        text = options.approval.read_text("utf-8")
-    except OSError as error:
-        print(f"cannot read {options.approval}: {error.strerror}", file=sys.stderr)
+        return _send(options.approval, options.address, options.seconds)
+    except KeyboardInterrupt:
+        print("stopped; what was sent stays sent", file=sys.stderr)
+        return 130
+
+
+def _send(approval: Path, address: str, seconds: int) -> int:
+    try:
+        text = approval.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"cannot read {safe(approval)}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2
     try:
-        mailbox = Mailbox(options.address)
+        mailbox = Mailbox(address)
         while mailbox.next_completion(0) is not None:
             pass  # answers to earlier requests
         message_id = mailbox.send(text)
-        print(f"sent {options.approval} as message {message_id}")
-        deadline = time.monotonic() + options.seconds
+        print(f"sent {safe(approval)} as message {safe(message_id)}")
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             completion = mailbox.next_completion(1)
             answer = None if completion is None else answers(completion, message_id, text)
             if answer is None:
                 continue
             if answer.event == "done" and answer.first_message_id != message_id:
-                print(f"done: already granted; this very request was answered at {answer.at}")
+                print(f"done: already granted; this very request was answered at {safe(answer.at)}")
             else:
-                print(f"{answer.event}: {answer.text}")
+                print(f"{safe(answer.event)}: {safe(answer.text)}")
             return 0 if answer.event == "done" else 1
     except MNSExceptionBase as error:
-        print(f"the queue at {options.address} is not usable: {error}", file=sys.stderr)
+        print(f"the queue at {address} is not usable: {safe(error)}", file=sys.stderr)
         return 2
-    print(f"no answer within {options.seconds} s", file=sys.stderr)
+    print(f"no answer within {seconds} s", file=sys.stderr)
     return 3
 
 

@@ -1,0 +1,245 @@
+"""What the demo runs: a local cloud with the functions, approvals sent to it, and what comes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from examples.look import left_over
+from examples.send import HUB, WORLD, Mailbox, answers, user_keys
+from examples.telling import FUNCTIONS, Narrator, clock, say, tell
+
+ROOT = Path(__file__).parent.parent
+
+_START_SECONDS = 60
+_SILENCE_SECONDS = 5.0
+"""After so long without a line somebody wants to know that it goes on."""
+
+
+class Failed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[str]:
+    """A fresh local cloud with the functions deployed. Yields its address; everything ends with the block."""
+    tell("starting the local cloud and deploying the functions of s.yaml ...")
+    ledger = ledger_in(directory)
+    upgrade = [sys.executable, "-m", "cli", "ledger", "upgrade", "--ledger-url", ledger]
+    made = subprocess.run(upgrade, cwd=ROOT, check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        raise Failed(f"the ledger could not be made: {made.stderr.strip()}")
+    ready, errors = directory / "address", directory / "localcloud.log"
+    settings = {
+        "LEDGER_URL": ledger,
+        "ACCOUNTS_FILE": "examples/accounts.yaml",
+        "SETTLE_SECONDS": "2",
+        "MODE": "full",
+        **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
+    }
+    command = [sys.executable, "-m", "localcloud", "up", "--world", str(WORLD), "--deploy", "s.yaml"]
+    command += ["--ready-file", str(ready), "--state-dir", str(directory / "cloud"), "--with-parent"]
+    command += [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+    with errors.open("w") as sink:
+        # In a session of its own: Ctrl-C is for the demo, which then ends the cloud in good order.
+        cloud = subprocess.Popen(command, cwd=ROOT, stdout=sink, stderr=sink, start_new_session=True)
+        try:
+            _wait_until_ready(cloud, ready, errors)
+            yield ready.read_text("utf-8").strip()
+        finally:
+            if cloud.poll() is None:
+                cloud.terminate()
+                try:
+                    cloud.wait(20)
+                except subprocess.TimeoutExpired:
+                    cloud.kill()
+                    cloud.wait()
+
+
+def _wait_until_ready(cloud: subprocess.Popen[bytes], ready: Path, errors: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not ready.exists() or not ready.read_text("utf-8").strip():
+        if cloud.poll() is not None:
+            raise Failed(f"the local cloud did not start: {errors.read_text('utf-8').strip()}")
+        if time.monotonic() > deadline:
+            raise Failed(f"the local cloud was not ready in {_START_SECONDS} s: {errors.read_text('utf-8').strip()}")
+        time.sleep(0.05)
+
+
+def ledger_in(directory: Path) -> str:
+    """The address of the demo's ledger."""
+    return f"sqlite:///{directory / 'ledger.db'}"
+
+
+class Story:
+    """One run: sends approvals, follows the functions, and waits for what is to come of it."""
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self._address = address
+        self._seconds = seconds
+        self._mailbox = Mailbox(address)
+        self._narrator = Narrator(address)
+        self.completions: list[dict[str, Any]] = []
+
+    def request(self, text: str, what: str) -> None:
+        """Send an approval and wait for its answer. Raises Failed unless it is done."""
+        message_id = self._mailbox.send(text)
+        say(clock(), "demo", f"{what}: sent to the queue ecr-approvals of account {HUB} (message {message_id})")
+        completion = self.wait(lambda one: answers(one, message_id, text) is not None, "an answer")
+        answer = answers(completion, message_id, text)
+        if answer is None or answer.event != "done":
+            raise Failed(f"{completion['event']}: {completion['reason']['text']}")
+        say(clock(), "demo", f"answer: {answer.text}")
+
+    def wait(
+        self, wanted: Callable[[dict[str, Any]], bool], what: str, tick: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """Follow the functions until a completion like this one is published. ``tick`` is called now and then."""
+        started = time.monotonic()
+        told_at = started
+        while time.monotonic() - started < self._seconds:
+            completion = self._mailbox.next_completion(1)
+            if self._narrator.tell():
+                told_at = time.monotonic()
+            elif time.monotonic() - told_at > _SILENCE_SECONDS:
+                told_at = time.monotonic()
+                say(clock(), "demo", f"still waiting for {what}, {told_at - started:.0f} s")
+            if completion is not None:
+                self.completions.append(completion)
+                if wanted(completion):
+                    self._narrator.tell()
+                    return completion
+            elif tick is not None:
+                tick()
+        raise Failed(f"{what} did not come within {self._seconds:.0f} s; last seen: {self._narrator.last}")
+
+    def reconcile(self) -> None:
+        """What the timer does every five minutes, now: the operator's command against the deployed function."""
+        operator, secret = user_keys("operator")
+        environment = {**os.environ, "ALIBABA_CLOUD_ACCESS_KEY_ID": operator, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
+        command = [sys.executable, "-m", "cli", "run", "reconcile", "--endpoint", self._address]
+        ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        self._narrator.tell()
+        if ran.returncode != 0:
+            unread = [line.strip() for line in ran.stdout.splitlines() if "not read" in line]
+            raise Failed(f"ecr-grants run reconcile: {'; '.join(unread) or ran.stderr.strip()}")
+        say(clock(), "demo", f"ecr-grants run reconcile: {ran.stdout.splitlines()[0]}")
+
+    def left_over(self) -> list[str]:
+        """What is still up, as both accounts' own users see it with the SDKs."""
+        return left_over(self._address)
+
+
+def demo(approval: Path, seconds: float, *, whole: bool) -> int:
+    """Send one approval and follow it to its answer; ``whole``: then the rest of the circle, until nothing is left."""
+    try:
+        text = approval.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read {approval}: {error}") from None
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory)) as address:
+        say(clock(), "demo", f"local cloud at {address}, functions deployed: {', '.join(FUNCTIONS)}")
+        story = Story(address, seconds)
+        story.request(text, str(approval))
+        active = [one["association_id"] for one in story.completions if one["event"] == "associated"]
+        if not active:
+            raise Failed("the request is done, and no association was reported")
+        tell(f"The association {active[0]} is ACTIVE.")
+        if whole:
+            circle(story, json.loads(text))
+            tell("OK: granted, associated, ACTIVE; then everything was taken back and nothing is left over")
+        else:
+            tell(f"OK: granted and associated; association {active[0]} is ACTIVE")
+        return 0
+
+
+def circle(story: Story, first: dict[str, Any]) -> None:
+    """The whole life: a VBR beside the VPC, a second lease, one lease closed, the other ended, everything gone."""
+    story.request((ROOT / "examples/approval-vbr.json").read_text("utf-8"), "examples/approval-vbr.json")
+    ends_at = datetime.now(UTC) + timedelta(seconds=15)
+    second = first | {
+        "request_id": "REQ-2026-0009",
+        "allowed_prefixes": [*first["allowed_prefixes"], "10.21.0.0/16"],
+        "ends_at": ends_at.isoformat(),
+        "on_end": "teardown",
+        "reason": "A second need for the same grant, with one more prefix, until a time",
+    }
+    story.request(json.dumps(second), f"a second lease on the same VPC, until {ends_at:%H:%M:%S}")
+    story.reconcile()
+    story.request((ROOT / "examples/revoke.json").read_text("utf-8"), "examples/revoke.json, closing the first lease")
+    revoke_all = {name: first[name] for name in ("schema", "issuer", "ecr", "requested_by", "approved_by")} | {
+        "request_id": "REQ-2026-0010",
+        "action": "revoke",
+        "instance": json.loads((ROOT / "examples/approval-vbr.json").read_text("utf-8"))["instance"],
+        "closes": "all",
+        "approved_at": datetime.now(UTC).isoformat(),
+        "reason": "The leased line is given up",
+    }
+    story.request(json.dumps(revoke_all), "a revoke of every lease on the VBR")
+    say(clock(), "demo", f"waiting for the second lease to end at {ends_at:%H:%M:%S}")
+
+    def tick() -> None:
+        if datetime.now(UTC) >= ends_at:
+            story.reconcile()
+
+    story.wait(lambda one: one["event"] == "revoked" and one["grant"]["instance_type"] == "VPC", "the revoke", tick)
+    story.reconcile()
+    rest = story.left_over()
+    if rest:
+        raise Failed("left over: " + "; ".join(rest))
+
+
+def stay(up: Callable[[], None]) -> int:
+    """Keep the local cloud and the functions running and narrate until Ctrl-C. ``up`` is called once everything is up."""
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory)) as address:
+        up()
+        for line in what_next(address, ledger_in(Path(directory))):
+            tell(line)
+        if not sys.stdout.isatty():
+            tell(f"This is no terminal: `kill {os.getpid()}` ends everything as Ctrl-C would.")
+        tell("Ctrl-C ends everything. What the functions do:")
+        narrator = Narrator(address)
+        while True:
+            narrator.tell()
+            time.sleep(0.3)
+
+
+def what_next(address: str, ledger: str) -> Iterator[str]:
+    """Where everything is, and commands to copy: each works as it stands, in a terminal of its own."""
+    user, secret = user_keys("operator")
+    yield f"The local cloud is at {address}: STS, VPC, ECR, MNS and Function Compute, on this machine only."
+    yield f"  hub account A   {HUB}, region cn-hangzhou"
+    yield "  queues          ecr-approvals for approvals, ecr-answers with what the topic ecr-completions says"
+    yield f"  access key      {user} / {secret}   (RAM user operator of account A; every user is in examples/world.yaml)"
+    yield f"  ledger          {ledger}"
+    yield ""
+    yield "Type next, in another terminal:"
+    yield f"  cd {quote(str(ROOT))}"
+    python, local = _program("python"), f"--address {address.removeprefix('http://')}"
+    yield f"  {python} -m examples.send examples/approval-vpc.json --address {address}"
+    yield f"  {python} -m examples.send examples/approval-vpc.json --address {address}    # again: already granted"
+    yield f"  {python} -m examples.look --address {address}"
+    yield f"  {python} -m localcloud journal {local}"
+    yield f"  {python} -m localcloud logs {local} ecr-grants-grant"
+    yield "and as the operator:"
+    yield f"  export LEDGER_URL={quote(ledger)} MNS_ENDPOINT={address} FC_ENDPOINT={address}"
+    yield f"  export ALIBABA_CLOUD_ACCESS_KEY_ID={user} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}"
+    yield f"  {python} -m cli grants"
+    yield f"  {python} -m cli dead list"
+    yield f"  {python} -m cli run reconcile"
+    yield ""
+
+
+def _program(name: str) -> str:
+    """A program beside our interpreter, as somebody in the project's folder types it."""
+    path = Path(sys.executable).with_name(name)
+    return quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
