@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import As, AsJson, LedgerUrl, NotSo, command, command_line, opened, operator_name
+from cli.common import As, AsJson, LedgerUrl, NotSo, command, command_line, opened, operator_name, troubles
 from cli.letters import (
     Dead,
     Looked,
@@ -18,6 +18,7 @@ from cli.letters import (
     dead_letter_queues,
     lines_of,
     look_through,
+    look_through_all,
     messaging_at,
     of_message,
     taken,
@@ -73,7 +74,8 @@ def list_dead(
             say(line)
     if not looked.found and not as_json:
         say(_nothing("nothing is dead", looked, reason))
-    _tell_unseen(looked, remark if as_json else say)
+    with troubles():
+        _tell_unseen(looked, as_json=as_json)
 
 
 @command(app, "show")
@@ -145,10 +147,10 @@ def redrive_dead(
     missing = sorted(wanted.names - {one.name for one in looked.found})
     if not looked.found and not missing and not as_json:
         say(_nothing("nothing to redrive", looked, reason))
-    if missing:
-        remark(f"ecr-grants: {_not_there(missing, looked)}")
-        raise typer.Exit(1)
-    _tell_unseen(looked, remark if as_json else say)
+    with troubles():
+        if missing:
+            raise NotSo(_not_there(missing, looked))
+        _tell_unseen(looked, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,7 @@ def _all(ledger: Ledger, endpoint: str | None, reason: str | None) -> Looked:
     if endpoint is None:
         looked.unseen += [f"{queue}: {_NO_ENDPOINT}" for queue in dead_letter_queues().values()]
         return looked
-    messaging = messaging_at(endpoint)
-    for queue in dead_letter_queues().values():
-        look_through(messaging, queue, looked)
+    look_through_all(messaging_at(endpoint), looked)
     return looked
 
 
@@ -228,7 +228,7 @@ def _redrive_queues(messaging: Messaging | None, wanted: Wanted, looked: Looked)
             look_through(messaging, dead_queue, there)
             looked.found += [one for one in there.found if wanted.fits(one)]
             looked.unseen += there.unseen
-            looked.failed |= there.failed
+            looked.failures += there.failures
         else:
             _redrive_messages(messaging, work_queue, dead_queue, wanted, looked)
 
@@ -243,6 +243,8 @@ def _redrive_messages(messaging: Messaging, work_queue: str, dead_queue: str, wa
                     messaging.send(work_queue, as_sent(redrivable(message.body)))
                     messages.done(message)
                     looked.found.append(one)
+                if wanted.complete(looked):
+                    break
     except GrantError as error:
         looked.missed(f"{dead_queue}: {error}")
 
@@ -258,8 +260,12 @@ def _not_there(names: list[str], looked: Looked) -> str:
     return f"{', '.join(names)}: nothing dead has that name; see `ecr-grants dead list`{unseen}"
 
 
-def _tell_unseen(looked: Looked, tell: Callable[[object], None]) -> None:
-    for line in looked.unseen:
-        tell(f"not looked at: {line}")
-    if looked.failed:
-        raise typer.Exit(1)
+def _tell_unseen(looked: Looked, *, as_json: bool) -> None:
+    """Say what was not looked at: beside the list for people, and on standard error where somebody had asked for it."""
+    if not as_json:
+        for line in looked.unseen:
+            say(f"not looked at: {line}")
+    if looked.failures:
+        raise NotSo("; ".join(looked.failures))
+    for line in looked.unseen if as_json else ():
+        remark(f"not looked at: {line}")

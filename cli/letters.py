@@ -93,16 +93,22 @@ class Dead:
 
 @dataclass
 class Looked:
-    """What was found, and what was not looked at, a line for each. ``failed``: somebody wanted to look and could not."""
+    """What was found, and what was not looked at, a line for each. ``failures``: those of them that somebody asked for."""
 
     found: list[Dead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    failed: bool = False
+    failures: list[str] = field(default_factory=list)
 
     def missed(self, line: str) -> None:
         """Note what could not be looked at, though it was asked for."""
         self.unseen.append(line)
-        self.failed = True
+        self.failures.append(line)
+
+
+def look_through_all(messaging: Messaging, looked: Looked) -> None:
+    """Add every message of every dead-letter queue."""
+    for queue in dead_letter_queues().values():
+        look_through(messaging, queue, looked)
 
 
 def look_through(messaging: Messaging, queue: str, looked: Looked) -> None:

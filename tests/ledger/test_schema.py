@@ -146,10 +146,8 @@ def test_upgrade_and_check_as_people_run_them(empty: Database) -> None:
     )
     after = ecr_grants("ledger", "check", "--json", url=empty.url)
 
-    assert (before.exit_code, before.output.strip()) == (
-        1,
-        "ecr-grants: the ledger has no tables yet: run `ecr-grants ledger upgrade`",
-    )
+    assert before.exit_code == 1
+    assert before.output.startswith("ecr-grants: the ledger has no tables yet: run `ecr-grants ledger upgrade` (")
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, f"the ledger is at revision {REVISION}", "")
     assert json.loads(after.output) == {"revision": REVISION}
     assert PASSWORD not in before.output + after.output
@@ -209,7 +207,7 @@ def test_verify_names_what_is_wrong(database: Database, heads: Path) -> None:
 def test_verify_wants_a_key_for_heads(database: Database, heads: Path) -> None:
     """A head proves nothing without its signature; and a wrong key's verdict names the head."""
     without = ecr_grants("ledger", "verify", "--heads", str(heads), url=database.url)
-    assert (without.exit_code, "--heads needs --key" in without.output) == (1, True)
+    assert (without.exit_code, "--heads needs --key" in without.output) == (2, True)
 
     other = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
     wrong = ecr_grants("ledger", "verify", "--heads", str(heads), "--key", other, url=database.url)
@@ -230,13 +228,13 @@ def test_a_heads_file_that_is_none_is_refused(database: Database, tmp_path: Path
     path.write_text('{"event": "reconcile.done"}\n' + content + "\n")
 
     ran = ecr_grants("ledger", "verify", "--heads", str(path), "--key", PUBLIC, url=database.url)
-    assert (ran.exit_code, "line 2 is not a head" in ran.output) == (1, True)
+    assert (ran.exit_code, "line 2 is not a head" in ran.output) == (2, True)
 
 
 @pytest.mark.parametrize("words", ["ledger upgrade", "ledger check", "ledger verify", "mode", "grants", "dead list"])
 @pytest.mark.parametrize("trouble", ["wrong password", "nobody there", "no address", "no driver"])
 def test_no_command_says_the_password(postgres: Postgres, words: str, trouble: str) -> None:
-    """Whatever is wrong with the address: exit code 1, one line, and not the password, nor an address that holds it."""
+    """Whatever is wrong: one line, and not the password, nor an address that holds it. Exit code 2 where it is no address."""
     url = {
         "wrong password": postgres.address("postgres", password="hush-hush"),
         "nobody there": "postgresql+psycopg://ecr:hush-hush@127.0.0.1:1/ledger",
@@ -247,5 +245,6 @@ def test_no_command_says_the_password(postgres: Postgres, words: str, trouble: s
     for arguments, given in (([], url), (["--ledger-url", url], None)):
         ran = ecr_grants(*words.split(), *arguments, url=given)
         assert "hush" not in ran.output
-        assert (ran.exit_code, len(ran.output.strip().splitlines())) == (1, 1), (ran.output, ran.exception)
+        code = 2 if trouble in ("no address", "no driver") else 1
+        assert (ran.exit_code, len(ran.output.strip().splitlines())) == (code, 1), (ran.output, ran.exception)
         assert isinstance(ran.exception, SystemExit)
