@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.functional.approvals import approval, wake
 from tests.functional.deployment import OPERATOR, Deployment
-from tests.functional.launch import clean_environment, new_ledger, run
-from tests.functional.waiting import PATIENCE, until
+from tests.functional.launch import new_ledger, run
 from tests.functional.world import EXAMPLE, GRANT_FUNCTION, ROOT, SPOKE, SPOKE_ROLE
-from tests.localcloud.processes import alive, descendants
 
 APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
 
@@ -160,116 +155,6 @@ def test_what_cannot_be_sent_is_another_exit_code(deployed: Deployment, tmp_path
     silent.write_text(json.dumps(wake()), "utf-8")
     unanswered = send(deployed, silent, "--seconds", "1")
     assert (unanswered.returncode, unanswered.stderr.strip()) == (3, "no answer within 1 s")
-
-
-# -- the demo ----------------------------------------------------------------------------------------------------------
-
-
-class Demo:
-    """The demo as a process, and everything it ever started."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self._output = folder / "output"
-        with self._output.open("wb") as sink:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "examples.demo", *options],
-                cwd=ROOT,
-                env=clean_environment(),
-                stdout=sink,
-                stderr=sink,
-            )
-        self.started: set[int] = set()
-
-    @property
-    def told(self) -> str:
-        """What it has printed so far."""
-        return self._output.read_text("utf-8")
-
-    def wait_for(self, text: str) -> None:
-        """Return when it has printed this; remember which processes it had until then."""
-
-        def look() -> bool:
-            self.started.update(descendants(self._process.pid))
-            assert text in self.told or self._process.poll() is None, self.told
-            return text in self.told
-
-        until(look, f"the demo has printed {text!r}", 3 * PATIENCE)
-
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
-
-    def end(self) -> int:
-        """Wait for it to end by itself, and for everything that it started. Returns the exit code."""
-        code = self._process.wait(timeout=2 * PATIENCE)
-        until(lambda: not [pid for pid in self.started if alive(pid)], "everything the demo started has ended")
-        assert len(self.started) >= 4, "the local cloud and a worker for each function"
-        return code
-
-    def kill(self) -> None:
-        """Leave nothing, whatever happened."""
-        if self._process.poll() is None:
-            self.interrupt()
-            self._process.wait(timeout=PATIENCE)
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
-    """Starts a demo; whatever happens, it ends with the test."""
-    made: list[Demo] = []
-
-    def start(*options: str) -> Demo:
-        made.append(Demo(tmp_path, *options))
-        return made[0]
-
-    yield start
-    for one in made:
-        one.kill()
-
-
-def test_the_demo_shows_the_way_and_ends_with_an_active_association(demo: Callable[..., Demo]) -> None:
-    """Exit code 0 and a last line that says so; every step with its account and API request id; nothing left running."""
-    good = demo("--only", "--seconds", "60")
-    good.wait_for("received and admitted")
-    assert good.end() == 0, good.told
-    last = good.told.splitlines()[-1]
-    assert last.startswith("OK: ")
-    assert "ACTIVE" in last
-    steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
-    steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
-    steps += ["under way (Waiting)", "completion published: associated"]
-    assert [step for step in steps if step not in good.told] == []
-    assert good.told.count("API request") >= 5
-
-
-def test_the_demo_fails_with_the_reason(demo: Callable[..., Demo], tmp_path: Path) -> None:
-    """An approval that is refused: exit code 1, and the last line says why; nothing left running."""
-    edited = {**APPROVAL, "instance": {**APPROVAL["instance"], "id": "vpc-doesnotexist"}}
-    path = tmp_path / "approval.json"
-    path.write_text(json.dumps(edited), "utf-8")
-    bad = demo("--only", "--approval", str(path), "--seconds", "30")
-    bad.wait_for("sent to the queue ecr-approvals")
-    assert bad.end() == 1
-    last = bad.told.splitlines()[-1]
-    assert last.startswith("FAILED: rejected: ")
-    assert f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou" in last
-
-
-def test_what_is_kept_running_ends_with_ctrl_c(demo: Callable[..., Demo]) -> None:
-    """It prints the address and example commands, and an interrupt ends it and all it started, with exit code 0."""
-    kept = demo("--stay")
-    kept.wait_for("Ctrl-C ends everything")
-    assert "The local cloud is at http://127.0.0.1:" in kept.told
-    assert "examples.send examples/approval-vpc.json --address" in kept.told
-    kept.interrupt()
-    assert kept.end() == 0
-
-
-def test_a_demo_file_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
-    """Exit code 1 and the name of the file."""
-    done = run("examples.demo", "--approval", str(tmp_path / "missing.json"))
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith(f"FAILED: cannot read {tmp_path / 'missing.json'}")
 
 
 def test_an_approval_in_the_readme_form_is_what_the_tests_send() -> None:

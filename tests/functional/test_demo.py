@@ -1,0 +1,260 @@
+"""The demo and `make up` as people start them: on terminals and in pipes, behind proxies, with Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.launch import clean_environment, run
+from tests.functional.terminal import Terminal
+from tests.functional.waiting import PATIENCE, until
+from tests.functional.world import ROOT, SPOKE
+from tests.localcloud.processes import alive, descendants
+
+APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
+NOWHERE = "http://127.0.0.1:9"
+MAKE = ("make", "--old-file=setup", f"VENV={sys.prefix}")
+"""With the interpreter of the tests, which is set up already."""
+
+
+class Demo:
+    """The demo as a process, and everything it ever started."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._output = folder / "output"
+        with self._output.open("wb") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "examples.demo", *options],
+                cwd=ROOT,
+                env=clean_environment(),
+                stdout=sink,
+                stderr=sink,
+            )
+        self.started: set[int] = set()
+
+    @property
+    def told(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text("utf-8")
+
+    def wait_for(self, text: str) -> None:
+        """Return when it has printed this; remember which processes it had until then."""
+
+        def look() -> bool:
+            self.started.update(descendants(self._process.pid))
+            assert text in self.told or self._process.poll() is None, self.told
+            return text in self.told
+
+        until(look, f"the demo has printed {text!r}", 3 * PATIENCE)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait for it to end by itself, and for everything that it started. Returns the exit code."""
+        code = self._process.wait(timeout=2 * PATIENCE)
+        until(lambda: not [pid for pid in self.started if alive(pid)], "everything the demo started has ended")
+        assert len(self.started) >= 4, "the local cloud and a worker for each function"
+        return code
+
+    def kill(self) -> None:
+        """Leave nothing, whatever happened."""
+        if self._process.poll() is None:
+            self.interrupt()
+            self._process.wait(timeout=PATIENCE)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    """Starts a demo; whatever happens, it ends with the test."""
+    made: list[Demo] = []
+
+    def start(*options: str) -> Demo:
+        made.append(Demo(tmp_path, *options))
+        return made[0]
+
+    yield start
+    for one in made:
+        one.kill()
+
+
+def test_the_demo_shows_the_way_and_ends_with_an_active_association(demo: Callable[..., Demo]) -> None:
+    """Exit code 0 and a last line that says so; every step with its account and API request id; nothing left running."""
+    good = demo("--only", "--seconds", "60")
+    good.wait_for("received and admitted")
+    assert good.end() == 0, good.told
+    last = good.told.splitlines()[-1]
+    assert last.startswith("OK: ")
+    assert "ACTIVE" in last
+    steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
+    steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
+    steps += ["under way (Waiting)", "completion published: associated"]
+    assert [step for step in steps if step not in good.told] == []
+    assert good.told.count("API request") >= 5
+
+
+def test_the_demo_fails_with_the_reason(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    """An approval that is refused: exit code 1, and the last line says why; nothing left running."""
+    edited = {**APPROVAL, "instance": {**APPROVAL["instance"], "id": "vpc-doesnotexist"}}
+    path = tmp_path / "approval.json"
+    path.write_text(json.dumps(edited), "utf-8")
+    bad = demo("--only", "--approval", str(path), "--seconds", "30")
+    bad.wait_for("sent to the queue ecr-approvals")
+    assert bad.end() == 1
+    last = bad.told.splitlines()[-1]
+    assert last.startswith("FAILED: rejected: ")
+    assert f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou" in last
+
+
+def test_what_is_kept_running_ends_with_ctrl_c(demo: Callable[..., Demo]) -> None:
+    """It prints the address and example commands, and an interrupt ends it and all it started, with exit code 0."""
+    kept = demo("--stay")
+    kept.wait_for("Ctrl-C ends everything")
+    assert "The local cloud is at http://127.0.0.1:" in kept.told
+    assert "examples.send examples/approval-vpc.json --address" in kept.told
+    kept.interrupt()
+    assert kept.end() == 0
+
+
+def test_a_demo_file_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """Exit code 1 and the name of the file."""
+    done = run("examples.demo", "--approval", str(tmp_path / "missing.json"))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith(f"FAILED: cannot read {tmp_path / 'missing.json'}")
+
+
+# -- on a terminal -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "proxies"),
+    [
+        pytest.param(60, {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE}, id="60 columns, behind a proxy"),
+        pytest.param(80, {"ALL_PROXY": NOWHERE, "http_proxy": NOWHERE}, id="80 columns, behind another"),
+        pytest.param(200, {}, id="200 columns"),
+    ],
+)
+def test_the_demo_is_legible_on_a_terminal(tmp_path: Path, columns: int, proxies: dict[str, str]) -> None:
+    """Whatever its width: every line is written whole, once, and the terminal wraps it; no cursor moves. The approval lies in
+    a folder with a blank in its name."""
+    folder = tmp_path / "my approvals"
+    folder.mkdir()
+    path = folder / "first one.json"
+    path.write_text(json.dumps(APPROVAL), "utf-8")
+    terminal = Terminal([*MAKE, "demo", f"APPROVAL={path}"], columns, proxies)
+    assert terminal.end() == 0, terminal.printed
+    first, *story, active, last = terminal.lines
+    assert first == "starting the local cloud and deploying the functions of s.yaml ..."
+    assert f" {path}: sent to the queue ecr-approvals " in story[1]
+    for line in story:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (demo|grant|associate|reconcile) +\S.*", line), line
+    assert len([line for line in story if re.search(r"API request [0-9A-F-]{36}\)$", line)]) >= 5
+    assert active == f"The association {active.split()[2]} is ACTIVE."
+    assert last == f"OK: granted and associated; association {active.split()[2]} is ACTIVE"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5])
+def test_ctrl_c_at_any_moment_is_one_line(seconds: float) -> None:
+    """While make starts the interpreter, while it imports, while the cloud starts: exit code 130, no traceback, nothing left;
+    and whoever presses it twice gets the same."""
+    terminal = Terminal([*MAKE, "demo"])
+    terminal.read(seconds)
+    terminal.interrupt()
+    terminal.read(0.05)
+    terminal.interrupt()
+    assert terminal.end() == 130, terminal.printed
+    assert "Traceback" not in terminal.printed
+    assert "Error:" not in terminal.printed
+    assert len([line for line in terminal.lines if line.startswith("FAILED")]) == 0
+
+
+@pytest.mark.parametrize("text", ["functions deployed", "received and admitted", "asked for the association"])
+def test_ctrl_c_in_the_middle_of_the_story_ends_it(text: str) -> None:
+    """With the functions at work: 130, the last words say that nothing is left, and nothing is."""
+    terminal = Terminal([*MAKE, "demo"])
+    terminal.read(2 * PATIENCE, text)
+    terminal.interrupt()
+    assert terminal.end() == 130, terminal.printed
+    assert len(terminal.started) >= 3
+    assert "stopped; nothing is left running" in terminal.printed
+    assert "Traceback" not in terminal.printed
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.5, 1.5])
+def test_ctrl_c_during_the_set_up_is_one_line(tmp_path: Path, seconds: float) -> None:
+    """Neither venv nor pip shows its traceback; nothing counts as set up; the next set-up starts where it has to."""
+    venv = tmp_path / "an environment"
+    terminal = Terminal(["make", f"VENV={venv}", f"PYTHON={shlex.quote(sys.executable)}", "demo"])
+    terminal.read(2 * PATIENCE, "Setting up")
+    terminal.read(seconds)
+    terminal.interrupt()
+    assert terminal.end() == 130, terminal.printed
+    assert "Traceback" not in terminal.printed
+    assert not (venv / ".ready").exists()
+
+
+def test_what_make_up_prints_can_be_typed(demo: Callable[..., Demo]) -> None:
+    """Every line of it, copied into a shell as it stands, works; it is printed without a terminal too, and says how that ends."""
+    kept = demo("--stay")
+    kept.wait_for("Ctrl-C ends everything")
+    lines = kept.told.splitlines()
+    typed = [line.strip() for line in lines[lines.index("Type next, in another terminal:") :] if line.startswith("  ")]
+    assert len(typed) >= 10
+    assert typed[0] == f"cd {shlex.quote(str(ROOT))}"
+    done = subprocess.run(
+        ["sh", "-euxc", "\n".join(typed)],
+        cwd="/",
+        env=clean_environment(HTTP_PROXY=NOWHERE, ALL_PROXY=NOWHERE),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    assert "done: granted and associated" in done.stdout
+    assert "nothing is dead" in done.stdout
+    [leave] = re.findall(r"This is no terminal: `(kill \d+)`", kept.told)
+    subprocess.run(leave.split(), check=True)
+    assert kept.end() == 0
+
+
+def test_the_demo_runs_in_a_folder_with_blanks_in_its_name(tmp_path: Path) -> None:
+    """The checkout, and where temporary files lie."""
+    copy, temporary = tmp_path / "a checkout" / "of mine", tmp_path / "temporary files"
+    copy.mkdir(parents=True)
+    temporary.mkdir()
+    for folder in ("cli", "examples", "functions", "localcloud", "shared", "requirements"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("s.yaml", "Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / file, copy)
+    terminal = Terminal(
+        [*MAKE, "demo", "APPROVAL=examples/approval-vpc.json"], more={"TMPDIR": str(temporary)}, folder=copy
+    )
+    assert terminal.end() == 0, terminal.printed
+    assert terminal.lines[-1].startswith("OK: ")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """`make demo | head -1` ends without complaint."""
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m examples.demo --only | head -1"],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+    assert done.stdout.startswith("starting the local cloud")
+    assert done.stderr == ""
