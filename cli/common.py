@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -93,16 +94,33 @@ def operator_name(claimed: str | None) -> str:
         return f"uid {os.getuid()}"
 
 
-def go_direct(endpoint: str) -> None:
-    """Keep traffic to this very machine away from a proxy: the vendor's SDK asks the environment and knows no exceptions."""
-    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
+def reachable(endpoint: str, option: str) -> str:
+    """An address of the cloud as the vendor's SDKs take it, https unless it says otherwise. Raises SettingsError.
+
+    Traffic to this very machine is kept away from a proxy: the SDKs ask the environment for one, and know no exceptions.
+    """
+    address = endpoint if "://" in endpoint else f"https://{endpoint}"
     try:
-        near = ip_address(host).is_loopback
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port  # a port that is none raises ValueError
     except ValueError:
-        near = host == "localhost" or host.endswith(".localhost")
-    if near:
+        host, parts = "", urlsplit("")
+    rest = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9._:%-]+", host) or rest:
+        raise SettingsError(
+            f"{option} must be an address such as https://host or http://host:port (found {endpoint!r})"
+        )
+    if _is_near(host):
         for name in [one for one in os.environ if one.lower().endswith("_proxy")]:
             del os.environ[name]
+    return address.rstrip("/")
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @contextmanager

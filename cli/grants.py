@@ -76,7 +76,7 @@ def facts_of(one: Standing) -> Facts:
         "ours": {"grant": one.grant.ours, "association": one.associate.ours},
         "dead": dead,
         "drift": kinds,
-        "drift_texts": [each["text"] for each in drift],
+        "drift_texts": [str(each.get("text", each["class"])) for each in drift],
         "state": "dead" if dead else ", ".join(kinds) or ("settled" if one.settled else "under way"),
     }
 

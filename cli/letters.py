@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cli.common import go_direct
-from shared.errors import BadInput, GrantError
+from cli.common import reachable
+from shared.errors import BadInput, CloudUnreachable, GrantError
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import Completion, Wake
 from shared.messages.envelope import parse, redrivable
@@ -52,8 +52,7 @@ def _queue_of(side: Side) -> str:
 
 def messaging_at(endpoint: str) -> Messaging:
     """The queues at an address, as the operator whose access key the environment has. Raises SettingsError."""
-    address = endpoint if "://" in endpoint else f"https://{endpoint}"
-    go_direct(address)
+    address = reachable(endpoint, "--mns-endpoint (MNS_ENDPOINT)")
     from shared.cloud.keys import home_keys  # noqa: PLC0415
     from shared.cloud.messaging import Messaging  # noqa: PLC0415  # the vendor's SDK, only where it is needed
 
@@ -106,13 +105,15 @@ class Looked:
 
 
 def look_through_all(messaging: Messaging, looked: Looked) -> None:
-    """Add every message of every dead-letter queue."""
-    for queue in dead_letter_queues().values():
-        look_through(messaging, queue, looked)
+    """Add every message of every dead-letter queue. Where one cannot be reached, the others are not waited for."""
+    queues = iter(dead_letter_queues().values())
+    for queue in queues:
+        if not look_through(messaging, queue, looked):
+            looked.unseen += [f"{other}: not asked after that" for other in queues]
 
 
-def look_through(messaging: Messaging, queue: str, looked: Looked) -> None:
-    """Add every message of a dead-letter queue, and what of it could not be seen.
+def look_through(messaging: Messaging, queue: str, looked: Looked) -> bool:
+    """Add every message of a dead-letter queue, and what of it could not be seen. False when nobody answered.
 
     Up to sixteen are only peeked at, which hides nothing. A peek shows no others, so more are taken and put back.
     """
@@ -121,7 +122,7 @@ def look_through(messaging: Messaging, queue: str, looked: Looked) -> None:
         seen = {one.message_id: one for one in messaging.peek(queue)}
     except GrantError as error:
         looked.missed(f"{queue}: {error}")
-        return
+        return not isinstance(error, CloudUnreachable)
     if len(seen) >= _batch() or (counts is not None and counts.visible > len(seen)):
         try:
             with taken(messaging, queue, looked) as messages:
@@ -139,6 +140,7 @@ def look_through(messaging: Messaging, queue: str, looked: Looked) -> None:
     if counts is not None and counts.hidden:
         looked.unseen.append(f"{queue}: {_messages(counts.hidden)} that somebody has in hand just now; look again soon")
     looked.found += [of_message(queue, one) for one in sorted(seen.values(), key=lambda each: each.since)]
+    return True
 
 
 class Taken:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.common import AsJson, NotSo, command, command_line, go_direct, troubles
+from cli.common import AsJson, NotSo, command, command_line, reachable, troubles
 from cli.output import document, say
-from shared.errors import NeedsSomebody, PermissionMissing
+from shared.errors import CloudUnreachable, NeedsSomebody, PermissionMissing
 
 app = command_line("run", "Run a deployed function now.")
 
@@ -39,7 +39,7 @@ def run_reconcile(
     ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN. They need fc:InvokeFunction on the function.
     """
     with troubles():
-        report = _report(endpoint if "://" in endpoint else f"https://{endpoint}", region, function, service)
+        report = _report(reachable(endpoint, "--endpoint (FC_ENDPOINT)"), region, function, service)
     trouble = report.get("trouble") or []
     if as_json:
         document(report)
@@ -57,7 +57,6 @@ def run_reconcile(
 
 def _report(address: str, region: str, function: str, service: str | None) -> dict[str, Any]:
     """What the function answers. The vendor's SDK takes a second to import, and no other command needs it."""
-    go_direct(address)
     from shared.cloud.functions import Functions  # noqa: PLC0415
     from shared.cloud.keys import home_keys  # noqa: PLC0415
 
@@ -65,6 +64,8 @@ def _report(address: str, region: str, function: str, service: str | None) -> di
         report = Functions(address, region, home_keys(None)).run(function, b"{}", service).result
     except PermissionMissing as error:  # of the caller: a function's own troubles come back as its answer
         raise NeedsSomebody(f"the operator (whose access key this is) may not invoke {function}: {error}") from None
+    except CloudUnreachable as error:
+        raise CloudUnreachable(f"{error}, asking {address}") from None
     except ValueError as error:
         raise NotSo(f"{function} answered with something that is no report ({error})") from None
     if not isinstance(report, dict):

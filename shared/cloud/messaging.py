@@ -145,7 +145,8 @@ class Messaging:
         except MNSServerException as error:
             raise self._told(operation, name, error) from error
         except (MNSClientException, OSError, KeyError) as error:
-            raise made("CloudUnreachable", None, f"{operation} on {name}", type(error).__name__) from error
+            detail = f"{type(error).__name__}, asking {self._endpoint}"
+            raise made("CloudUnreachable", None, f"{operation} on {name}", detail) from error
         finally:
             http.conn.close()
 

@@ -70,7 +70,7 @@ class Ledger:
         try:
             limits = _LIMITS if sql.make_url(url).get_backend_name() == "postgresql" else {}
             self.engine = sql.create_engine(url, connect_args=limits, hide_parameters=True)
-        except (ArgumentError, ImportError):  # no address, or of a database whose driver is not installed
+        except (ArgumentError, ImportError, ValueError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
             ) from None

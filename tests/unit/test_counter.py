@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cli.common import go_direct, operator_name
+from cli.common import operator_name, reachable
 from cli.main import app
 from shared.errors import SettingsError
 
@@ -56,6 +56,7 @@ def test_the_version_is_told_with_the_ledgers() -> None:
         pytest.param(["mode", "faster"], 2, "faster", id="no such mode"),
         pytest.param(["ledger", "check"], 2, "LEDGER_URL", id="no ledger named"),
         pytest.param(["ledger", "check", "--ledger-url", "nonsense"], 2, "not a database address", id="no address"),
+        pytest.param(["grants", "--ledger-url", "postgresql://h:x/y"], 2, "not a database address", id="no port"),
         pytest.param(["run", "reconcile", "--endpoint", "http://127.0.0.1:1"], 2, "no credentials", id="no keys"),
         pytest.param(["errors", "Brand.New"], 1, "unknown", id="a code that nobody knows"),
         pytest.param(["schemas", "--check", "--folder", "/nowhere"], 1, "not current", id="stale documents"),
@@ -115,8 +116,37 @@ def test_only_loopback_goes_past_the_proxy(monkeypatch: pytest.MonkeyPatch, endp
     """Elsewhere the proxy may be the only way out."""
     for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://proxy.example.com:3128")
-    go_direct(endpoint)
+    reachable(endpoint, "--endpoint")
     assert [name in os.environ for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY")] == [not direct] * 3
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "ftp://x",
+        "https://x:abc",
+        "https://x:99999",
+        "not an address",
+        "http://[::1",
+        "http://a/b?c",
+        "x\x1b[2J",
+        "u:p@host",
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [["dead", "list", "--mns-endpoint"], ["run", "reconcile", "--endpoint"]], ids=" ".join
+)
+def test_what_is_no_address_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], endpoint: str
+) -> None:
+    """One line that names the option and shows what was found, and exit code 2."""
+    monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert CliRunner().invoke(app, ["ledger", "upgrade"]).exit_code == 0
+    done = CliRunner().invoke(app, [*words, endpoint])
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1), done.output
+    assert f"{words[-1]} " in done.output
+    assert "\x1b" not in done.output
 
 
 def test_help_needs_no_terminal_and_no_boxes() -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from cli import letters
-from cli.letters import Dead, Looked, lines_of, look_through, of_message, taken
+from cli.letters import Dead, Looked, lines_of, look_through, look_through_all, of_message, taken
 from shared.cloud.errors import made
+from shared.cloud.keys import Keys
 from shared.cloud.messaging import BATCH, Counts, Messaging, Parked
 from shared.messages.completion import WAKE
 
@@ -129,6 +130,16 @@ def test_messages_in_somebodys_hands_are_counted() -> None:
     looked = looked_through(queue_of(0, hidden=2))
     assert looked.unseen == [f"{QUEUE}: 2 messages that somebody has in hand just now; look again soon"]
     assert looked.failures == []
+
+
+def test_what_cannot_be_reached_is_asked_once() -> None:
+    """Each further queue would cost the whole time limit again; it is named all the same."""
+    looked = Looked()
+    look_through_all(Messaging("http://127.0.0.1:1", lambda: Keys("a", "b", "")), looked)
+    [failure] = looked.failures
+    assert "BatchPeekMessage on ecr-approvals-dead: the platform gave no usable answer" in failure
+    assert "asking http://127.0.0.1:1" in failure
+    assert looked.unseen[1:] == ["ecr-associations-dead: not asked after that"]
 
 
 def test_more_than_can_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
