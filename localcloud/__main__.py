@@ -196,6 +196,8 @@ def _line(entry: dict[str, Any]) -> str:
     decision = entry["decision"]
     if decision is not None and not decision["allowed"]:
         line += f"\n       refused: {decision['why']}"
+    elif entry["message"]:
+        line += f"\n       {entry['message'][:300]}"
     return line
 
 

@@ -6,7 +6,7 @@ The gateway also does what no service should: cut connections, and what is due o
 
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -62,13 +62,21 @@ class Gateway:
             target = "/" + rest.partition("/")[2]
         if "x-acs-action" in request.headers and not target.startswith(_FC_PATHS):
             return self._rpc
-        if target.startswith(_MNS_PATHS) or "x-mns-version" in request.headers:
+        if target.startswith(_MNS_PATHS) or _speaks_mns(request.headers):
             return self._mns
         if target.startswith(_FC_PATHS):
             return self._fc
         if target.startswith("/_localcloud/"):
             return self._admin
         return self._rpc
+
+
+def _speaks_mns(headers: Mapping[str, str]) -> bool:
+    """Whether a request is meant for the message service, however little else of it is right."""
+    authorization = headers.get("Authorization", "")
+    return (
+        "x-mns-version" in headers or authorization.startswith(("MNS ", "MNS4-")) or ".mns." in headers.get("Host", "")
+    )
 
 
 def _cut(request: web.BaseRequest) -> web.StreamResponse:

@@ -42,8 +42,13 @@ _DENIALS = {
         "Forbidden.RAM",
         "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
     ),
-    "mns": ("AccessDenied", "The action {action} on {resource} is not allowed by RAM."),
+    "mns": ("AccessDenied", "The OwnerId that your Access Key Id associated to is forbidden for this operation."),
     "fc": ("AccessDenied", "the caller is not authorized to perform '{action}' on resource '{resource}'"),
+}
+
+_FAILURES = {
+    "": "The request has failed due to a temporary failure of the server.",
+    "mns": "Interal error.",  # the service's own spelling
 }
 
 
@@ -101,7 +106,7 @@ class Cloud:
             if strikes:
                 self._trouble_after(call, strikes)
         except Refusal as refusal:
-            self._note(call, refusal.status, refusal.code, refusal.message, started)
+            self._note(call, refusal.status, refusal.code, refusal.explained, started)
             raise
         except Cut as cut:
             self._note(call, 0, "Cut", str(cut), started)
@@ -124,7 +129,7 @@ class Cloud:
             request_id,
             refusal.status,
             refusal.code,
-            refusal.message,
+            refusal.explained,
         )
 
     def decide(self, call: Call) -> Decision | None:
@@ -248,7 +253,7 @@ class Cloud:
             if hasattr(answer, "__await__"):
                 await answer
         except Refusal as refusal:
-            self._note(call, refusal.status, refusal.code, refusal.message, started)
+            self._note(call, refusal.status, refusal.code, refusal.explained, started)
         else:
             self._note(call, call.status, "Late", "the effect of a call that was cut", started)
 
@@ -265,7 +270,12 @@ def denied(call: Call, decision: Decision) -> Denied:
     code, message = _DENIALS[call.service]
     if call.service == "sts":
         return Denied(403, code, message)
-    if call.service in {"mns", "fc"}:
+    if call.service == "mns":
+        # Those are the words for a stranger to the account; to the account's own people a policy is named as well.
+        stranger = decision.resource.split(":", 4)[3] != call.caller.account
+        named = "" if stranger else f" {decision.action} on {decision.resource} is not allowed by RAM."
+        return Denied(403, code, f"{message}{named}")
+    if call.service == "fc":
         return Denied(403, code, message.format(action=decision.action, resource=decision.resource))
     caller = call.caller
     name = f"{caller.name}:{caller.session}" if caller.session else caller.name
@@ -285,7 +295,7 @@ def _planned_throttle(call: Call, plan: Plan) -> Throttled:
 def _planned_server_error(call: Call, plan: Plan) -> Refusal:
     status = plan.status or 503
     code = plan.code or ("InternalError" if status == 500 or call.service in {"mns", "fc"} else "ServiceUnavailable")
-    message = plan.message or "The request has failed due to a temporary failure of the server."
+    message = plan.message or _FAILURES.get(call.service, _FAILURES[""])
     body: tuple[str, bytes] | None = None
     if plan.body == "html":
         page = (

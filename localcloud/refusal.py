@@ -24,6 +24,7 @@ class Refusal(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         body: tuple[str, bytes] | None = None,
+        note: str = "",
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
@@ -34,6 +35,13 @@ class Refusal(Exception):
         self.headers: Mapping[str, str] = headers or {}
         self.body = body
         """Content type and bytes that replace the usual error body: a planned 5xx in HTML, or with nothing in it."""
+        self.note = note
+        """What the journal adds where the service's own text does not tell; never on the wire."""
+
+    @property
+    def explained(self) -> str:
+        """The message with the note behind it, for the journal."""
+        return f"{self.message} {self.note}".rstrip()
 
 
 class Unauthenticated(Refusal):

@@ -133,6 +133,11 @@ class World:
             raise unauthenticated("unknown_key")
         return session.credentials.access_key_secret
 
+    def account_of(self, access_key_id: str) -> str | None:
+        """Whose key this is, whether or not somebody proved to hold it."""
+        known = self._keys.get(access_key_id) or self.sessions.get(access_key_id)
+        return known.caller.account if known is not None else None
+
     def authenticate(self, access_key_id: str, security_token: str | None) -> Caller:
         """Who signed with this key; raises Unauthenticated. The signature itself is checked by ``signatures``."""
         key = self._keys.get(access_key_id)

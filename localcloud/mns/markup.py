@@ -128,9 +128,18 @@ def clean(text: str) -> str:
 
 def document(root: str, inner: str) -> str:
     """A whole answer: declaration, root element with the namespace, and what is inside."""
-    return f'{DECLARATION}<{root} xmlns="{NAMESPACE}">{inner}</{root}>'
+    return f'{DECLARATION}\n<{root} xmlns="{NAMESPACE}">\n{inner}</{root}>\n'
 
 
 def leaf(name: str, value: object) -> str:
-    """One element with text."""
-    return f"<{name}>{escape(str(value))}</{name}>"
+    """One element with text.
+
+    A line break follows every element, as on the real service: the vendor's PHP client steps over whatever stands
+    behind an element of a system property, and without the break that would be the next element.
+    """
+    return f"<{name}>{escape(str(value))}</{name}>\n"
+
+
+def branch(name: str, inner: str) -> str:
+    """One element with elements inside."""
+    return f"<{name}>\n{inner}</{name}>\n"

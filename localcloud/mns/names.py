@@ -1,12 +1,13 @@
 """Names, addresses and resource names of queues and topics."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from localcloud.call import Caller
 from localcloud.mns.errors import refuse
-from localcloud.mns.topics import QueueAddress
+from localcloud.mns.topics import PushAddress, QueueAddress
 from localcloud.refusal import not_emulated
 
 MAX_NAME: Final = 120
@@ -17,6 +18,14 @@ _ACCOUNT_HOST: Final = re.compile(
     r"([0-9]{15,20})(?:\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com)?(?:[.:].*)?"
 )
 _QUEUE_ENDPOINT: Final = re.compile(r"acs:mns:([a-z0-9-]+):([0-9]{15,20}):queues/([^/]+)")
+_WEB: Final = r"://[A-Za-z0-9._~%!$&'()*+,;=:@\[\]-]+(?:[/?][^\s<>\x00-\x1f]*)?"
+_PUSH_ENDPOINTS: Final[Mapping[Literal["HTTP", "HTTPS", "mail", "SMS"], re.Pattern[str]]] = {
+    "HTTP": re.compile(f"http{_WEB}", re.IGNORECASE),
+    "HTTPS": re.compile(f"https{_WEB}", re.IGNORECASE),
+    "mail": re.compile(r"mail:directmail:[^\s@:<>]+@[^\s@:<>]+"),
+    "SMS": re.compile(r"sms:directsms:(?:anonymous|\+?[0-9]{5,20})"),
+}
+MAX_ENDPOINT: Final = 1_024
 
 _INVALID: Final = {"queue": "InvalidQueueName", "topic": "TopicNameInvalid", "subscription": "SubscriptionNameInvalid"}
 _LENGTH: Final = {
@@ -43,6 +52,12 @@ def check_host(host: str) -> str:
     return host
 
 
+def account_in(host: str) -> str | None:
+    """The account that the first label of a host names, in whatever region."""
+    matched = _ACCOUNT_HOST.fullmatch(host)
+    return None if matched is None else matched[1]
+
+
 @lru_cache(maxsize=256)
 def owner_of(host: str, region: str) -> str | None:
     """The account that the first label of the host names, if it does (mns.md section 1)."""
@@ -55,11 +70,13 @@ def owner_of(host: str, region: str) -> str | None:
     return account
 
 
-def queue_address(endpoint: str, region: str) -> QueueAddress:
-    """The queue behind a subscription's endpoint; other kinds of endpoints are refused by name."""
-    for prefix, kind in (("http:", "HTTP"), ("https:", "HTTPS"), ("mail:", "mail"), ("sms:", "SMS")):
-        if endpoint.lower().startswith(prefix):
-            raise not_emulated(f"A topic subscription with an {kind} endpoint")
+def address(endpoint: str, region: str) -> QueueAddress | PushAddress:
+    """What is behind a subscription's endpoint, of all kinds that the vendor documents (mns.md section 3)."""
+    if len(endpoint) > MAX_ENDPOINT:
+        raise refuse("EndpointInvalid", f"An endpoint may have {MAX_ENDPOINT} characters.")
+    for kind, form in _PUSH_ENDPOINTS.items():
+        if form.fullmatch(endpoint):
+            return PushAddress(kind, endpoint)
     matched = _QUEUE_ENDPOINT.fullmatch(endpoint)
     if matched is None:
         raise refuse("EndpointInvalid", f"The endpoint {endpoint[:80]!r} is invalid.")
@@ -69,9 +86,11 @@ def queue_address(endpoint: str, region: str) -> QueueAddress:
     return QueueAddress(account, check_name("queue", queue))
 
 
-def queue_endpoint(address: QueueAddress, region: str) -> str:
-    """How a subscription names its queue: no slash before ``queues``, unlike resource names in policies."""
-    return f"acs:mns:{region}:{address.account}:queues/{address.queue}"
+def endpoint_of(target: QueueAddress | PushAddress, region: str) -> str:
+    """How a subscription names its target: no slash before ``queues``, unlike resource names in policies."""
+    if isinstance(target, PushAddress):
+        return target.endpoint
+    return f"acs:mns:{region}:{target.account}:queues/{target.queue}"
 
 
 def platform_caller(account: str) -> Caller:

@@ -9,7 +9,7 @@ from localcloud.kernel import Cloud
 from localcloud.mns.messages import Draft
 from localcloud.mns.names import platform_caller
 from localcloud.mns.store import Outcome, Store, Trouble
-from localcloud.mns.topics import Delivery, Publication
+from localcloud.mns.topics import Delivery, Publication, PushAddress, QueueAddress
 
 _A_DAY: Final = 86_400.0
 
@@ -62,6 +62,12 @@ class JournalledCourier:
         call = self._delivery_call(delivery)
         call.now = self._cloud.clock.now()
         call.effect = outcome in {"delivered", "dead letter"}
+        target = delivery.subscription.target
+        if isinstance(target, PushAddress):
+            # One line for each notification, and not a long one: whoever waits for it must see why it never comes.
+            why = f"not delivered: pushing to {target.kind} endpoints is not emulated ({target.endpoint[:120]})"
+            self._cloud.journal.note(call, HTTPStatus.NOT_IMPLEMENTED, "NotEmulated", why, 0.0)
+            return
         status = HTTPStatus.CREATED if outcome == "delivered" else HTTPStatus.SERVICE_UNAVAILABLE
         self._cloud.journal.note(call, status, "" if outcome == "delivered" else "NotDelivered", outcome, 0.0)
 
@@ -72,13 +78,13 @@ class JournalledCourier:
             service="mns",
             operation="DeliverMessage",
             caller=platform_caller(topic.account),
-            account=target.account,
+            account=target.account if isinstance(target, QueueAddress) else topic.account,
             region=self._cloud.world.region,
             request_id=delivery.publication.id,
             params={
                 "TopicName": topic.name,
                 "SubscriptionName": subscription.name,
-                "QueueName": target.queue,
+                **({"QueueName": target.queue} if isinstance(target, QueueAddress) else {"Endpoint": target.endpoint}),
                 "MessageId": delivery.publication.id,
                 "Failures": delivery.failures,
             },

@@ -1,6 +1,7 @@
 """The message service of a local cloud: HTTP in, a call through the kernel, HTTP out."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
@@ -10,9 +11,9 @@ from aiohttp import web
 from localcloud.call import Call, Caller
 from localcloud.kernel import Cloud
 from localcloud.mns.context import Context, Reply
-from localcloud.mns.errors import refuse
+from localcloud.mns.errors import TEXTS, refuse
 from localcloud.mns.markup import clean, document, leaf
-from localcloud.mns.names import check_host, owner_of
+from localcloud.mns.names import account_in, check_host, owner_of
 from localcloud.mns.operations.table import OPERATIONS, permissions
 from localcloud.mns.platform import PlatformAccess
 from localcloud.mns.publishing import JournalledCourier, Publisher
@@ -71,15 +72,13 @@ class MnsService:
     async def handle(self, request: web.BaseRequest) -> Plain | web.StreamResponse:
         """Answer one request. Raises Cut when planned trouble wants the connection dropped."""
         request_id = f"{self._chance.getrandbits(96):024X}"
-        account = ""
         try:
             context = await self._read(request, request_id)
-            account = context.account
             reply = await self._cloud.perform(context.call, lambda: self._run(context))
         except Refusal as refusal:
             if isinstance(refusal, Throttled):
                 await asyncio.sleep(THROTTLE_HOLD_SECONDS)
-            return self._refused(refusal, request_id, account)
+            return self._refused(refusal, request_id, self._host_id(request))
         headers = {"x-mns-request-id": request_id, "x-mns-version": VERSION}
         if reply.location is not None:
             headers["Location"] = reply.location
@@ -166,8 +165,23 @@ class MnsService:
         switches = self._cloud.switches
         code = _CODES.get(refusal.reason) or switches.mns_token_refusal
         if code == "TimeExpired":
-            return Refusal(int(switches.mns_stale_date), code, refusal.message)
+            return Refusal(int(switches.mns_stale_date), code, TEXTS[code], note=refusal.message)
         return refuse(code, refusal.message)
+
+    def _host_id(self, request: web.BaseRequest) -> str:
+        """The endpoint of the account that is asked: named by the host, also where nobody was authenticated.
+
+        A loopback address names none. Then it is the account of the key that the request claims, and for a key that
+        nobody has, the account whose endpoint this local cloud stands for first.
+        """
+        world = self._cloud.world
+        with contextlib.suppress(Refusal):
+            target = read_target(request.raw_path)
+            named = account_in(target.authority or request.headers.get("Host") or "")
+            if named is not None:
+                return f"http://{named}.mns.{world.region}.aliyuncs.com"
+        account = world.account_of(_claimed_key(request.headers)) or world.deploy_account
+        return f"http://{account}.mns.{world.region}.aliyuncs.com"
 
     def _run(self, context: Context) -> Reply | Awaitable[Reply]:
         reply = OPERATIONS[context.asked.operation].run(context)
@@ -175,7 +189,7 @@ class MnsService:
             context.call.status = reply.status
         return reply
 
-    def _refused(self, refusal: Refusal, request_id: str, account: str) -> Plain:
+    def _refused(self, refusal: Refusal, request_id: str, host_id: str) -> Plain:
         """The error body every client understands: all four elements, never an empty one (mns.md section 0, fact 5)."""
         if isinstance(refusal, Unauthenticated):
             refusal = self._translated(refusal)
@@ -183,12 +197,11 @@ class MnsService:
         if refusal.body is not None:
             content_type, body = refusal.body
             return Plain(refusal.status, {**headers, "Content-Type": content_type}, body)
-        owner = f"{account}." if account else ""
         inner = (
             leaf("Code", refusal.code)
             + leaf("Message", clean(refusal.message) or refusal.code)
             + leaf("RequestId", request_id)
-            + leaf("HostId", f"http://{owner}mns.{self.store.region}.aliyuncs.com")
+            + leaf("HostId", host_id)
         )
         headers["Content-Type"] = _CONTENT_TYPE
         return Plain(refusal.status, headers, document("Error", inner).encode())

@@ -13,12 +13,14 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 from localcloud.mns.attributes import QueueAttributes, TopicAttributes
 from localcloud.mns.errors import refuse
 from localcloud.mns.messages import MAX_BATCH_BYTES, Draft, Message, Property, Receipt, body_md5, new_id
+from localcloud.mns.names import endpoint_of
 from localcloud.mns.queues import DeadLetter, Queue
 from localcloud.mns.topics import (
     MAX_SUBSCRIPTIONS,
     ContentFormat,
     Delivery,
     Publication,
+    PushAddress,
     QueueAddress,
     Strategy,
     Subscription,
@@ -34,7 +36,7 @@ from localcloud.switches import Switches
 MAX_QUEUES: Final = 1_000
 MAX_TOPICS: Final = 1_000
 
-Outcome = Literal["delivered", "later", "dead letter", "dropped"]
+Outcome = Literal["delivered", "later", "dead letter", "dropped", "not emulated"]
 Trouble = Literal["none", "before", "after"]
 """What planned trouble does to a delivery: nothing, or it fails before, or only its success is not noticed."""
 
@@ -70,7 +72,7 @@ class Store:
         try:
             return self._queues[account][name]
         except KeyError:
-            raise refuse("QueueNotExist", "The queue you provided is not exist.") from None
+            raise refuse("QueueNotExist") from None
 
     def queues(self, account: str) -> Mapping[str, Queue]:
         """All queues of an account by name."""
@@ -90,7 +92,7 @@ class Store:
         existing = owned.get(name)
         if existing is not None:
             if existing.attributes != attributes:
-                raise refuse("QueueAlreadyExist", "The queue you want to create is already exist.")
+                raise refuse("QueueAlreadyExist")
             return False
         if len(owned) >= MAX_QUEUES:
             raise refuse("QueueNumExceededLimit", f"An account may have {MAX_QUEUES} queues in a region.")
@@ -242,7 +244,7 @@ class Store:
         topic_name: str,
         name: str,
         *,
-        target: QueueAddress,
+        target: QueueAddress | PushAddress,
         filter_tag: str | None,
         strategy: Strategy,
         content_format: ContentFormat,
@@ -259,7 +261,7 @@ class Store:
             return False
         if len(topic.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise refuse("InvalidArgument", f"A topic may have {MAX_SUBSCRIPTIONS} subscriptions.")
-        queue = self._queues.get(target.account, {}).get(target.queue)
+        queue = self._target_queue(target)
         if queue is not None:
             must_fit(topic.attributes, queue.attributes)
         topic.subscriptions[name] = Subscription(
@@ -328,6 +330,9 @@ class Store:
         """One attempt: into the queue, or again later, or into the dead-letter queue, or gone."""
         if not delivery.wanted():
             return
+        if isinstance(delivery.subscription.target, PushAddress):
+            self._courier.tried(delivery, "not emulated")
+            return
         trouble = self._courier.trouble(delivery)
         if trouble != "before" and self._push(delivery, now_ms) and trouble == "none":
             self._courier.tried(delivery, "delivered")
@@ -355,7 +360,7 @@ class Store:
     def _push(self, delivery: Delivery, now_ms: int) -> bool:
         """Whether the queue took it. The published body counts for its size limit, not what the format wraps around."""
         subscription, publication = delivery.subscription, delivery.publication
-        queue = self._queues.get(subscription.target.account, {}).get(subscription.target.queue)
+        queue = self._target_queue(subscription.target)
         if queue is None:
             return False
         properties = publication.user_properties, publication.system_properties
@@ -366,6 +371,11 @@ class Store:
         text = notification(delivery.topic, subscription, publication)
         queue.send(Draft(text, None, 8, *properties), now_ms)
         return True
+
+    def _target_queue(self, target: QueueAddress | PushAddress) -> Queue | None:
+        if isinstance(target, PushAddress):
+            return None
+        return self._queues.get(target.account, {}).get(target.queue)
 
     # The account
 
@@ -414,8 +424,9 @@ class Store:
             "subscriptions": [
                 {
                     "name": each.name,
-                    "queue": each.target.queue,
-                    "queue_account": each.target.account,
+                    "endpoint": endpoint_of(each.target, self.region),
+                    "queue": each.target.queue if isinstance(each.target, QueueAddress) else None,
+                    "queue_account": each.target.account if isinstance(each.target, QueueAddress) else None,
                     "filter_tag": each.filter_tag,
                     "strategy": each.strategy,
                     "format": each.content_format,

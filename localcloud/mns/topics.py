@@ -31,12 +31,20 @@ class QueueAddress:
     queue: str
 
 
+@dataclass(frozen=True, slots=True)
+class PushAddress:
+    """Where the real service would push to from its own network: kept and shown here, and never reached."""
+
+    kind: Literal["HTTP", "HTTPS", "mail", "SMS"]
+    endpoint: str
+
+
 @dataclass(slots=True)
 class Subscription:
-    """A topic's standing order to push what is published into a queue."""
+    """A topic's standing order to push what is published, into a queue or to somebody outside."""
 
     name: str
-    target: QueueAddress
+    target: QueueAddress | PushAddress
     filter_tag: str | None
     strategy: Strategy
     content_format: ContentFormat

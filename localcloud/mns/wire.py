@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from localcloud.mns.attributes import truth, whole_number
-from localcloud.mns.errors import refuse
+from localcloud.mns.errors import refuse, unknown_parameter
 from localcloud.mns.markup import Element, parse
 from localcloud.mns.messages import MAX_BATCH
 from localcloud.mns.names import check_name
@@ -52,7 +52,7 @@ def _read_query(text: str) -> dict[str, str]:
         key, _, value = pair.partition("=")
         key = unquote(key).lower()
         if key in query:
-            raise refuse("InvalidQueryString", f"The query parameter {key[:40]!r} appears more than once.")
+            raise unknown_parameter(key[:40], "it appears more than once")
         query[key] = unquote(value) if "%" in value else value
     return query
 
@@ -200,7 +200,7 @@ def read_request(method: str, target: Target, headers: Mapping[str, str], body: 
     if asked.query:
         unknown = set(asked.query) - _QUERY_KEYS.get(asked.operation, _NO_KEYS)
         if unknown:
-            raise refuse("InvalidQueryString", f"{asked.operation} does not know the parameter {min(unknown)[:40]!r}.")
+            raise unknown_parameter(min(unknown)[:40], f"{asked.operation} does not know it")
     if target.path == "/" and "accountmeta" not in asked.query:
         raise refuse("InvalidRequestURL", "The request does not say what it is about.")
     return asked

@@ -684,10 +684,14 @@ def test_properties_travel_through_a_topic(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "code"),
     [
-        ("http://example.com/notify", "NotEmulated"),
-        ("https://example.com/notify", "NotEmulated"),
-        ("mail:directmail:requester@example.com", "NotEmulated"),
-        ("sms:directsms:anonymous", "NotEmulated"),
+        ("http://", "EndpointInvalid"),
+        ("ftp://example.com/notify", "EndpointInvalid"),
+        ("http://exa mple.com", "EndpointInvalid"),
+        (f"http://example.com/{'a' * 1024}", "EndpointInvalid"),
+        ("mail:directmail:nobody", "EndpointInvalid"),
+        ("mail:smtp:requester@example.com", "EndpointInvalid"),
+        ("sms:directsms:", "EndpointInvalid"),
+        ("sms:directsms:somebody", "EndpointInvalid"),
         ("acs:mns:cn-beijing:1000000000000001:queues/inbox", "NotEmulated"),
         ("acs:mns:cn-hangzhou:1000000000000001:/queues/inbox", "EndpointInvalid"),
         ("acs:mns:cn-hangzhou:1:queues/inbox", "EndpointInvalid"),
@@ -696,7 +700,7 @@ def test_properties_travel_through_a_topic(hub: Hub) -> None:
     ],
 )
 def test_endpoints_that_are_refused(hub: Hub, endpoint: str, code: str) -> None:
-    """Only queues can be subscribed here; other kinds are refused by name, malformed ones as invalid."""
+    """Queues of other regions are refused by name, malformed endpoints as invalid."""
     assert code_of(lambda: hub.subscription("news", "s").subscribe(SubscriptionMeta(endpoint))) == code
 
 

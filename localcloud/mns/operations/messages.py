@@ -6,7 +6,7 @@ from typing import Final
 from localcloud.mns.context import Context, Reply
 from localcloud.mns.drafts import read_draft
 from localcloud.mns.errors import no_message, out_of_range, refuse
-from localcloud.mns.markup import document, leaf
+from localcloud.mns.markup import branch, document, leaf
 from localcloud.mns.messages import MAX_BATCH, Draft, Message, Property, Receipt
 from localcloud.refusal import Refusal
 
@@ -46,13 +46,13 @@ def batch_send_message(context: Context) -> Reply:
         # Beside a failure one official client accepts exactly two children, so the handle has to stay away.
         return _sent(outcome[0], None if failed else outcome[1])
 
-    inner = "".join(f"<Message>{item(outcome)}</Message>" for outcome in outcomes)
+    inner = "".join(branch("Message", item(outcome)) for outcome in outcomes)
     return Reply(int(context.switches.batch_send_failure) if failed else 201, document("Messages", inner))
 
 
 def _sent(message: Message, handle: str | None) -> str:
-    ids = f"<MessageId>{message.id}</MessageId><MessageBodyMD5>{message.md5}</MessageBodyMD5>"
-    return ids if handle is None else f"{ids}<ReceiptHandle>{handle}</ReceiptHandle>"
+    ids = f"<MessageId>{message.id}</MessageId>\n<MessageBodyMD5>{message.md5}</MessageBodyMD5>\n"
+    return ids if handle is None else f"{ids}<ReceiptHandle>{handle}</ReceiptHandle>\n"
 
 
 def _unsent(refusal: Refusal) -> str:
@@ -100,8 +100,8 @@ def _receive(context: Context, count: int, render: Callable[[list[Receipt]], str
 def _received(receipt: Receipt) -> str:
     message = receipt.message
     return (
-        f"<MessageId>{message.id}</MessageId><ReceiptHandle>{receipt.handle}</ReceiptHandle>"
-        f"<NextVisibleTime>{receipt.next_visible_ms}</NextVisibleTime>{_content(message, receipt.dequeue_count)}"
+        f"<MessageId>{message.id}</MessageId>\n<ReceiptHandle>{receipt.handle}</ReceiptHandle>\n"
+        f"<NextVisibleTime>{receipt.next_visible_ms}</NextVisibleTime>\n{_content(message, receipt.dequeue_count)}"
     )
 
 
@@ -123,17 +123,18 @@ def _peek(context: Context, count: int) -> list[Message]:
 
 
 def _peeked(message: Message) -> str:
-    return f"<MessageId>{message.id}</MessageId>{_content(message, message.dequeue_count)}"
+    return f"<MessageId>{message.id}</MessageId>\n{_content(message, message.dequeue_count)}"
 
 
 def _content(message: Message, dequeue_count: int) -> str:
-    """What receive and peek have in common."""
+    """What receive and peek have in common; user properties last, since one client reads nothing behind them."""
     return (
-        f"{leaf('MessageBody', message.body)}<MessageBodyMD5>{message.md5}</MessageBodyMD5>"
-        f"<EnqueueTime>{message.enqueued_ms}</EnqueueTime><FirstDequeueTime>{message.first_dequeued_ms}</FirstDequeueTime>"
-        f"<DequeueCount>{dequeue_count}</DequeueCount><Priority>{message.priority}</Priority>"
-        f"{_properties('UserProperties', 'PropertyValue', message.user_properties)}"
+        f"{leaf('MessageBody', message.body)}<MessageBodyMD5>{message.md5}</MessageBodyMD5>\n"
+        f"<EnqueueTime>{message.enqueued_ms}</EnqueueTime>\n"
+        f"<FirstDequeueTime>{message.first_dequeued_ms}</FirstDequeueTime>\n"
+        f"<DequeueCount>{dequeue_count}</DequeueCount>\n<Priority>{message.priority}</Priority>\n"
         f"{_properties('SystemProperties', 'SystemPropertyValue', message.system_properties)}"
+        f"{_properties('UserProperties', 'PropertyValue', message.user_properties)}"
     )
 
 
@@ -141,14 +142,14 @@ def _properties(root: str, item: str, properties: tuple[Property, ...]) -> str:
     if not properties:
         return ""
     inner = "".join(
-        f"<{item}>{leaf('Name', each.name)}{leaf('Value', each.value)}<Type>{each.type}</Type></{item}>"
+        branch(item, f"{leaf('Name', each.name)}{leaf('Value', each.value)}<Type>{each.type}</Type>\n")
         for each in properties
     )
-    return f"<{root}>{inner}</{root}>"
+    return branch(root, inner)
 
 
 def _messages(inner: Iterable[str]) -> str:
-    return document("Messages", "".join(f"<Message>{each}</Message>" for each in inner))
+    return document("Messages", "".join(branch("Message", each) for each in inner))
 
 
 def delete_message(context: Context) -> Reply:
@@ -172,7 +173,7 @@ def batch_delete_message(context: Context) -> Reply:
     if not failures:
         return Reply(204)
     inner = "".join(
-        f"<Error>{_unsent(_lapsed(context, refusal))}{leaf('ReceiptHandle', handle)}</Error>"
+        branch("Error", _unsent(_lapsed(context, refusal)) + leaf("ReceiptHandle", handle))
         for handle, refusal in failures
     )
     return Reply(404, document("Errors", inner))

@@ -36,7 +36,7 @@ def list_queue(context: Context) -> Reply:
 
     def entry(name: str) -> str:
         url = leaf("QueueURL", context.url(f"/queues/{name}"))
-        return url + (_queue_elements(context, queues[name]) if with_meta else "")
+        return url + (_queue_elements(context, queues[name]) if with_meta else leaf("QueueName", name))
 
     return page(context, "Queue", queues, entry)
 
@@ -45,7 +45,7 @@ def delete_queue(context: Context) -> Reply:
     """DELETE /queues/{q}"""
     context.call.effect = context.store.delete_queue(context.account, context.asked.queue)
     if not context.call.effect and context.switches.delete_absent == "not_exist":
-        raise refuse("QueueNotExist", "The queue you provided is not exist.")
+        raise refuse("QueueNotExist")
     return Reply(204)
 
 

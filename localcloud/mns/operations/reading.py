@@ -9,7 +9,7 @@ from typing import Final
 from localcloud.mns.attributes import whole_number
 from localcloud.mns.context import Context, Reply
 from localcloud.mns.errors import refuse
-from localcloud.mns.markup import Element, document, leaf
+from localcloud.mns.markup import Element, branch, document, leaf
 from localcloud.refusal import not_emulated
 
 MAX_PAGE: Final = 1_000
@@ -30,7 +30,7 @@ def page(context: Context, item: str, owned: Mapping[str, object], entry: Callab
     after = _read_marker(headers.get("x-mns-marker", ""))
     names = sorted(name for name in owned if name.startswith(prefix) and name > after)
     shown = list(itertools.islice(names, limit))
-    inner = "".join(f"<{item}>{entry(name)}</{item}>" for name in shown)
+    inner = "".join(branch(item, entry(name)) for name in shown)
     if len(names) > limit:
         inner += leaf("NextMarker", base64.urlsafe_b64encode(shown[-1].encode()).decode())
     return Reply(200, document(f"{item}s", inner))

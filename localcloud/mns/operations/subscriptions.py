@@ -1,4 +1,4 @@
-"""Operations on subscriptions of queues to topics (mns.md section 3)."""
+"""Operations on subscriptions to topics (mns.md section 3)."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 from localcloud.mns.context import Context, Reply
 from localcloud.mns.errors import out_of_range, refuse
 from localcloud.mns.markup import Element, document, leaf
-from localcloud.mns.names import queue_address, queue_endpoint
+from localcloud.mns.names import address, endpoint_of
 from localcloud.mns.operations.reading import page
 from localcloud.mns.topics import FORMATS, MAX_TAG, STRATEGIES, Subscription
 
@@ -23,7 +23,7 @@ def subscribe(context: Context) -> Reply:
         context.account,
         context.asked.topic,
         context.asked.subscription,
-        target=queue_address(endpoint, context.call.region),
+        target=address(endpoint, context.call.region),
         filter_tag=_filter_tag(element),
         strategy=_choice(element, "NotifyStrategy", STRATEGIES) or "BACKOFF_RETRY",
         content_format=_choice(element, "NotifyContentFormat", FORMATS) or "XML",
@@ -41,7 +41,7 @@ def set_subscription_attributes(context: Context) -> Reply:
     element = context.asked.optional_document("Subscription")
     current = context.store.subscription(context.account, context.asked.topic, context.asked.subscription)
     fixed = {
-        "Endpoint": queue_endpoint(current.target, context.call.region),
+        "Endpoint": endpoint_of(current.target, context.call.region),
         "NotifyContentFormat": current.content_format,
     }
     for name, value in fixed.items():
@@ -70,7 +70,8 @@ def list_subscription_by_topic(context: Context) -> Reply:
     topic = context.store.topic(context.account, context.asked.topic)
 
     def entry(name: str) -> str:
-        return leaf("SubscriptionURL", context.url(_subscription_path(topic.name, name)))
+        url = leaf("SubscriptionURL", context.url(_subscription_path(topic.name, name)))
+        return url + leaf("SubscriptionName", name)
 
     return page(context, "Subscription", topic.subscriptions, entry)
 
@@ -93,7 +94,7 @@ def _subscription_elements(context: Context, subscription: Subscription) -> str:
         "Subscriber": context.account,
         "TopicOwner": context.account,
         "TopicName": context.asked.topic,
-        "Endpoint": queue_endpoint(subscription.target, context.call.region),
+        "Endpoint": endpoint_of(subscription.target, context.call.region),
         "NotifyStrategy": subscription.strategy,
         "NotifyContentFormat": subscription.content_format,
         "CreateTime": subscription.created_ms // 1_000,

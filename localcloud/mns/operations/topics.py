@@ -38,7 +38,7 @@ def list_topic(context: Context) -> Reply:
 
     def entry(name: str) -> str:
         url = leaf("TopicURL", context.url(f"/topics/{name}"))
-        return url + (_topic_elements(context, topics[name]) if with_meta else "")
+        return url + (_topic_elements(context, topics[name]) if with_meta else leaf("TopicName", name))
 
     return page(context, "Topic", topics, entry)
 
@@ -66,7 +66,7 @@ def _topic_elements(context: Context, topic: Topic) -> str:
 
 
 def publish_message(context: Context) -> Reply:
-    """POST /topics/{t}/messages; attributes for mail and SMS are ignored, since no such subscription can exist"""
+    """POST /topics/{t}/messages; attributes for mail and SMS are ignored, since nothing is sent there"""
     element = context.asked.document("Message")
     draft, tag = read_draft(element), element.value("MessageTag")
     if tag is not None and len(tag) > MAX_TAG:
