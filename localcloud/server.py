@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from localcloud.gateway import Gateway
 from localcloud.kernel import Cloud
 from localcloud.mns.service import MnsService
 from localcloud.operations import Product
+from localcloud.plain import Peer, PlainServer, TlsWitness
 from localcloud.rpc import RpcService
 from localcloud.sts import PRODUCT as STS
 from localcloud.vpc import PRODUCT as VPC
@@ -35,7 +36,8 @@ class Server:
     def __init__(self, file: WorldFile, *, port: int = 0, state_directory: Path | None = None) -> None:
         self.cloud = Cloud(file, state_directory=state_directory)
         self.mns = MnsService(self.cloud)
-        self.fc = FcService(self.cloud, self.mns.platform)
+        self._tls = TlsWitness(self.cloud)
+        self.fc = FcService(self.cloud, self.mns.platform, self._tls)
         self._gateway = Gateway(
             self.cloud,
             rpc=RpcService(self.cloud, PRODUCTS).handle,
@@ -49,7 +51,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen, then bring the services up; the address is known afterwards."""
-        self._server = web_server(self._gateway.handle)
+        self._server = web_server(self._gateway.handle, self._tls.on(lambda: self.cloud.address))
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._server, HOST, self._port, backlog=1024)
         self.cloud.address = f"{HOST}:{self._listener.sockets[0].getsockname()[1]}"
@@ -77,15 +79,16 @@ def calm_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def web_server(handler: Any) -> web.Server:
+def web_server(handler: Any, on_tls: Callable[[Peer], None] | None = None) -> web.Server:
     """The HTTP side with its settings; also what the benchmark's bare handler runs on."""
     loop = asyncio.get_running_loop()
 
     def request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES)
 
-    return web.Server(
+    return PlainServer(
         handler,
+        on_tls=on_tls,
         request_factory=request_factory,
         access_log=None,
         keepalive_timeout=75.0,

@@ -76,6 +76,10 @@ async def _bring_up(server: Server, startup: Startup) -> None:
     print(f"localcloud ready at http://{address}", flush=True)
     for function in server.fc.functions():
         print(f"  function {function['name']}", flush=True)
+        for trigger in function["triggers"]:
+            if trigger["type"] == "http":
+                print(f"    http trigger {trigger['trigger']} at {trigger['url']} ({', '.join(trigger['methods'])})")
+    sys.stdout.flush()
     if startup.ready_file is not None:
         # A reader must never find half an address.
         half = startup.ready_file.with_name(f"{startup.ready_file.name}.new")

@@ -30,6 +30,7 @@ from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front, read_body
 from localcloud.kernel import Cloud
 from localcloud.mns.platform import PlatformAccess
+from localcloud.plain import TlsWitness
 from localcloud.refusal import Refusal, not_emulated
 from localcloud.signatures import acs3
 
@@ -37,8 +38,9 @@ from localcloud.signatures import acs3
 class FcService:
     """The functions of the deployment account, their triggers and their instances."""
 
-    def __init__(self, cloud: Cloud, platform: PlatformAccess) -> None:
+    def __init__(self, cloud: Cloud, platform: PlatformAccess, tls: TlsWitness) -> None:
         self._cloud = cloud
+        self._tls = tls
         cloud.register_workers(self)
         self.worker_environment: dict[str, str] = {}
         """Variables of localcloud's own environment that workers get (coverage uses it)."""
@@ -187,7 +189,7 @@ class FcService:
             elif isinstance(trigger, TimerTrigger):
                 deployed.timers.append(Timer(self._cloud, function, trigger, self._tasks))
             elif isinstance(trigger, HttpTrigger):
-                deployed.front = Front(self._cloud, function, trigger)
+                deployed.front = Front(self._cloud, function, trigger, self._tls)
                 await deployed.front.start(port)
         self._deployed[function.name] = deployed
         deployed.start()

@@ -24,6 +24,7 @@ from localcloud.fc.instances import Instance
 from localcloud.fc.invocations import Invocation, Outcome, StartFailed, new_request_id
 from localcloud.fc.template.triggers import HttpTrigger
 from localcloud.kernel import Cloud
+from localcloud.plain import PlainServer, TlsWitness
 from localcloud.refusal import Cut, Refusal
 
 BODY_LIMIT = 32 * 1024 * 1024
@@ -37,9 +38,10 @@ _TEXT = ("text/", "application/json", "application/xml", "application/x-www-form
 class Front:
     """One HTTP trigger and the port it listens on."""
 
-    def __init__(self, cloud: Cloud, function: Function, trigger: HttpTrigger) -> None:
+    def __init__(self, cloud: Cloud, function: Function, trigger: HttpTrigger, tls: TlsWitness) -> None:
         self._cloud = cloud
         self._function = function
+        self._tls = tls
         self._config = trigger.trigger_config
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -60,7 +62,10 @@ class Front:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.5)
+        self._runner = web.ServerRunner(
+            PlainServer(self._handle, on_tls=self._tls.on(lambda: f"127.0.0.1:{self.port}"), access_log=None),
+            shutdown_timeout=0.5,
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
         self.port = int(self._runner.addresses[0][1])

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from localcloud.__main__ import ADDRESS_VARIABLE, main
 from localcloud.client import AdminClient, AdminError
-from tests.localcloud.fc_harness import function, template_text
+from tests.localcloud.fc_harness import function, http_trigger, template_text
 from tests.localcloud.harness import Key, Stage, allow, stage, trust
 
 PATIENCE = 30.0
@@ -194,7 +195,7 @@ def test_following_the_journal(tmp_path: Path) -> None:
     assert follower.returncode == 130
 
 
-def deploying(folder: Path, code: str) -> Stage:
+def deploying(folder: Path, code: str, **more: Any) -> Stage:
     """A stage with a role for functions, and a template with one function of some code in the folder."""
     at = stage()
     at.world["deploy"] = {"account": at.hub}
@@ -210,6 +211,7 @@ def deploying(folder: Path, code: str) -> Stage:
         code=str(source),
         environmentVariables={"WHERE": "${env('WHERE')}"},
         instanceLifecycleConfig=initializer,
+        **more,
     )
     (folder / "s.yaml").write_text(template_text(props))
     return at
@@ -232,6 +234,19 @@ def test_functions_are_deployed_and_followed(tmp_path: Path, capsys: pytest.Capt
     assert one == logs
     assert nobody == (1, "", "no function 'nobody'\n")
     assert output.splitlines()[1] == "  function speaker"
+
+
+def test_up_says_where_http_triggers_are(tmp_path: Path) -> None:
+    """The port of an HTTP trigger is chosen at the start, so it is printed under its function."""
+    code = "def initialize(context): ...\ndef handler(event, context):\n    return 'here'\n"
+    at = deploying(tmp_path, code, triggers=[http_trigger("GET")])
+
+    with up(tmp_path, at, "--deploy", str(tmp_path / "s.yaml"), "--env", "WHERE=x") as (process, address):
+        (known,) = AdminClient(address).functions()
+        process.terminate()
+        output, _ = process.communicate(timeout=PATIENCE)
+
+    assert output.splitlines()[1:] == ["  function speaker", f"    http trigger http at {known['url']} (GET)"]
 
 
 def test_a_deployment_that_fails_ends_up(tmp_path: Path) -> None:
