@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_up(commands)
 
-    check = commands.add_parser("check", help="check a world file", description=_check.__doc__)
-    check.add_argument("file", type=Path)
-    check.set_defaults(command=_check)
+    _add_check(commands)
 
     journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
     journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
@@ -70,6 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("function", nargs="?", help="only this one")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
     return parser
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="check a world file or an s.yaml", description=_check.__doc__)
+    check.add_argument("file", type=Path)
+    check.add_argument(
+        "--world", type=Path, metavar="FILE", help="the world an s.yaml is for: what it names must exist"
+    )
+    check.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="as for up")
+    check.set_defaults(command=_check)
+    world = commands.add_parser("world", help="what a world file may say", description=_world.__doc__)
+    world.add_argument("--schema", action="store_true", help="as a JSON Schema, for editors")
+    world.set_defaults(command=_world)
 
 
 def _add_up(commands: Any) -> None:
@@ -165,7 +176,13 @@ def _assignments(pairs: Sequence[str], option: str) -> dict[str, str]:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    """Check a world file: every problem with its path, and exit code 1 when there is one."""
+    """Check a world file or an s.yaml: every mistake at once with its line, and exit code 1 when there is one."""
+    # A template is checked by what deploys it, which is much to import for those who check a world.
+    from localcloud.checking import check_template, is_template  # noqa: PLC0415 - see above
+
+    if is_template(asked.file):
+        print(check_template(asked.file, {**os.environ, **_assignments(asked.env, "--env")}, asked.world))
+        return 0
     world = read_world(asked.file)
     accounts = world.accounts.values()
     print(
@@ -176,6 +193,14 @@ def _check(asked: argparse.Namespace) -> int:
         f"{sum(len(account.queues) for account in accounts)} queues, "
         f"{sum(len(account.topics) for account in accounts)} topics"
     )
+    return 0
+
+
+def _world(asked: argparse.Namespace) -> int:
+    """Print every key of the world file: a line each with what it may be, or a JSON Schema."""
+    from localcloud.worldschema import outline, schema  # noqa: PLC0415 - needed for this command only
+
+    print(json.dumps(schema(), indent=2, ensure_ascii=False) if asked.schema else "\n".join(outline()))
     return 0
 
 

@@ -50,37 +50,52 @@ LAGGING_SERVICES = frozenset({"ecr", "vpc"})
 class Plan(BaseModel):
     """One planned trouble as people write it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Kind
+    """What happens."""
     service: Literal["sts", "vpc", "ecr", "mns", "fc"] | None = None
+    """Only calls of this service."""
     operation: str | None = None
+    """Only calls of this operation, such as AssumeRole."""
     account: str | None = Field(None, description="uid of the caller or of the resource's owner")
     resource: str | None = Field(None, description="wildcard pattern over the resource ARNs and parameter values")
     role: str | None = Field(None, description="name of the role (or user) that calls")
     function: str | None = Field(None, description="name of the function whose worker calls, roles in between or not")
     after: int = Field(0, ge=0)
+    """So many matching calls pass first."""
     times: int | None = Field(1, ge=1, description="null: until it is cleared")
     probability: float = Field(1.0, gt=0, le=1)
+    """How likely it strikes a matching call."""
     seed: int = 0
+    """Makes chance repeatable."""
 
     seconds: float | None = Field(None, ge=0, le=1e9)
+    """How long, for slow, late and lag."""
     status: int | None = Field(None, ge=400, le=599)
+    """HTTP status of the refusal."""
     code: str | None = Field(None, min_length=1)
+    """Error code of the refusal."""
     message: str | None = None
+    """Text of the refusal."""
     retry_after: int | None = Field(None, ge=1)
+    """Milliseconds in the header some services send when they throttle."""
     body: Literal["json", "html", "empty"] = "json"
+    """What a server_error carries."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        problems = []
         if self.kind in {"slow", "late", "lag"} and self.seconds is None:
-            raise ValueError(f"a {self.kind} fault needs seconds")
+            problems.append(f"a {self.kind} fault needs seconds")
         if self.kind == "error" and (self.status is None or self.code is None):
-            raise ValueError("an error fault needs status and code")
+            problems.append("an error fault needs status and code")
         if self.kind == "lag" and self.service not in LAGGING_SERVICES | {None}:
-            raise ValueError(f"reads of {self.service} cannot lag; those of ecr and vpc can")
+            problems.append(f"reads of {self.service} cannot lag; those of ecr and vpc can")
         if self.kind == "server_error" and self.status is not None and self.status < 500:
-            raise ValueError(f"a server_error has a status of 500 or more, not {self.status}")
+            problems.append(f"a server_error has a status of 500 or more, not {self.status}")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

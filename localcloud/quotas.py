@@ -18,11 +18,14 @@ from localcloud.refusal import Throttled
 class Quota(BaseModel):
     """So many calls in so many cloud seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     limit: int = Field(ge=1)
+    """So many calls ..."""
     seconds: float = Field(gt=0)
+    """... in so many seconds of cloud time."""
     window: Literal["fixed", "sliding"] = "fixed"
+    """How the windows lie, which is not published."""
 
 
 _CHANGES = (

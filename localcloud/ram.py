@@ -6,9 +6,10 @@ is silently skipped would be a permission nobody meant.
 """
 
 import base64
+import contextlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -30,7 +31,34 @@ CONDITION_KEYS = frozenset(
 
 
 class PolicyError(ValueError):
-    """A policy document that cannot be used; says where and what was found."""
+    """A policy document that cannot be used; says everything that is wrong, where, and what was found."""
+
+    def __init__(self, *texts: str, name: str = "") -> None:
+        super().__init__("; ".join(texts))
+        self.texts = texts
+        self.name = name
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Each with its place inside the document."""
+        return [(text.partition(": ")[0].removeprefix(self.name), text) for text in self.texts]
+
+
+class _Findings(list[str]):
+    """Mistakes of one part of a document; looking goes on behind each."""
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """What is wrong in here is noted."""
+        try:
+            yield
+        except PolicyError as error:
+            self.extend(error.texts)
+
+    def settle(self) -> None:
+        """Raise them all, when there are any."""
+        if self:
+            raise PolicyError(*self)
 
 
 class Decision(NamedTuple):
@@ -202,26 +230,36 @@ def _strings(value: object, where: str) -> tuple[str, ...]:
 def _conditions(block: object, where: str) -> tuple[Condition, ...]:
     if not isinstance(block, dict):
         raise PolicyError(f"{where}: a mapping of operators is wanted, found {block!r}")
-    conditions = []
+    conditions: list[Condition] = []
+    found = _Findings()
     for operator, keys in block.items():
         here = f"{where}.{operator}"
         if operator not in CONDITION_OPERATORS:
-            raise PolicyError(f"{here}: unknown condition operator; known: {', '.join(sorted(CONDITION_OPERATORS))}")
-        if not isinstance(keys, dict) or not keys:
-            raise PolicyError(f"{here}: a mapping of condition keys is wanted, found {keys!r}")
-        parse, test = _PLAIN[_NEGATED.get(operator, operator)]
-        for key, raw in keys.items():
-            if str(key).lower() not in CONDITION_KEYS:
-                raise PolicyError(f"{here}.{key}: this condition key is not emulated")
-            plain = [str(item).lower() if isinstance(item, bool) else item for item in _listed(raw)]
-            values = _strings([str(item) if isinstance(item, int | float) else item for item in plain], f"{here}.{key}")
-            for value in values:
-                try:
-                    parse(value)
-                except ValueError as error:
-                    raise PolicyError(f"{here}.{key}: {value!r} does not fit {operator}") from error
-            conditions.append(Condition(operator, str(key), values, test, operator in _NEGATED))
+            found.append(f"{here}: unknown condition operator; known: {', '.join(sorted(CONDITION_OPERATORS))}")
+        elif not isinstance(keys, dict) or not keys:
+            found.append(f"{here}: a mapping of condition keys is wanted, found {keys!r}")
+        else:
+            for key, raw in keys.items():
+                with found.part():
+                    conditions.append(_condition(operator, str(key), raw, f"{here}.{key}"))
+    found.settle()
     return tuple(conditions)
+
+
+def _condition(operator: str, key: str, raw: object, where: str) -> Condition:
+    if key.lower() not in CONDITION_KEYS:
+        raise PolicyError(f"{where}: this condition key is not emulated")
+    parse, test = _PLAIN[_NEGATED.get(operator, operator)]
+    plain = [str(item).lower() if isinstance(item, bool) else item for item in _listed(raw)]
+    values = _strings([str(item) if isinstance(item, int | float) else item for item in plain], where)
+    found = _Findings()
+    for value in values:
+        try:
+            parse(value)
+        except ValueError:
+            found.append(f"{where}: {value!r} does not fit {operator}")
+    found.settle()
+    return Condition(operator, key, values, test, operator in _NEGATED)
 
 
 def _listed(value: object) -> list[object]:
@@ -236,54 +274,76 @@ def _principals(block: object, where: str) -> tuple[frozenset[str], frozenset[st
         raise PolicyError(f"{where}: a mapping with RAM or Service is wanted, found {block!r}")
     people: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    found = _Findings()
     for kind, value in block.items():
-        if kind == "RAM":
-            people = _strings(value, f"{where}.RAM")
-        elif kind == "Service":
-            services = _strings(value, f"{where}.Service")
-        else:
-            raise PolicyError(f"{where}.{kind}: this kind of principal is not emulated; known: RAM, Service")
+        with found.part():
+            if kind == "RAM":
+                people = _strings(value, f"{where}.RAM")
+            elif kind == "Service":
+                services = _strings(value, f"{where}.Service")
+            else:
+                raise PolicyError(f"{where}.{kind}: this kind of principal is not emulated; known: RAM, Service")
     for person in people:
         if not _PRINCIPAL.fullmatch(person):
-            raise PolicyError(
+            found.append(
                 f"{where}.RAM: {person!r} is none of acs:ram::<uid>:root, acs:ram::<uid>:user/<name>, "
                 "acs:ram::<uid>:role/<name>"
             )
+    found.settle()
     return frozenset(people), frozenset(services)
+
+
+def _actions(raw: Mapping[str, object], where: str) -> tuple[str, ...]:
+    if ("Action" in raw) == ("NotAction" in raw):
+        raise PolicyError(f"{where}: exactly one of Action and NotAction is wanted")
+    actions = _strings(raw.get("Action", raw.get("NotAction")), f"{where}.Action")
+    _Findings(
+        f"{where}.Action: {action!r} is not <product>:<operation>"
+        for action in actions
+        if not re.fullmatch(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+", action)
+    ).settle()
+    return actions
+
+
+def _resources(raw: object, where: str) -> tuple[str, ...]:
+    resources = _strings(raw, where)
+    _Findings(
+        f"{where}: {resource!r} is not acs:<product>:<region>:<uid>:<resource> (or *)"
+        for resource in resources
+        if resource != "*" and not re.fullmatch(r"acs:[^:$]+:[^:$]*:[^:$]*:[^$]+", resource)
+    ).settle()
+    return resources
 
 
 def _statement(raw: object, where: str, *, trust: bool) -> Statement:
     if not isinstance(raw, dict):
         raise PolicyError(f"{where}: a mapping is wanted, found {raw!r}")
     known = {"Effect", "Action", "NotAction", "Condition"} | ({"Principal"} if trust else {"Resource"})
-    for key in raw:
-        if key not in known:
-            raise PolicyError(f"{where}.{key}: unknown element; known here: {', '.join(sorted(known))}")
+    found = _Findings(
+        f"{where}.{key}: unknown element; known here: {', '.join(sorted(known))}" for key in raw if key not in known
+    )
     if raw.get("Effect") not in (ALLOW, DENY):
-        raise PolicyError(f"{where}.Effect: Allow or Deny is wanted, found {raw.get('Effect')!r}")
-    if ("Action" in raw) == ("NotAction" in raw):
-        raise PolicyError(f"{where}: exactly one of Action and NotAction is wanted")
-    actions = _strings(raw.get("Action", raw.get("NotAction")), f"{where}.Action")
-    for action in actions:
-        if not re.fullmatch(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+", action):
-            raise PolicyError(f"{where}.Action: {action!r} is not <product>:<operation>")
+        found.append(f"{where}.Effect: Allow or Deny is wanted, found {raw.get('Effect')!r}")
+    actions: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     principals: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
-    if trust:
-        principals = _principals(raw.get("Principal"), f"{where}.Principal")
-    else:
-        resources = _strings(raw.get("Resource"), f"{where}.Resource")
-        for resource in resources:
-            if resource != "*" and not re.fullmatch(r"acs:[^:$]+:[^:$]*:[^:$]*:[^$]+", resource):
-                raise PolicyError(
-                    f"{where}.Resource: {resource!r} is not acs:<product>:<region>:<uid>:<resource> (or *)"
-                )
+    with found.part():
+        actions = _actions(raw, where)
+    with found.part():
+        if trust:
+            principals = _principals(raw.get("Principal"), f"{where}.Principal")
+        else:
+            resources = _resources(raw.get("Resource"), f"{where}.Resource")
+    with found.part():
+        conditions = _conditions(raw.get("Condition", {}), f"{where}.Condition")
+    found.settle()
     return Statement(
         effect=raw["Effect"],
         actions=_wildcard(actions, re.IGNORECASE),
         not_actions="NotAction" in raw,
         resources=None if not resources or "*" in resources else _wildcard(resources),
-        conditions=_conditions(raw.get("Condition", {}), f"{where}.Condition"),
+        conditions=conditions,
         principals=principals[0],
         services=principals[1],
         where=where,
@@ -293,17 +353,25 @@ def _statement(raw: object, where: str, *, trust: bool) -> Statement:
 def compile_policy(document: object, name: str, *, trust: bool = False) -> Policy:
     """Check a policy document and make it fast; raises PolicyError with the path of what is wrong."""
     if not isinstance(document, dict):
-        raise PolicyError(f"{name}: a policy document is a mapping, found {document!r}")
-    for key in document:
-        if key not in {"Version", "Statement"}:
-            raise PolicyError(f"{name}.{key}: unknown element; known here: Statement, Version")
+        raise PolicyError(f"{name}: a policy document is a mapping, found {document!r}", name=name)
+    found = _Findings(
+        f"{name}.{key}: unknown element; known here: Statement, Version"
+        for key in document
+        if key not in {"Version", "Statement"}
+    )
     if document.get("Version") != "1":
-        raise PolicyError(f'{name}.Version: "1" (quoted) is wanted, found {document.get("Version")!r}')
+        found.append(f'{name}.Version: "1" (quoted) is wanted, found {document.get("Version")!r}')
     raw = document.get("Statement")
-    if not isinstance(raw, list) or not raw:
-        raise PolicyError(f"{name}.Statement: a list of statements is wanted, found {raw!r}")
-    statements = tuple(_statement(item, f"{name}.Statement[{index}]", trust=trust) for index, item in enumerate(raw))
-    return Policy(name, statements)
+    statements: list[Statement] = []
+    if isinstance(raw, list) and raw:
+        for index, item in enumerate(raw):
+            with found.part():
+                statements.append(_statement(item, f"{name}.Statement[{index}]", trust=trust))
+    else:
+        found.append(f"{name}.Statement: a list of statements is wanted, found {raw!r}")
+    if found:
+        raise PolicyError(*found, name=name)
+    return Policy(name, tuple(statements))
 
 
 def evaluate(policies: Iterable[Policy], action: str, resource: str, lookup: Lookup, policy_type: str) -> Decision:

@@ -9,12 +9,11 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from localcloud.fc.errors import DeployError, FunctionError
 from localcloud.fc.functions import Function, Identity
 from localcloud.fc.invocations import StartFailed
-from localcloud.fc.queues import Queues
 from localcloud.fc.streams import Stream
 from localcloud.fc.template.arns import target
 from localcloud.fc.template.load import FunctionSpec
@@ -23,6 +22,7 @@ from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front
 from localcloud.ram import evaluate_trust
 from localcloud.world import World
+from localcloud.yamlfile import Place, dotted
 
 _FC = "fc.aliyuncs.com"
 
@@ -66,10 +66,21 @@ class Deployed:
         return {**self.function.snapshot(), "url": self.url, "triggers": triggers}
 
 
+Missing = tuple[Place, str]
+"""Something that a function names and that is not there."""
+
+
+class Existing(Protocol):
+    """Whoever knows which queues and topics there are."""
+
+    def exists(self, kind: str, account: str, name: str) -> bool:
+        """Whether there is such a queue or topic."""
+
+
 class Check:
     """Everything a template names must be there."""
 
-    def __init__(self, world: World, queues: Queues, names: set[str]) -> None:
+    def __init__(self, world: World, queues: Existing, names: set[str]) -> None:
         self._world = world
         self._account = world.deploy_account
         self._queues = queues
@@ -81,75 +92,89 @@ class Check:
         problems: list[str] = []
         identities: dict[str, Identity] = {}
         for spec in specs:
-            found: list[str] = []
-            if spec.props.region != self._world.region:
-                found.append(f"region: {spec.props.region!r} is not this local cloud's region {self._world.region!r}")
-            identities[spec.name] = self._role(spec, found)
-            self._destinations(spec, found)
-            for trigger in spec.props.triggers:
-                if isinstance(trigger, EventBridgeTrigger):
-                    self._stream(spec, trigger, found)
-            problems += [f"function {spec.name} ({spec.where}): {problem}" for problem in found]
+            identities[spec.name], found = self.examine(spec)
+            problems += [f"function {spec.name} ({spec.where}): {problem}" for _, problem in found]
         if problems:
             raise DeployError("\n  ".join(["cannot be deployed:", *problems]))
         return identities
 
-    def _role(self, spec: FunctionSpec, found: list[str]) -> Identity:
+    def examine(self, spec: FunctionSpec) -> tuple[Identity, list[Missing]]:
+        """The role of one function, and everything it names that is not there, with its place in the props."""
+        found: list[Missing] = []
+        if spec.props.region != self._world.region:
+            text = f"region: {spec.props.region!r} is not this local cloud's region {self._world.region!r}"
+            found.append((("region",), text))
+        identity = self._role(spec, found)
+        self._destinations(spec, found)
+        for at, trigger in enumerate(spec.props.triggers):
+            if isinstance(trigger, EventBridgeTrigger):
+                self._stream(spec, trigger, ("triggers", at), found)
+        return identity, found
+
+    def _role(self, spec: FunctionSpec, found: list[Missing]) -> Identity:
         if not spec.props.role:
             return Identity("", "")
         try:
             name = spec.props.role_name(self._account)
         except ValueError as problem:
-            found.append(f"role: {problem}")
+            found.append((("role",), f"role: {problem}"))
             return Identity("", "")
         role = self._world.roles.get((self._account, name))
         if role is None:
             there = ", ".join(sorted(other for account, other in self._world.roles if account == self._account))
-            found.append(f"role: account {self._account} has no role {name!r} (it has: {there or 'none'})")
+            text = f"role: account {self._account} has no role {name!r} (it has: {there or 'none'})"
+            found.append((("role",), text))
             return Identity("", "")
         trusted = evaluate_trust(role.trust, role.arn, (), _FC, lambda _key: None)
         if not trusted.allowed:
-            found.append(f"role: {trusted.why}")
+            found.append((("role",), f"role: {trusted.why}"))
         return Identity(name, role.arn)
 
-    def _destinations(self, spec: FunctionSpec, found: list[str]) -> None:
+    def _destinations(self, spec: FunctionSpec, found: list[Missing]) -> None:
         config = spec.props.async_invoke_config.destination_config
         for name, chosen in (("onSuccess", config.on_success), ("onFailure", config.on_failure)):
             if chosen is None:
                 continue
-            where = f"asyncInvokeConfig.destinationConfig.{name}"
-            self._exists(chosen.destination, where, found)
+            place: Place = ("asyncInvokeConfig", "destinationConfig", name)
+            where = dotted(place)
+            self._exists(chosen.destination, where, place, found)
             if not spec.props.role:
-                found.append(f"{where}: the function needs a role that may send there")
+                found.append((place, f"{where}: the function needs a role that may send there"))
 
-    def _stream(self, spec: FunctionSpec, trigger: EventBridgeTrigger, found: list[str]) -> None:
+    def _stream(self, spec: FunctionSpec, trigger: EventBridgeTrigger, place: Place, found: list[Missing]) -> None:
         config = trigger.trigger_config
         where = f"trigger {trigger.trigger_name}"
+        source_place = ("triggerConfig", "eventSourceConfig", "eventSourceParameters", "sourceMNSParameters")
+        named: Place = (*place, *source_place)
         source = config.event_source_config.event_source_parameters.source_mns
         if source.region_id != self._world.region:
-            found.append(f"{where}: queue and function must share the region; RegionId is {source.region_id!r}")
+            text = f"{where}: queue and function must share the region; RegionId is {source.region_id!r}"
+            found.append(((*named, "RegionId"), text))
         if not self._queues.exists("queue", self._account, source.queue_name):
-            found.append(f"{where}: account {self._account} has no queue {source.queue_name!r}")
+            text = f"{where}: account {self._account} has no queue {source.queue_name!r}"
+            found.append(((*named, "QueueName"), text))
         dead_letters = config.run_options.dead_letter_queue
         if dead_letters is not None:
-            self._exists(dead_letters.arn, f"{where}, deadLetterQueue", found)
+            dead: Place = (*place, "triggerConfig", "runOptions", "deadLetterQueue", "Arn")
+            self._exists(dead_letters.arn, f"{where}, deadLetterQueue", dead, found)
             there = target(dead_letters.arn, self._world.region, self._account)
             if (there.account, there.name) == (self._account, source.queue_name):
-                found.append(f"{where}: the queue cannot be its own dead-letter queue")
+                found.append((dead, f"{where}: the queue cannot be its own dead-letter queue"))
         if config.run_options.mode == "event-driven" and "source" in config.pattern:
             bus = f"MNS-{spec.name}-{trigger.trigger_name}"
             if bus not in config.pattern["source"]:
-                found.append(f"{where}: the filter lets nothing through; events come from {bus!r}")
+                text = f"{where}: the filter lets nothing through; events come from {bus!r}"
+                found.append(((*place, "triggerConfig", "eventRuleFilterPattern"), text))
 
-    def _exists(self, arn: str, where: str, found: list[str]) -> None:
+    def _exists(self, arn: str, where: str, place: Place, found: list[Missing]) -> None:
         there = target(arn, self._world.region, self._account)
         if there.region != self._world.region:
-            found.append(f"{where}: {arn} is in another region, which this local cloud does not have")
+            found.append((place, f"{where}: {arn} is in another region, which this local cloud does not have"))
         elif there.kind == "function":
             if there.account != self._account or there.name not in self._names:
-                found.append(f"{where}: there is no function {there.name!r}")
+                found.append((place, f"{where}: there is no function {there.name!r}"))
         elif not self._queues.exists(there.kind, there.account, there.name):
-            found.append(f"{where}: account {there.account} has no {there.kind} {there.name!r}")
+            found.append((place, f"{where}: account {there.account} has no {there.kind} {there.name!r}"))
 
 
 async def warm_up(functions: list[Function]) -> None:

@@ -14,7 +14,8 @@ class TemplateError(DeployError):
     """The template is wrong at one or more places."""
 
     def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"{where}: {what}")
+        super().__init__(f"{where}: {what}" if where else what)
+        self.where = where
 
 
 class FunctionError(DeployError):

@@ -7,10 +7,11 @@ A value is resolved each time it is read, so variables may stand in the values t
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from localcloud.fc.errors import TemplateError
+from localcloud.yamlfile import Place
 
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _CALL = re.compile(r"""^(?P<name>\w+)\(\s*(?P<arguments>.*?)\s*\)$""", re.DOTALL)
@@ -45,16 +46,41 @@ class Resolver:
     document: Mapping[str, Any]
     environment: Mapping[str, str]
     account: str
+    stand_in: bool = False
+    """Let a variable of the environment that was not given be some text: for a look without a deployment."""
+    missing: set[str] = field(default_factory=set)
+    """Those that some text stood in for."""
 
-    def resolve(self, value: Any, where: str, resource: str | None, trail: tuple[str, ...] = ()) -> Any:
-        """``value`` with every variable in it replaced; ``resource`` is what ``this`` means."""
+    def resolve(
+        self,
+        value: Any,
+        where: str,
+        resource: str | None,
+        trail: tuple[str, ...] = (),
+        failed: list[TemplateError] | None = None,
+    ) -> Any:
+        """``value`` with every variable in it replaced; ``resource`` is what ``this`` means.
+
+        What cannot be resolved raises a TemplateError, or goes into ``failed`` and stays as it was written.
+        """
         if isinstance(value, str):
-            return self._text(value, where, resource, trail)
+            try:
+                return self._text(value, where, resource, trail)
+            except TemplateError as problem:
+                if failed is None:
+                    raise
+                failed.append(problem)
+                return value
         if isinstance(value, list):
-            return [self.resolve(item, _step(where, index), resource, trail) for index, item in enumerate(value)]
+            return [self.resolve(item, _step(where, at), resource, trail, failed) for at, item in enumerate(value)]
         if isinstance(value, dict):
-            return {key: self.resolve(item, _step(where, key), resource, trail) for key, item in value.items()}
+            return {key: self.resolve(item, _step(where, key), resource, trail, failed) for key, item in value.items()}
         return value
+
+    @staticmethod
+    def place(where: str) -> Place:
+        """A place from how messages write it."""
+        return tuple(int(step) if step.isdecimal() else step for step in where.split(".")) if where else ()
 
     def _text(self, text: str, where: str, resource: str | None, trail: tuple[str, ...]) -> Any:
         whole = _VARIABLE.fullmatch(text.strip())
@@ -98,6 +124,9 @@ class Resolver:
                 return self.environment[arguments[0]]
             if len(arguments) == 2:
                 return arguments[1]
+            if self.stand_in:
+                self.missing.add(arguments[0])
+                return f"the-value-of-{arguments[0]}"
             raise TemplateError(where, f"${{env('{arguments[0]}')}} has no value and no default")
         if name == "config" and arguments == ["AccountID"]:
             return self.account

@@ -1,11 +1,11 @@
 """Names, addresses and resource names of queues and topics."""
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 from localcloud.call import Caller
+from localcloud.endpoints import push_kind
 from localcloud.mns.errors import refuse
 from localcloud.mns.topics import PushAddress, QueueAddress
 from localcloud.refusal import not_emulated
@@ -18,15 +18,6 @@ _ACCOUNT_HOST: Final = re.compile(
     r"([0-9]{15,20})(?:\.mns\.([a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com)?(?:[.:].*)?"
 )
 _QUEUE_ENDPOINT: Final = re.compile(r"acs:mns:([a-z0-9-]+):([0-9]{15,20}):queues/([^/]+)")
-_WEB: Final = r"://[A-Za-z0-9._~%!$&'()*+,;=:@\[\]-]+(?:[/?][^\s<>\x00-\x1f]*)?"
-_PUSH_ENDPOINTS: Final[Mapping[Literal["HTTP", "HTTPS", "mail", "SMS"], re.Pattern[str]]] = {
-    "HTTP": re.compile(f"http{_WEB}", re.IGNORECASE),
-    "HTTPS": re.compile(f"https{_WEB}", re.IGNORECASE),
-    "mail": re.compile(r"mail:directmail:[^\s@:<>]+@[^\s@:<>]+"),
-    "SMS": re.compile(r"sms:directsms:(?:anonymous|\+?[0-9]{5,20})"),
-}
-MAX_ENDPOINT: Final = 1_024
-
 _INVALID: Final = {"queue": "InvalidQueueName", "topic": "TopicNameInvalid", "subscription": "SubscriptionNameInvalid"}
 _LENGTH: Final = {
     "queue": "QueueNameLengthError",
@@ -72,11 +63,9 @@ def owner_of(host: str, region: str) -> str | None:
 
 def address(endpoint: str, region: str) -> QueueAddress | PushAddress:
     """What is behind a subscription's endpoint, of all kinds that the vendor documents (mns.md section 3)."""
-    if len(endpoint) > MAX_ENDPOINT:
-        raise refuse("EndpointInvalid", f"An endpoint may have {MAX_ENDPOINT} characters.")
-    for kind, form in _PUSH_ENDPOINTS.items():
-        if form.fullmatch(endpoint):
-            return PushAddress(kind, endpoint)
+    kind = push_kind(endpoint)
+    if kind is not None:
+        return PushAddress(kind, endpoint)
     matched = _QUEUE_ENDPOINT.fullmatch(endpoint)
     if matched is None:
         raise refuse("EndpointInvalid", f"The endpoint {endpoint[:80]!r} is invalid.")

@@ -13,7 +13,7 @@ from localcloud.kernel import Cloud
 from localcloud.mns.context import Context, Reply
 from localcloud.mns.errors import TEXTS, refuse
 from localcloud.mns.markup import clean, document, leaf
-from localcloud.mns.names import account_in, check_host, owner_of
+from localcloud.mns.names import account_in, address, check_host, owner_of
 from localcloud.mns.operations.table import OPERATIONS, permissions
 from localcloud.mns.platform import PlatformAccess
 from localcloud.mns.publishing import JournalledCourier, Publisher
@@ -214,10 +214,6 @@ class MnsService:
         given = {key: str(value) for key, value in spec.model_dump(exclude={"dead_letter"}).items()}
         policy = None
         if spec.dead_letter is not None:
-            if spec.dead_letter.queue == name:
-                raise ValueError(
-                    f"accounts.{uid}.queues.{name}.dead_letter.queue: a queue cannot be its own dead-letter queue"
-                )
             policy = DeadLetter(spec.dead_letter.queue, spec.dead_letter.max_receives)
         self.store.create_queue(uid, name, given, now_ms, policy)
 
@@ -225,23 +221,19 @@ class MnsService:
         given = {key: str(value) for key, value in spec.model_dump(exclude={"subscriptions"}).items()}
         self.store.create_topic(uid, name, given, now_ms)
         for subscription_name, subscription in spec.subscriptions.items():
-            where = f"accounts.{uid}.topics.{name}.subscriptions.{subscription_name}"
-            if subscription.dead_letter == subscription.queue:
-                raise ValueError(f"{where}.dead_letter: a subscription cannot use its own target queue")
-            try:
-                self.store.subscribe(
-                    uid,
-                    name,
-                    subscription_name,
-                    target=QueueAddress(uid, subscription.queue),
-                    filter_tag=subscription.filter_tag,
-                    strategy=subscription.strategy,
-                    content_format=subscription.format,
-                    now_ms=now_ms,
-                    dead_letter=subscription.dead_letter,
-                )
-            except Refusal as refusal:
-                raise ValueError(f"{where}: {refusal.message}") from refusal
+            self.store.subscribe(
+                uid,
+                name,
+                subscription_name,
+                target=QueueAddress(uid, subscription.queue)
+                if subscription.queue is not None
+                else address(subscription.endpoint or "", self.store.region),
+                filter_tag=subscription.filter_tag,
+                strategy=subscription.strategy,
+                content_format=subscription.format,
+                now_ms=now_ms,
+                dead_letter=subscription.dead_letter,
+            )
 
     def _now_ms(self) -> int:
         return int(self._cloud.clock.now() * 1_000)

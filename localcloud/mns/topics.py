@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from localcloud.endpoints import Kind
 from localcloud.mns.attributes import QueueAttributes, TopicAttributes
 from localcloud.mns.errors import refuse
 from localcloud.mns.markup import document, leaf
@@ -35,7 +36,7 @@ class QueueAddress:
 class PushAddress:
     """Where the real service would push to from its own network: kept and shown here, and never reached."""
 
-    kind: Literal["HTTP", "HTTPS", "mail", "SMS"]
+    kind: Kind
     endpoint: str
 
 

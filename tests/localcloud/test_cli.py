@@ -128,10 +128,13 @@ def test_check_explains_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (code, "fine: 2 accounts" in output) == (0, True)
 
     at.world["accounts"][at.hub]["colour"] = "blue"
-    problem = f"accounts.{at.hub}.colour: unknown key (value 'blue')\n"
-    assert typed(capsys, "check", str(world_file(at, tmp_path))) == (1, "", problem)
+    file = world_file(at, tmp_path)
+    line = file.read_text().splitlines().index("    colour: blue") + 1
+    code, output, errors = typed(capsys, "check", str(file))
+    assert (code, output) == (1, "")
+    assert errors.startswith(f"{file}:{line}: accounts.{at.hub}.colour: unknown key (value 'blue'); known: name, ")
     started = localcloud("up", "--world", str(tmp_path / "world.yaml"))
-    assert (started.returncode, started.stderr) == (1, problem)
+    assert (started.returncode, started.stderr) == (1, errors)
 
 
 def test_looking_into_a_running_cloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,7 +267,9 @@ def test_a_deployment_that_fails_ends_up(tmp_path: Path) -> None:
     assert "ready" not in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["check"], ["journal"], ["faults", "plan"], ["clock"], ["logs"]])
+@pytest.mark.parametrize(
+    "command", [[], ["up"], ["check"], ["world"], ["journal"], ["faults", "plan"], ["clock"], ["logs"]]
+)
 def test_help_is_everywhere(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Every command explains itself."""
     with pytest.raises(SystemExit) as ended:

@@ -259,7 +259,7 @@ def test_all_mistakes_are_told_at_once(write: Any) -> None:
     [
         ("- a\n- b\n", "a mapping is needed at the top, this is a list"),
         ("a: b: c", "not YAML"),
-        ("edition: 3.0.0\nname: a\nname: b\n", "key 'name' stands there twice"),
+        ("edition: 3.0.0\nname: a\nname: b\n", "line 3: the key 'name' is given twice, first on line 2"),
     ],
 )
 def test_a_file_that_is_no_template_says_what_it_is(write: Any, text: str, words: str) -> None:

@@ -130,12 +130,15 @@ def test_ids_are_unique_in_the_whole_world() -> None:
     [
         ("version: 1\naccounts: {1000000000000001: {}}", "line 2: the key 1000000000000001 must be a string: quote it"),
         ("version: 1\nversion: 1", "line 2: the key 'version' is given twice"),
-        ("version: [", "not YAML"),
-        ("- 1", "(the file): "),
+        ("version: [", "line 1: not YAML"),
+        ("- 1", "line 1: (the file): "),
         ("version: 1\naccounts: {}\nswitches: {freeze: off, queue_slices: on}", None),
-        ("version: 1\ndeploy: {account: 1000000000000001}\naccounts: {}", "deploy.account: Input should be a valid"),
-        ("a: &a {b: 1}\nc: {<<: *a, <<: 1}", "not YAML"),
-        ("version: 1\naccounts: !!python/object:os.system {}", "not YAML"),
+        (
+            "version: 1\ndeploy: {account: 1000000000000001}\naccounts: {}",
+            "line 2: deploy.account: Input should be a valid",
+        ),
+        ("version: 1\naccounts: {}\nc: {<<: 1}", "line 3: c: not YAML: << wants a mapping"),
+        ("version: 1\naccounts: !!python/object:os.system {}", "line 2: accounts: not YAML that can be read here: "),
     ],
 )
 def test_the_text_itself(text: str, found: str | None) -> None:
@@ -145,7 +148,7 @@ def test_the_text_itself(text: str, found: str | None) -> None:
         return
     with pytest.raises(WorldError) as caught:
         parse_world(text)
-    assert caught.value.problems[0].startswith(found)
+    assert any(problem.startswith(found) for problem in caught.value.problems), caught.value.problems
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

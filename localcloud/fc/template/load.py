@@ -1,17 +1,23 @@
 """Reads a template file: YAML, its skeleton, its variables, then each function; all mistakes are told at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from localcloud.fc.errors import DeployError, TemplateError
 from localcloud.fc.template.parts import Part
 from localcloud.fc.template.props import Props
 from localcloud.fc.variables import Resolver
+from localcloud.mistakes import Findings
+from localcloud.yamlfile import Mistake, Place, Source, dotted, read
+
+Read = TypeVar("Read", bound=Part)
+
+_STAND_INS = {"region": "cn-hangzhou", "functionName": "f", "runtime": "python3.12", "code": "./"}
 
 
 class Resource(Part):
@@ -66,62 +72,99 @@ class FunctionSpec:
         return f"resources.{self.resource}.props"
 
 
-class _UniqueLoader(yaml.SafeLoader):
-    """Plain YAML that does not let a second key of the same name win silently."""
+@dataclass
+class Template:
+    """A template as far as it could be read, and everything that is wrong with it."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # what stands beside it may replace what it brings
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key!r} stands there twice", key_node.start_mark
-                    )
-                seen.add(key)
-        return super().construct_mapping(node, deep)
+    path: Path
+    source: Source
+    specs: list[FunctionSpec] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    """What its functions are called, those with mistakes included."""
+    missing: set[str] = field(default_factory=set)
+    """Variables of the environment that it needs and that were not given."""
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """All of them."""
+        return self.source.mistakes
+
+    def told(self, name: str = "") -> list[str]:
+        """The mistakes as lines of text."""
+        return self.source.told(self.mistakes, name)
+
+    def complain(self) -> None:
+        """Raise a DeployError that lists the mistakes, when there are any."""
+        if self.mistakes:
+            raise DeployError("\n  ".join([f"{self.path} cannot be deployed:", *self.told()]))
 
 
 def load(path: Path, environment: Mapping[str, str], account: str) -> list[FunctionSpec]:
     """The functions a template describes, or a DeployError that lists everything that is wrong with it."""
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueLoader)  # noqa: S506 - a SafeLoader
-    except OSError as problem:
-        raise DeployError(f"{path}: {problem.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise DeployError(f"{path}: not YAML: {problem}") from None
+    template = look(path, environment, account)
+    template.complain()
+    return template.specs
+
+
+def look(path: Path, environment: Mapping[str, str], account: str, *, stand_in: bool = False) -> Template:
+    """Read a template; ``stand_in`` lets variables that were not given pass, for a check without a deployment."""
+    template = Template(path, read(path, yaml.SafeLoader))
+    document = template.source.data
+    if document is None and template.mistakes:
+        return template
     if not isinstance(document, dict):
-        raise DeployError(f"{path}: a mapping is needed at the top, this is a {type(document).__name__}")
-    try:
-        return _functions(path, document, Resolver(document, environment, account))
-    except TemplateError as problem:
-        raise DeployError(f"{path}: {problem}") from None
+        text = f"a mapping is needed at the top, this is a {type(document).__name__}"
+        template.mistakes.append(Mistake((), text))
+        return template
+    resolver = Resolver(document, environment, account, stand_in=stand_in)
+    _skeleton(template, document, resolver)
+    resources = document.get("resources")
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        if isinstance(resource, dict) and "props" in resource:
+            _function(template, str(name), resource["props"], resolver)
+    template.missing = resolver.missing
+    return template
 
 
-def _functions(path: Path, document: dict[str, Any], resolver: Resolver) -> list[FunctionSpec]:
-    skeleton = {**document, "resources": _without_props(document.get("resources"))}
-    try:
-        Document.model_validate(resolver.resolve(skeleton, "", None))
-    except ValidationError as invalid:
-        raise DeployError("\n  ".join([f"{path} cannot be deployed:", *explain(invalid, "")])) from None
-    problems: list[str] = []
-    specs: list[FunctionSpec] = []
-    for name, resource in document["resources"].items():
-        where = f"resources.{name}.props"
+def _skeleton(template: Template, document: dict[str, Any], resolver: Resolver) -> None:
+    """Everything around the functions' own settings."""
+    bare = {key: _without_props(value) if key == "resources" else value for key, value in document.items()}
+    _examine(template, Document, bare, (), resolver, None)
+
+
+def _function(template: Template, name: str, given: Any, resolver: Resolver) -> None:
+    root: Place = ("resources", name, "props")
+    props, data = _examine(template, Props, given, root, resolver, name)
+    said = data if isinstance(data, dict) else {}
+    called, code = said.get("functionName"), said.get("code")
+    if isinstance(called, str):
+        if called in template.names:
+            template.mistakes.append(Mistake((*root, "functionName"), f"two resources are named {called!r}"))
+        template.names.add(called)
+    if isinstance(code, str) and "${" not in code:
         try:
-            props = Props.model_validate(resolver.resolve(resource["props"], where, name))
-            specs.append(FunctionSpec(name, props, _code(path, props.code, where)))
+            folder = _code(template.path, code, dotted(root))
         except TemplateError as problem:
-            problems.append(str(problem))
-        except ValidationError as invalid:
-            problems += explain(invalid, where)
-    names = [spec.name for spec in specs]
-    problems += sorted({f"two resources are named {name!r}" for name in names if names.count(name) > 1})
-    if problems:
-        raise DeployError("\n  ".join([f"{path} cannot be deployed:", *problems]))
-    return specs
+            template.mistakes.append(Mistake((*root, "code"), str(problem)))
+        else:
+            if props is not None:
+                template.specs.append(FunctionSpec(name, props, folder))
+
+
+def _examine(
+    template: Template, model: type[Read], given: Any, root: Place, resolver: Resolver, resource: str | None
+) -> tuple[Read | None, Any]:
+    """A part under its model as far as it can be read, and the part with its variables replaced."""
+    unresolved: list[TemplateError] = []
+    data = resolver.resolve(given, dotted(root), resource, failed=unresolved)
+    blind = {place[len(root) :] for place in template.source.unread if place[: len(root)] == root}
+    for problem in unresolved:
+        place = resolver.place(problem.where)
+        template.mistakes.append(Mistake(place, str(problem)))
+        blind.add(place[len(root) :])
+    findings = Findings(model, data, _wording, root=root, stand_ins=_STAND_INS).look(blind)
+    template.source.mistakes += findings.mistakes
+    return findings.value, data
 
 
 def _without_props(resources: Any) -> Any:
@@ -144,24 +187,13 @@ def _code(template: Path, code: str, where: str) -> Path:
     return folder
 
 
-def explain(invalid: ValidationError, where: str) -> list[str]:
-    """One line per mistake: its path in the template, what is wrong, and what was found there."""
-    lines = []
-    for error in invalid.errors(include_url=False):
-        steps: list[str] = [where] if where else []
-        previous: Any = None
-        for step in error["loc"]:
-            if not (isinstance(previous, int) and step in {"http", "timer", "eventbridge"}):
-                steps.append(str(step))
-            previous = step
-        message = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "value_error":
-            lines.append(f"{'.'.join(steps)}: {message}")
-        elif error["type"] == "missing":
-            lines.append(f"{'.'.join(steps)}: this key is missing")
-        else:
-            lines.append(f"{'.'.join(steps)}: {message} (found {_short(error['input'])})")
-    return lines
+def _wording(error: dict[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    if error["type"] == "missing":
+        return "this key is missing"
+    return f"{message} (found {_short(error['input'])})"
 
 
 def _short(value: Any) -> str:

@@ -1,11 +1,12 @@
 """How strictly a piece of a template is read: no key without meaning, no value bent into shape."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel, to_pascal
+
+from localcloud.mistakes import meant, unknown_keys
 
 
 class Part(BaseModel):
@@ -24,12 +25,11 @@ class Part(BaseModel):
         problems = []
         for key in given:
             if key in cls.not_emulated:
-                problems.append(f"{key!r} is documented, but not emulated by this local cloud")
+                problems.append((key, f"{key!r} is documented, but not emulated by this local cloud"))
             elif key not in known:
-                near = difflib.get_close_matches(str(key), known | cls.not_emulated, n=1)
-                problems.append(f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+                problems.append((key, f"unknown key {key!r}{meant(str(key), known | cls.not_emulated)}"))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise unknown_keys(problems)
         return given
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from localcloud.fc.template.arns import DESTINATION
 from localcloud.fc.template.parts import Part, only
 from localcloud.fc.template.triggers import HttpTrigger, TriggerField
+from localcloud.mistakes import broken_rules, unknown_keys
 
 PYTHON_RUNTIMES = frozenset({"python3.9", "python3.10", "python3.12"})
 CUSTOM_RUNTIMES = frozenset({"custom", "custom.debian10", "custom.debian11", "custom.debian12"})
@@ -161,11 +162,15 @@ class Props(Part):
     @field_validator("environment_variables")
     @classmethod
     def _environment(cls, value: dict[str, str]) -> dict[str, str]:
+        wrong = []
         for name in value:
             if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is None:
-                raise ValueError(f"{name!r} must start with a letter and hold letters, digits and underscores only")
-            if name.startswith("FC_"):
-                raise ValueError(f"{name!r}: names that start with FC_ are reserved")
+                text = f"{name!r} must start with a letter and hold letters, digits and underscores only"
+                wrong.append((name, text))
+            elif name.startswith("FC_"):
+                wrong.append((name, f"{name!r}: names that start with FC_ are reserved"))
+        if wrong:
+            raise unknown_keys(wrong)
         size = sum(len(name.encode()) + len(text.encode()) for name, text in value.items())
         if size > 4096:
             raise ValueError(f"all variables together may have 4096 bytes, these have {size}")
@@ -175,30 +180,42 @@ class Props(Part):
     @classmethod
     def _distinct(cls, value: list[Any]) -> list[Any]:
         names = [trigger.trigger_name for trigger in value]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two triggers are named {name!r}")
+        problems = [f"two triggers are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
         if sum(isinstance(trigger, HttpTrigger) for trigger in value) > 1:
-            raise ValueError("a function has one HTTP trigger at most")
+            problems.append("a function has one HTTP trigger at most")
+        if problems:
+            raise ValueError("; ".join(problems))
         return value
 
     @model_validator(mode="after")
     def _fits(self) -> "Props":
-        problems = []
-        if self.custom and self.custom_runtime_config is None:
-            problems.append(f"runtime {self.runtime} needs customRuntimeConfig with the command that starts the server")
-        if not self.custom and self.custom_runtime_config is not None:
-            problems.append(f"customRuntimeConfig is for custom runtimes, not for {self.runtime}")
-        if not self.custom and not self.handler:
-            problems.append(f"runtime {self.runtime} needs a handler")
-        if not self.custom and self.instance_concurrency > 1:
-            problems.append("instanceConcurrency above 1 works for custom runtimes only")
-        if not 1 <= self.memory_size / 1024 / self.cpu <= 4:
-            problems.append(
-                f"cpu {self.cpu} with memorySize {self.memory_size}: vCPU to GB must be between 1:1 and 1:4"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
+        config, handler = ("runtime", "customRuntimeConfig"), ("runtime", "handler")
+        rules = [
+            (
+                config,
+                self.custom and self.custom_runtime_config is None,
+                f"runtime {self.runtime} needs customRuntimeConfig with the command that starts the server",
+            ),
+            (
+                config,
+                not self.custom and self.custom_runtime_config is not None,
+                f"customRuntimeConfig is for custom runtimes, not for {self.runtime}",
+            ),
+            (handler, not self.custom and not self.handler, f"runtime {self.runtime} needs a handler"),
+            (
+                ("runtime", "instanceConcurrency"),
+                not self.custom and self.instance_concurrency > 1,
+                "instanceConcurrency above 1 works for custom runtimes only",
+            ),
+            (
+                ("cpu", "memorySize"),
+                not 1 <= self.memory_size / 1024 / self.cpu <= 4,
+                f"cpu {self.cpu} with memorySize {self.memory_size}: vCPU to GB must be between 1:1 and 1:4",
+            ),
+        ]
+        broken = [(fields, text) for fields, wrong, text in rules if wrong]
+        if broken:
+            raise broken_rules(broken)
         return self
 
     @property

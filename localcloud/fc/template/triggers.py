@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from localcloud.fc import cron
 from localcloud.fc.template.arns import QUEUE
 from localcloud.fc.template.parts import Part, PascalPart, only
+from localcloud.mistakes import broken_rules
 
 OTHER_TRIGGERS = frozenset({"mns_topic", "oss", "log", "cdn_events", "tablestore"})
 
@@ -143,9 +144,8 @@ class EventBridgeConfig(Part):
     @model_validator(mode="after")
     def _streams_take_everything(self) -> "EventBridgeConfig":
         if self.run_options.mode == "event-streaming" and self.pattern:
-            raise ValueError(
-                "eventRuleFilterPattern of an event stream must be '{}'; filters on streams are not emulated"
-            )
+            text = "eventRuleFilterPattern of an event stream must be '{}'; filters on streams are not emulated"
+            raise broken_rules([(("eventRuleFilterPattern", "runOptions"), text)])
         return self
 
 

@@ -1,0 +1,320 @@
+"""What the world file may say, key by key; what each key means is its description, for people and for the schema."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from localcloud.endpoints import push_kind
+from localcloud.faults import Plan
+from localcloud.mistakes import broken_rules
+from localcloud.quotas import Quota
+
+REGIONS = frozenset(
+    [
+        "cn-qingdao",
+        "cn-beijing",
+        "cn-zhangjiakou",
+        "cn-huhehaote",
+        "cn-wulanchabu",
+        "cn-hangzhou",
+        "cn-shanghai",
+        "cn-nanjing",
+        "cn-fuzhou",
+        "cn-shenzhen",
+        "cn-heyuan",
+        "cn-guangzhou",
+        "cn-wuhan-lr",
+        "cn-zhengzhou-jva",
+        "cn-chengdu",
+        "cn-hongkong",
+        "ap-southeast-1",
+        "ap-southeast-3",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "eu-central-1",
+        "eu-west-1",
+        "us-east-1",
+        "us-west-1",
+        "me-central-1",
+    ]
+)
+"""Regions with an ECR endpoint (openapi-ecr-vpc-sts.md section 6)."""
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+Uid = Annotated[str, StringConstraints(pattern=r"^\d{15,20}$")]
+VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[a-z0-9]+$")]
+VbrId = Annotated[str, StringConstraints(pattern=r"^vbr-[a-z0-9]+$")]
+EcrId = Annotated[str, StringConstraints(pattern=r"^ecr-[a-z0-9]{6,32}$")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.@_-]{1,64}$")]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
+MnsName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
+Policies = dict[str, dict[str, Any]]
+
+
+class AccessKeySpec(_Spec):
+    """A long-lived key pair."""
+
+    id: str = Field(pattern=r"^[^\s,=:.]+$")
+    """The AccessKey ID."""
+    secret: str = Field(min_length=1)
+    """The AccessKey secret; obviously fake."""
+    status: Literal["Active", "Inactive"] = "Active"
+    """An inactive key is refused."""
+
+
+class UserSpec(_Spec):
+    """A RAM user."""
+
+    access_key: AccessKeySpec
+    """The key pair that signs as this user."""
+    policies: Policies = {}
+    """Policy documents by name: what the user may do."""
+
+
+class RoleSpec(_Spec):
+    """A RAM role: who may assume it, and what its sessions may do."""
+
+    trust: dict[str, Any]
+    """Policy document that says who may assume the role."""
+    policies: Policies = {}
+    """Policy documents by name: what the role's sessions may do."""
+    max_session_seconds: int = Field(3600, ge=3600, le=43200)
+    """The longest session that may be asked for."""
+
+
+class VpcSpec(_Spec):
+    """A VPC."""
+
+    id: VpcId
+    """Such as vpc-0a1b2c; unique in the whole world."""
+    region: str
+    """The region it is in."""
+    cidr: str
+    """Its address range."""
+    name: str = ""
+    """Its display name."""
+    description: str = ""
+    """Its description."""
+    status: Literal["Pending", "Available"] = "Available"
+    """Only an Available VPC can be granted and associated."""
+    secondary_cidrs: list[str] = []
+    """Further address ranges."""
+    tags: dict[str, str] = {}
+    """Tags by key."""
+
+
+class VbrSpec(_Spec):
+    """A virtual border router."""
+
+    id: VbrId
+    """Such as vbr-0a1b2c; unique in the whole world."""
+    region: str
+    """The region it is in."""
+    name: str = ""
+    """Its display name."""
+    description: str = ""
+    """Its description."""
+    status: Literal["unconfirmed", "active", "terminating", "terminated", "recovering", "deleting"] = "active"
+    """Only an active VBR can be attached."""
+    vlan_id: int = Field(1, ge=0, le=4094)
+    """Its VLAN."""
+    physical_connection: str = ""
+    """Id of the physical connection it is on."""
+    bgp_asn: int | None = Field(None, description="ASN of its BGP group; when set it must equal the ECR's")
+    mp_bgp: bool = True
+    """Whether it speaks MP-BGP; without it cannot be attached."""
+    tags: dict[str, str] = {}
+    """Tags by key."""
+
+
+class EcrSpec(_Spec):
+    """An Express Connect Router."""
+
+    id: EcrId
+    """Such as ecr-0a1b2c; unique in the whole world."""
+    asn: int = Field(45104, ge=1, le=4294967294)
+    """Its autonomous system number."""
+    name: str = ""
+    """Its display name."""
+    description: str = ""
+    """Its description."""
+    status: Literal["ACTIVE", "UPDATING", "LOCKED_ATTACHING", "LOCKED_DETACHING", "RECLAIMING", "DELETING"] = "ACTIVE"
+    """Only an ACTIVE one can be changed."""
+    tags: dict[str, str] = {}
+    """Tags by key."""
+
+
+class QueueDeadLetterSpec(_Spec):
+    """Where a message goes that was received too often."""
+
+    queue: MnsName
+    """A queue of the same account."""
+    max_receives: int = Field(16, ge=1, le=1000)
+    """A message received more often moves there."""
+
+
+class QueueSpec(_Spec):
+    """A queue; attribute names and ranges are those of the wire (mns.md section 2.1)."""
+
+    VisibilityTimeout: int = Field(30, ge=1, le=43200)
+    """Seconds a received message stays hidden."""
+    MaximumMessageSize: int = Field(65536, ge=1024, le=65536)
+    """Bytes a message may have."""
+    MessageRetentionPeriod: int = Field(345600, ge=60, le=604800)
+    """Seconds a message is kept."""
+    DelaySeconds: int = Field(0, ge=0, le=604800)
+    """Seconds before a sent message is visible."""
+    PollingWaitSeconds: int = Field(0, ge=0, le=30)
+    """Seconds an empty receive waits."""
+    LoggingEnabled: bool = False
+    """Kept and shown; nothing is logged."""
+    dead_letter: QueueDeadLetterSpec | None = None
+    """Where messages go that were received too often."""
+
+
+class SubscriptionSpec(_Spec):
+    """A topic's push into a queue of the same account, or to an endpoint outside, which is kept and never reached."""
+
+    queue: MnsName | None = None
+    """A queue of the same account; either this or endpoint."""
+    endpoint: str | None = None
+    """An http, https, mail or SMS endpoint as Subscribe takes it."""
+    filter_tag: str | None = Field(None, min_length=1, max_length=16)
+    """Only messages with exactly this tag are pushed."""
+    format: Literal["XML", "JSON", "SIMPLIFIED"] = "XML"
+    """How a notification is written."""
+    strategy: Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"] = "BACKOFF_RETRY"
+    """How failed deliveries are tried again."""
+    dead_letter: MnsName | None = Field(None, description="queue for what could not be delivered")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _outside(cls, value: str | None) -> str | None:
+        if value is not None and push_kind(value) is None:
+            raise ValueError("no http://, https://, mail:directmail: or sms:directsms: endpoint; queues stand in queue")
+        return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "SubscriptionSpec":
+        if (self.queue is None) == (self.endpoint is None):
+            found = "neither" if self.queue is None else "both"
+            raise broken_rules([(("queue", "endpoint"), f"either queue or endpoint is wanted, found {found}")])
+        return self
+
+
+class TopicSpec(_Spec):
+    """A topic with its subscriptions."""
+
+    MaximumMessageSize: int = Field(65536, ge=1024, le=65536)
+    """Bytes a message may have."""
+    LoggingEnabled: bool = False
+    """Kept and shown; nothing is logged."""
+    subscriptions: dict[MnsName, SubscriptionSpec] = {}
+    """Subscriptions by name."""
+
+
+class AccountSpec(_Spec):
+    """One main account and everything in it."""
+
+    name: str = ""
+    """For people."""
+    enterprise: str = Field("26842", description="the BID: accounts of different enterprises cannot associate")
+    access_key: AccessKeySpec | None = Field(None, description="key of the account itself (root)")
+    users: dict[UserName, UserSpec] = {}
+    """RAM users by name."""
+    roles: dict[RoleName, RoleSpec] = {}
+    """RAM roles by name."""
+    vpcs: list[VpcSpec] = []
+    """VPCs that the account owns."""
+    vbrs: list[VbrSpec] = []
+    """Virtual border routers that the account owns."""
+    ecrs: list[EcrSpec] = []
+    """Express Connect Routers that the account owns."""
+    queues: dict[MnsName, QueueSpec] = {}
+    """Queues by name."""
+    topics: dict[MnsName, TopicSpec] = {}
+    """Topics by name."""
+
+
+class DeploySpec(_Spec):
+    """Where the functions of a template run."""
+
+    account: Uid
+    """The account that functions run in; the first one when nothing is said."""
+
+
+class SettleSpec(_Spec):
+    """How long asynchronous states last, in cloud seconds."""
+
+    association_seconds: float = Field(2.0, ge=0)
+    """From CREATING to ACTIVE."""
+    dissociation_seconds: float = Field(2.0, ge=0)
+    """From DISSOCIATING to gone."""
+    modification_seconds: float = Field(2.0, ge=0)
+    """UPDATING, when prefixes change."""
+    attachment_seconds: float = Field(2.0, ge=0)
+    """From attaching a VBR to ACTIVE."""
+    detachment_seconds: float = Field(2.0, ge=0)
+    """From detaching a VBR to gone."""
+    lock_seconds: float = Field(
+        0.2, ge=0, description="how long a change on an ECR refuses the next one with Conflict.Lock"
+    )
+
+
+class LimitsSpec(_Spec):
+    """Counts whose real numbers are not published; none means unlimited."""
+
+    vpcs_per_ecr: int | None = Field(None, ge=0)
+    """VPCs that an ECR may be associated with."""
+    ecrs_per_account: int | None = Field(None, ge=0)
+    """ECRs that an account may have."""
+    allowed_prefixes: int | None = Field(None, ge=0)
+    """Prefixes that an association may have."""
+
+
+class WorldFile(_Spec):
+    """The whole file."""
+
+    version: Literal[1]
+    """Always 1."""
+    region: str = "cn-hangzhou"
+    """The region that this local cloud is."""
+    deploy: DeploySpec | None = None
+    """Where the functions of a template run."""
+    accounts: dict[Uid, AccountSpec]
+    """Main accounts by uid; quote the uid."""
+    switches: dict[str, str] = {}
+    """Settings for undocumented behaviour, by name."""
+    quotas: dict[str, Quota | None] = {}
+    """Limits by name that differ from the published ones; null lifts one."""
+    limits: LimitsSpec = LimitsSpec()
+    """Counts whose real numbers are not published."""
+    settle: SettleSpec = Field(SettleSpec(), description="How long asynchronous states last, in cloud seconds.")
+    faults: list[Plan] = []
+    """Trouble that is planned from the start."""
+
+
+def keys_at(place: tuple[str | int, ...]) -> list[str]:
+    """The keys that may stand at a place of the file; none where any may, or the place is not known."""
+    model: Any = WorldFile
+    for step in place:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(str(step))
+            # What is no field is the name or the position of one of many.
+            model = _inner(field.annotation) if field is not None else model
+    model = _inner(model)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _inner(annotation: Any) -> Any:
+    """The part that a field holds, one or many of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in reversed(get_args(annotation)) if (found := _inner(inner)) is not None), None)
