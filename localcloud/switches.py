@@ -168,6 +168,16 @@ class Switches(BaseModel):
         description="Whether an exception raised by the handler (HTTP 200 with X-Fc-Error-Type) makes the trigger retry "
         "the batch is not documented.",
     )
+    newer_glibc: Literal["refused", "noted"] = Field(
+        "refused",
+        description="A shared object in the package that wants a newer C library than the runtime has cannot be loaded "
+        "there: the deployment is refused, or only the journal says so, for packages that are built elsewhere.",
+    )
+    upload_times: Literal["stamped", "kept"] = Field(
+        "stamped",
+        description="The deployment tool was seen to give every file in the archive the time 2023-11-01, which makes byte "
+        "code that goes by its source's time stale; 'kept' is for other ways of uploading.",
+    )
     freeze: Literal["on", "off"] = Field(
         "on", description="Instances are frozen between invocations; 'off' keeps their background threads running."
     )

@@ -76,6 +76,8 @@ async def _bring_up(server: Server, startup: Startup) -> None:
     print(f"localcloud ready at http://{address}", flush=True)
     for function in server.fc.functions():
         print(f"  function {function['name']}", flush=True)
+        for remark in function["remarks"]:
+            print(f"    note: {remark}")
         for trigger in function["triggers"]:
             if trigger["type"] == "http":
                 print(f"    http trigger {trigger['trigger']} at {trigger['url']} ({', '.join(trigger['methods'])})")

@@ -34,6 +34,8 @@ class Function:
         self.log = log
         self.around = around
         self.created = around.clock.now()
+        self.remarks: list[str] = []
+        """What Function Compute would notice about it and let pass."""
         self.id = str(uuid.uuid4())
         self.pool = Pool(
             self._make,
@@ -80,5 +82,6 @@ class Function:
             "role": self.identity.role_arn,
             "created": iso(self.created),
             "reserved_concurrency": self.props.reserved_concurrency,
+            "remarks": list(self.remarks),
             "instances": [instance.snapshot() for instance in self.pool.instances],
         }

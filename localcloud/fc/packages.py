@@ -45,12 +45,18 @@ class Ignored:
         return verdict
 
 
+def rules_of(code: Path) -> list[str] | None:
+    """The lines of a folder's ``.fcignore``; None without one."""
+    rules = code / ".fcignore"
+    return rules.read_text(encoding="utf-8").splitlines() if rules.is_file() else None
+
+
 def lay_out(code: Path, place: Path) -> Path:
     """Where the function finds its code: the folder itself, or ``place`` with what ``.fcignore`` lets through."""
-    rules = code / ".fcignore"
-    if not rules.is_file():
+    rules = rules_of(code)
+    if rules is None:
         return code
-    ignored = Ignored(rules.read_text(encoding="utf-8").splitlines())
+    ignored = Ignored(rules)
     counted = [0]
     _link(code, code, place, ignored, counted)
     return place

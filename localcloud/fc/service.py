@@ -15,13 +15,14 @@ from localcloud.call import Call
 from localcloud.fc import api, packages
 from localcloud.fc.deployment import Check, Deployed, warm_up
 from localcloud.fc.errors import DeployError
-from localcloud.fc.functions import Function
+from localcloud.fc.functions import Function, Identity
 from localcloud.fc.instances import Surroundings
 from localcloud.fc.invocations import Invocation, new_request_id
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity
 from localcloud.fc.processes import ForkServer, ForkServerError, Reaper
 from localcloud.fc.queues import Queues
+from localcloud.fc.shipping import Noticed, Remark, log_remark, notice
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Task, Tasks
 from localcloud.fc.template.load import FunctionSpec, load
@@ -78,6 +79,7 @@ class FcService:
                 reserved = self._capacity.planned({spec.name: spec.props.reserved_concurrency for spec in specs})
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
+            remarks = await self._notice(path, specs, identities)
             try:
                 await self._reaper.start()
                 if self._packages is None:
@@ -110,6 +112,7 @@ class FcService:
                 raise
             self._capacity.reserved = reserved
             for function in functions:
+                self._remark(function, remarks[function.name])
                 await self._put_to_work(function)
             return [self._deployed[function.name].snapshot() for function in functions]
 
@@ -145,6 +148,40 @@ class FcService:
         return {"functions": self.functions(), "async_tasks": self._tasks.snapshot()}
 
     # Deploying
+
+    async def _notice(
+        self, path: Path, specs: list[FunctionSpec], identities: Mapping[str, Identity]
+    ) -> dict[str, list[Remark]]:
+        """What Function Compute would notice about each function; a DeployError for what cannot run there."""
+        world = self._cloud.world
+        remarks: dict[str, list[Remark]] = {}
+        problems: list[str] = []
+        seen: dict[tuple[Path, str, str], Noticed] = {}
+        for spec in specs:
+            package = (spec.code, spec.props.runtime, spec.props.region)
+            try:
+                if package not in seen:
+                    seen[package] = await asyncio.to_thread(notice, spec.props, spec.code, self._cloud.switches)
+                noticed = seen[package]
+            except OSError as problem:
+                raise DeployError(f"{path}: the package cannot be read: {problem}") from None
+            problems += [f"function {spec.name} ({spec.where}.code): {each.text}" for each in noticed.refusals]
+            role = world.roles.get((world.deploy_account, identities[spec.name].role))
+            silent = log_remark(spec.props, role, world.region, world.deploy_account)
+            remarks[spec.name] = noticed.remarks + ([silent] if silent is not None else [])
+        if problems:
+            raise DeployError("\n  ".join([f"{path} cannot be deployed:", *problems]))
+        return remarks
+
+    def _remark(self, function: Function, remarks: list[Remark]) -> None:
+        """Say it where people look: in the function's log, its description and the journal."""
+        for remark in remarks:
+            function.remarks.append(remark.text)
+            function.log.write("", "", "runtime", remark.text)
+            text = f"{function.name}: {remark.text}"
+            self._cloud.journal.note_refused(
+                self._cloud.clock.now(), "fc", "DeployFunction", "", "", 200, remark.code, text
+            )
 
     def _find(self, name: str) -> Function | None:
         deployed = self._deployed.get(name)
