@@ -43,6 +43,15 @@ As = Annotated[
     ),
 ]
 
+MnsEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MNS_ENDPOINT",
+        help="Queues: https://{uid}.mns.{region}.aliyuncs.com; without it only the ledger is looked at.",
+        show_default=False,
+    ),
+]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST_NAME = 200

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import As, AsJson, LedgerUrl, NotSo, command, command_line, opened, operator_name, troubles
+from cli.common import As, AsJson, LedgerUrl, MnsEndpoint, NotSo, command, command_line, opened, operator_name, troubles
 from cli.letters import (
     Dead,
     Looked,
@@ -41,14 +41,6 @@ app = command_line("dead", "Work that only a person can help: list it, look at i
 _LETTER = "DeadLetter"
 _NO_ENDPOINT = "neither --mns-endpoint nor MNS_ENDPOINT says where it is"
 
-MnsEndpoint = Annotated[
-    str | None,
-    typer.Option(
-        envvar="MNS_ENDPOINT",
-        help="Queues: https://{uid}.mns.{region}.aliyuncs.com; without it only the ledger is looked at.",
-        show_default=False,
-    ),
-]
 Reason = Annotated[
     str | None, typer.Option(help="Only what is dead for this code, e.g. PermissionMissing or DeadLetter.")
 ]

@@ -1,4 +1,4 @@
-"""Grants as the ledger has them: listed, and taken as ours."""
+"""Grants as the ledger has them: listed, shown whole, and taken as ours."""
 
 from __future__ import annotations
 
@@ -8,77 +8,200 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cli.common import As, AsJson, LedgerUrl, NotSo, opened, operator_name
-from cli.output import document, either, rows, safe, say
-from shared.ledger.drift import read_standing
+from cli.output import document, either, moment, rows, safe, say
 from shared.ledger.operating import adopt
-from shared.ledger.transactions import Ledger, now_ms
-from shared.rules.facts import Side, Standing
+from shared.ledger.transactions import now_ms
+from shared.ledger.views import GrantView, LeaseView, SideView, grant_ids, history_of, view_grants
+from shared.rules.facts import Side
 
 Facts = dict[str, Any]
 
 _FIELDS = (
     "grant_id",
     "state",
+    "why",
+    "since",
     "instance_type",
     "instance_id",
     "instance_owner_uid",
     "instance_region",
     "ecr_id",
     "ecr_owner_uid",
+    "wanted",
     "grant",
     "association",
     "association_id",
+    "prefixes",
+    "authorized_at",
     "grant_ours",
     "association_ours",
     "drift",
+    "leases",
+    "holds",
 )
 """The columns of --csv."""
+
+Ecr = Annotated[str | None, typer.Option(help="Only grants of this ECR.")]
+Account = Annotated[str | None, typer.Option(help="Only grants of this account, A or B.")]
+State = Annotated[str | None, typer.Option(help="Only grants in this state, such as overdue, held, dead or settled.")]
 
 
 def list_grants(
     ledger_url: LedgerUrl,
+    ecr: Ecr = None,
+    account: Account = None,
+    state: State = None,
+    history: Annotated[bool, typer.Option("--history", help="Those that are long gone, too.")] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of text.")] = False,
 ) -> None:
-    """List every grant: what was last seen on both sides, and what is wrong."""
+    """List every grant: what is wanted, what was last seen on both sides, and why it is not as wanted."""
     if as_json and as_csv:
         raise typer.BadParameter("either --json or --csv")
     with opened(ledger_url) as ledger:
-        found = [facts_of(one) for one in ledger.read(read_standing)]
+        views = ledger.read(view_grants, ledger.read(grant_ids, history=history))
+        found = [facts_of(one) for one in views if _asked_for(one, ecr, account)]
+    found = [one for one in found if state is None or state in (one["state"], *one["drift"])]
     if as_json:
         document(found)
     elif as_csv:
         rows(_FIELDS, [_flat(one) for one in found])
     elif not found:
-        say("nobody asked for a grant yet")
+        say("no such grant" if ecr or account or state else "nobody asked for a grant yet")
     else:
         for one in found:
             _tell(one)
 
 
-def facts_of(one: Standing) -> Facts:
+def show_grant(
+    ledger_url: LedgerUrl,
+    grant_id: Annotated[str, typer.Argument(help="The grant, as completions and `ecr-grants grants` name it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one grant whole: both sides, every lease with its people and its end, holds, and what happened."""
+    with opened(ledger_url) as ledger:
+        views = ledger.read(view_grants, [grant_id], past=True)
+        if not views:
+            raise NotSo(f"{grant_id}: no grant has that name; see `ecr-grants grants`")
+        facts = facts_of(views[0])
+        facts["history"] = ledger.read(history_of, grant_id)
+    if as_json:
+        document(facts)
+        return
+    _tell(facts)
+    for lease in facts["leases"]:
+        _tell_lease(lease)
+    say("    what happened:")
+    for event in facts["history"]:
+        request = event.get("request")
+        about = f" {request['request_id']} of {request['issuer']}" if request else ""
+        reason = f": {event['reason']['text']}" if event.get("reason") else ""
+        say(f"      {event['at']}  {event['event']}{about}{reason}")
+        for served in event.get("served", []):
+            say(f"        {served['operation']} in account {served['account']}, API request {served['api_request_id']}")
+
+
+def _asked_for(one: GrantView, ecr: str | None, account: str | None) -> bool:
+    key = one.key
+    return ecr in (None, key.ecr_id) and account in (None, key.ecr_owner_uid, key.instance_owner_uid)
+
+
+def facts_of(one: GrantView) -> Facts:
     """What is known of a grant, for programs."""
-    drift = [json.loads(row.drift) for row in (one.grant, one.associate) if row.drift]
-    dead = one.grant.dead or one.associate.dead
-    kinds = [each["class"] for each in drift]
+    both = (one.grant, one.associate)
+    drift = [json.loads(side.row.drift) for side in both if side.row.drift]
+    troubled = next((side for side in both if side.row.dead), None) or next((s for s in both if not s.settled), None)
+    why = troubled.why if troubled is not None else None
+    since = [side.since for side in both if side.since is not None and not side.settled]
     return {
-        "grant_id": one.key.grant_id,
+        "grant_id": one.grant_id,
         "ecr_id": one.key.ecr_id,
         "ecr_owner_uid": one.key.ecr_owner_uid,
         "instance_type": str(one.key.instance_type),
         "instance_id": one.key.instance_id,
         "instance_owner_uid": one.key.instance_owner_uid,
         "instance_region": one.key.instance_region,
-        "grant": one.grant.state,
-        "association": one.associate.state,
-        "association_id": one.associate.association_id,
-        "settled": one.settled,
-        "ours": {"grant": one.grant.ours, "association": one.associate.ours},
-        "dead": dead,
-        "drift": kinds,
+        "wanted": str(one.wanted.level),
+        "approved_prefixes": list(one.wanted.beside(one.wanted.may_stay)),
+        "grant": one.grant.row.state,
+        "association": one.associate.row.state,
+        "association_id": one.associate.row.association_id,
+        "prefixes": list(one.associate.row.prefixes),
+        # As the vendor's own page shows a grant: who is authorised, for which router, since when.
+        "authorized_uid": one.key.ecr_owner_uid,
+        "authorized_ecr": one.key.ecr_id,
+        "authorized_at": moment(one.grant.made_at),
+        "settled": all(side.settled for side in both),
+        "ours": {"grant": one.grant.row.ours, "association": one.associate.row.ours},
+        "dead": any(side.row.dead for side in both),
+        "drift": [each["class"] for each in drift],
         "drift_texts": [str(each.get("text", each["class"])) for each in drift],
-        "state": "dead" if dead else ", ".join(kinds) or ("settled" if one.settled else "under way"),
+        "state": _state(one, [each["class"] for each in drift]),
+        "why": None if why is None else why.text,
+        "since": moment(min(since, default=None)),
+        "sides": {"grant": _side(one.grant), "associate": _side(one.associate)},
+        "leases": [_lease(each) for each in one.leases],
+        "holds": [each.text for each in one.holds],
     }
+
+
+def _state(one: GrantView, drift: list[str]) -> str:
+    """The one word for a grant, the worst that is so."""
+    both = (one.grant, one.associate)
+    words = (
+        ("dead", any(side.row.dead for side in both)),
+        (", ".join(drift), bool(drift)),
+        ("held", any(side.why is not None and side.why.code == "Held" and not side.settled for side in both)),
+        ("overdue", any(each.lease.overdue and not each.lease.closed and not each.lease.ended for each in one.leases)),
+        ("early", bool(one.leases) and all(each.early_until is not None for each in one.leases)),
+        ("under way", not all(side.settled for side in both)),
+    )
+    return next((word for word, so in words if so), "settled")
+
+
+def _side(side: SideView) -> Facts:
+    return {
+        "state": side.row.state,
+        "ours": side.row.ours,
+        "settled": side.settled,
+        "dead": side.row.dead,
+        "code": None if side.why is None else side.why.code,
+        "why": None if side.why is None else side.why.text,
+        "since": moment(side.since),
+        "until": moment(side.next_at),
+        "attempts": side.row.attempts,
+        "read_at": moment(side.row.seen_at),
+    }
+
+
+def _lease(view: LeaseView) -> Facts:
+    lease, said = view.lease, view.document
+    return {
+        "issuer": lease.issuer,
+        "request_id": lease.request_id,
+        "requested_by": said.get("requested_by"),
+        "approved_by": said.get("approved_by"),
+        "approved_at": moment(lease.approved_at),
+        "reason": said.get("reason"),
+        "prefixes": list(lease.allowed_prefixes),
+        "ends_at": moment(lease.ends_at),
+        "on_end": str(lease.on_end),
+        "state": _lease_state(view),
+        "early_until": moment(view.early_until),
+        "outcome": view.outcome,
+    }
+
+
+def _lease_state(view: LeaseView) -> str:
+    lease = view.lease
+    words = (
+        ("rejected", lease.rejected),
+        ("closed", lease.closed),
+        ("ended", lease.ended),
+        ("early", lease.early),
+        ("overdue", lease.overdue),
+    )
+    return next((word for word, so in words if so), "live" if lease.done else "waiting")
 
 
 def _flat(one: Facts) -> Facts:
@@ -86,6 +209,9 @@ def _flat(one: Facts) -> Facts:
         "grant_ours": one["ours"]["grant"],
         "association_ours": one["ours"]["association"],
         "drift": " ".join(one["drift"]),
+        "prefixes": " ".join(one["prefixes"]),
+        "leases": " ".join(f"{lease['issuer']}/{lease['request_id']}" for lease in one["leases"]),
+        "holds": "; ".join(one["holds"]),
     }
 
 
@@ -95,11 +221,44 @@ def _tell(one: Facts) -> None:
         f"{one['grant_id']}  {one['state']}  {one['instance_type']} {one['instance_id']} of account"
         f" {one['instance_owner_uid']} in {one['instance_region']} to {one['ecr_id']} of account {one['ecr_owner_uid']}"
     )
-    say(f"    grant: {one['grant']}{_whose(one['ours']['grant'])}")
+    given = f", authorized {one['authorized_at']}" if one["authorized_at"] else ""
+    say(f"    grant: {one['grant']}{_whose(one['ours']['grant'])}{given}{_waits(one['sides']['grant'])}")
     name = f" ({one['association_id']})" if one["association_id"] else ""
-    say(f"    association: {one['association']}{_whose(one['ours']['association'])}{name}")
+    routes = f", prefixes {', '.join(one['prefixes'])}" if one["prefixes"] else ""
+    say(
+        f"    association: {one['association']}{_whose(one['ours']['association'])}{name}{routes}"
+        f"{_waits(one['sides']['associate'])}"
+    )
     for text in one["drift_texts"]:
         say(f"    drift: {text}")
+    for text in one["holds"]:
+        say(f"    hold: {text}")
+    for lease in one["leases"]:
+        if lease["state"] in ("early", "overdue"):
+            until = f" until {lease['early_until']}" if lease["early_until"] else f" since {lease['ends_at']}"
+            say(f"    lease {lease['request_id']} of {lease['issuer']} is {lease['state']}{until}")
+
+
+def _waits(side: Facts) -> str:
+    """Why a side is not as wanted: since when, until when, how often tried."""
+    if side["settled"] and not side["dead"]:
+        return ""
+    what = "dead" if side["dead"] else "not as wanted yet"
+    why = f": {side['why']}" if side["why"] else ""
+    since = f", since {side['since']}" if side["since"] else ""
+    until = f", looked at again {side['until']}" if side["until"] else ""
+    tried = f", tried {side['attempts']} times" if side["attempts"] else ""
+    return f"; {what}{why}{since}{until}{tried}"
+
+
+def _tell_lease(lease: Facts) -> None:
+    end = f", ends {lease['ends_at']} ({lease['on_end']})" if lease["ends_at"] else ", without end"
+    routes = f", prefixes {', '.join(lease['prefixes'])}" if lease["prefixes"] else ""
+    say(f"    lease {lease['request_id']} of {lease['issuer']}: {lease['state']}{routes}{end}")
+    people = ", ".join(lease["approved_by"] or [])
+    say(
+        f"      asked for by {lease['requested_by']}, approved by {people} at {lease['approved_at']}: {lease['reason']}"
+    )
 
 
 def _whose(ours: bool | None) -> str:
@@ -127,14 +286,9 @@ def take_as_ours(
         if not yes:
             question = f"Adopt {grant_id} ({', '.join(sides)})? Without a live lease it is taken down next"
             typer.confirm(safe(question), abort=True, err=True)
-        adopted = [one for one in sides if _adopted(ledger, grant_id, one, who)]
+        adopted = [one for one in sides if ledger.write(adopt, grant_id, one, who, now_ms())]
         if not adopted:
             raise NotSo(f"{grant_id}: nothing foreign is known there")
         either(
             f"adopted: {', '.join(adopted)} of {grant_id}", as_json=as_json, grant_id=grant_id, adopted=adopted, who=who
         )
-
-
-def _adopted(ledger: Ledger, grant_id: str, side: Side, who: str) -> bool:  # noqa: ARG001  # the ledger does not ask who yet
-    """Whether there was something foreign on that side, and now is ours by this person's word."""
-    return ledger.write(adopt, grant_id, side, now_ms())

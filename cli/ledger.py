@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from cli.common import AsJson, LedgerUrl, addressed, command, command_line, opened
+from cli.common import AsJson, LedgerUrl, NotSo, addressed, command, command_line, opened
 from cli.output import either
 from shared.errors import SettingsError
-from shared.ledger.proof import Head, first_fault, head_of
+from shared.ledger.heads import Head, head_of, heads_in
+from shared.ledger.proof import first_fault
 from shared.ledger.schema import check_schema, upgrade_schema
 from shared.ledger.transactions import now_ms
 
@@ -47,11 +47,13 @@ def ledger_verify(
         str | None,
         typer.Option(envvar="HEAD_PUBLIC_KEY", help="Base64 of the Ed25519 public key that heads are signed with."),
     ] = None,
+    empty: Annotated[bool, typer.Option("--empty", help="A record without any event is what I expect.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Prove the record: find an event that was edited, dropped, reordered, cut off or hashed anew.
+    """Prove the record: find an event that was edited, dropped, reordered, cut off or hashed anew, and any row that decides
+    something and is not what follows from the events: leases, closes, marks, whose a side is, mode and holds.
 
-    Without --heads a chain that was cut off or hashed anew as a whole cannot be told from a true one.
+    Without --heads a chain that was cut off or hashed anew as a whole cannot be told from a true one. Nobody waits for it.
     """
     with opened(ledger_url) as ledger:
         signed = [] if heads is None else _read_heads(heads)
@@ -63,6 +65,8 @@ def ledger_verify(
             either(f"NOT INTACT: {fault}", as_json=as_json, intact=False, fault=fault)
             raise typer.Exit(1)
         last = ledger.read(head_of, now_ms()).seq
+        if not last and not empty:
+            raise NotSo("the record is empty, which proves nothing: say --empty where that is right")
         either(
             f"intact: {last} events, {len(signed)} signed heads agree",
             as_json=as_json,
@@ -73,19 +77,15 @@ def ledger_verify(
 
 
 def _read_heads(path: Path) -> list[Head]:
-    """The heads in a file; log lines that are none are passed over. Raises SettingsError naming the line."""
-    found = []
+    """The heads in log lines as they come. Raises SettingsError, naming the line, also where there are none at all."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        found = list(heads_in(path.read_text("utf-8", "replace").splitlines()))
     except OSError as error:
         raise SettingsError(f"--heads {path}: cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            fact = json.loads(line)
-            if isinstance(fact, dict) and fact.get("event", "ledger.head") == "ledger.head":
-                found.append(Head(int(fact["seq"]), str(fact["hash"]), int(fact["at"]), str(fact["signature"])))
-        except (ValueError, KeyError, TypeError):
-            raise SettingsError(f"--heads {path}: line {number} is not a head") from None
+    except ValueError as error:
+        raise SettingsError(f"--heads {path}: {error}") from None
+    if not found:
+        raise SettingsError(f"--heads {path}: holds no head (lines with the event ledger.head)")
     return found
 
 

@@ -36,17 +36,14 @@ _KEY = {"ecr_id": ("ecr", "id"), "ecr_owner_uid": ("ecr", "owner_uid")} | {
 
 def dead_letter_queues() -> dict[str, str]:
     """Dead-letter queue by work queue."""
-    return {name: f"{name}-dead" for name in (_queue_of(Side.GRANT), _queue_of(Side.ASSOCIATE))}
+    approvals = os.environ.get("APPROVALS_QUEUE", "ecr-approvals")
+    return {name: f"{name}-dead" for name in (approvals, wake_queue(Side.GRANT), wake_queue(Side.ASSOCIATE))}
 
 
 def wake_queue(side: Side) -> str:
     """Where a wake of one side is sent."""
-    return _queue_of(side)
-
-
-def _queue_of(side: Side) -> str:
     if side is Side.GRANT:
-        return os.environ.get("APPROVALS_QUEUE", "ecr-approvals")
+        return os.environ.get("WAKES_QUEUE", "ecr-grants-wakes")
     return os.environ.get("ASSOCIATIONS_QUEUE", "ecr-associations")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead, documents, grants, ledger, mode, run
+from cli import dead, documents, grants, holding, ledger, run
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.schema import REVISIONS
@@ -17,7 +17,10 @@ from shared.log import configure
 app = command_line("ecr-grants", "Operate ECR Grants: approved, audited, time-bound, reversible grants.")
 command(app, "grants")(grants.list_grants)
 command(app, "adopt")(grants.take_as_ours)
-command(app, "mode")(mode.mode)
+command(app, "show")(grants.show_grant)
+command(app, "mode")(holding.mode)
+command(app, "hold")(holding.hold)
+command(app, "lift")(holding.lift)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
 app.add_typer(dead.app)

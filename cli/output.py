@@ -13,6 +13,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -90,6 +91,14 @@ def rows(fields: Sequence[str], found: Iterable[Mapping[str, object]]) -> None:
 def _cell(value: object) -> str:
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else safe(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def moment(milliseconds: int | None) -> str | None:
+    """A time of the ledger as people and programs read it, in UTC."""
+    if milliseconds is None:
+        return None
+    text = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    return text.replace("+00:00", "Z")
 
 
 def texts(document_: str) -> None:

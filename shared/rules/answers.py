@@ -29,10 +29,8 @@ def done_text(
 
 def _up(wanted: Wanted, spoke: SideRecord, hub: SideRecord, *, wrote: bool, theirs: bool) -> str:
     already = "" if wrote else "already "
-    if theirs:
-        text = f"{already}granted; the association is account A's to make"
-    else:
-        text = f"{already}granted and associated"
+    whose = "granted; the association is account A's to make" if theirs else "granted and associated"
+    text = f"{already}{whose}"
     left = _foreign(spoke, hub, theirs=theirs)
     if not left:
         return text

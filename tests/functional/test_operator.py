@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import run
+from tests.functional.terminal import Terminal
 from tests.functional.world import EXAMPLE, HUB, Key, Spoke, Stage
 
 GRAVE = "ecr-approvals-dead"
@@ -225,6 +227,9 @@ def test_grants_are_whole_in_a_pipe_and_as_a_table(counter: Counter) -> None:
             assert row[field] == one[field]
             assert one[field] in text
     assert counter.run("grants", "--csv", "--json").returncode == 2
+    terminal = Terminal([sys.executable, "-m", "cli", "grants"], 40, {"LEDGER_URL": counter.cloud.ledger_url})
+    assert terminal.end() == 0
+    assert terminal.lines == text.splitlines(), "a terminal wraps what is written whole"
 
 
 @pytest.mark.parametrize(

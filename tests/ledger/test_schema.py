@@ -248,3 +248,10 @@ def test_no_command_says_the_password(postgres: Postgres, words: str, trouble: s
         code = 2 if trouble in ("no address", "no driver") else 1
         assert (ran.exit_code, len(ran.output.strip().splitlines())) == (code, 1), (ran.output, ran.exception)
         assert isinstance(ran.exception, SystemExit)
+        if code == 1:  # where it was looked for, and why not
+            place = (
+                "at 127.0.0.1, port 1, database ledger" if trouble == "nobody there" else "port 5432, database postgres"
+            )
+            reason = "refused" if trouble == "nobody there" else "password authentication failed"
+            assert place in ran.output
+            assert reason in ran.output
