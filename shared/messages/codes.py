@@ -415,6 +415,20 @@ SECTIONS: tuple[Section, ...] = (
             Entry("BadInput", BadInput, REQUESTER, "the request is not well formed", "请求内容有误"),
             Entry("NotAllowed", NotAllowed, REQUESTER, "nothing here allows the request", "请求未被允许"),
             Entry(
+                "NotListed",
+                NeedsSomebody,
+                OPERATOR,
+                "the account or router is no longer listed, so nobody may take down what is up",
+                "账号或网关已不在清单中，无法撤销现有授权",
+            ),
+            Entry(
+                "OnAnotherRouter",
+                NotAllowed,
+                OWNER_B,
+                "the instance hangs on another router",
+                "实例已关联到其他专线网关",
+            ),
+            Entry(
                 "InstanceNotFound",
                 InstanceNotFound,
                 REQUESTER,
