@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,6 +228,26 @@ class Deployment:
         functions = Functions(self.url, REGION, Keys(OPERATOR.id, OPERATOR.secret, ""))
         report: Json = functions.run(RECONCILE_FUNCTION, b"{}", None).result
         return report
+
+    def delivered(self) -> Counter[str]:
+        """How often each message was handed to a function. A push that was refused, since the one instance was busy with the
+        other stream, came to no function.
+        """
+        return Counter(
+            message_id
+            for entry in self.journal(service="fc", operation="InvokeFunction")
+            if entry["code"] != "ResourceExhausted"
+            for message_id in entry["params"].get("messages", ())
+        )
+
+    def lost(self) -> dict[str, tuple[int, int]]:
+        """By queue trigger, how many messages were buried and how many discarded, where any were."""
+        return {
+            trigger["trigger"]: (trigger["buried"], trigger["discarded"])
+            for function in self.admin.world()["fc"]["functions"]
+            for trigger in function["triggers"]
+            if trigger["type"] == "eventbridge" and (trigger["buried"] or trigger["discarded"])
+        }
 
     def calls(self, document: Json, operation: str) -> int:
         """How many calls of one operation named the instance of an approval."""
