@@ -23,7 +23,7 @@ from tests.chaos.house import House, template
 from tests.functional.deployment import OPERATOR
 from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, run
 from tests.functional.waiting import until
-from tests.functional.world import REGION, Hub, Spoke, Stage
+from tests.functional.world import HUB, REGION, Hub, Spoke, Stage
 from tests.localcloud.harness import LocalCloud
 
 Json = dict[str, Any]
@@ -231,6 +231,8 @@ def iso(seconds: float) -> str:
 def lived(folder: Path) -> Iterator[Stay]:
     """The whole story: everything is granted, drifts, is found, handled, looked at again; leases end; then policy changes."""
     stage = Stage()
+    [runs] = stage.hub["users"]["operator"]["policies"]["run-reconcile"]["Statement"]
+    runs["Resource"].append(f"acs:fc:*:{HUB}:services/ecr-grants/functions/reconcile")  # where it is in a service
     hub, sold, dropped = stage.new_hub(), stage.new_hub(), stage.new_hub()
     hubs = {"given away": sold, "router deleted": dropped}
     spokes = [stage.new_spoke() for _ in range(5)]
