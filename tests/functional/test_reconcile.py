@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 
+from shared.cloud.pages import READ_ONLY
 from tests.functional.approvals import approval
 from tests.functional.conftest import Cast
 from tests.functional.deployment import Deployment, Json
 from tests.functional.waiting import PATIENCE, until
-from tests.functional.world import REGION, Hub, Spoke
+from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, RECONCILE_FUNCTION, REGION, Hub, Spoke
 
 
 def soon(seconds: float) -> str:
@@ -156,3 +157,15 @@ def test_an_approval_from_the_future_is_held(deployed: Deployment, spoke: Spoke)
     deployed.quiet()
     assert deployed.kinds(document) == ["held"]
     assert deployed.granted(document, spoke) == []
+
+
+def test_it_enters_accounts_with_a_policy_that_only_reads(deployed: Deployment, spoke: Spoke) -> None:
+    """As deployed: whatever its roles may there, its sessions cannot write; the acting functions' sessions can."""
+    document = approval(spoke.uid, next(spoke.vpcs))
+    assert deployed.settled(document)["event"] == "done"
+    deployed.reconcile()
+    policies: dict[str, set[str]] = {}
+    for entry in deployed.journal(operation="AssumeRole"):
+        policies.setdefault(entry["caller"].get("function"), set()).add(entry["params"].get("Policy", ""))
+    assert policies[RECONCILE_FUNCTION] == {READ_ONLY}
+    assert policies[GRANT_FUNCTION] == policies[ASSOCIATE_FUNCTION] == {""}
