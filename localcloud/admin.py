@@ -228,7 +228,7 @@ class Admin:
         return {"killed": await self._fc.kill(asked.path[1])}
 
     def _known_function(self, name: str) -> None:
-        if name not in {function["name"] for function in self._fc.functions()}:
+        if not self._fc.knows(name):
             raise BadRequest(f"no function {name!r}", 404)
 
     async def _deploy(self, asked: _Asked) -> Any:

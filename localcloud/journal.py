@@ -1,8 +1,10 @@
 """The journal: every call, who made it, as whom, what RAM decided and what came of it. For tests and for people."""
 
 import asyncio
+import itertools
 import json
-from collections import deque
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,7 +12,7 @@ from localcloud.call import Call
 from localcloud.clock import iso_precise
 
 KEPT = 200_000
-"""Entries kept in memory; older ones go."""
+"""Entries kept in memory at least; older ones go."""
 
 Entry = dict[str, Any]
 
@@ -19,8 +21,10 @@ class Journal:
     """An append-only, numbered record that readers can follow."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._entries: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
+        self._entries: list[tuple[Any, ...]] = []
         self._next = 1
+        self._numbers: dict[tuple[str, str], list[int]] = {}
+        """The numbers of entries of each service, operation and account, for readers who want only those."""
         self._readers: list[asyncio.Future[None]] = []
         self._file: TextIO | None = path.open("a", buffering=1, encoding="utf-8") if path else None
 
@@ -64,6 +68,14 @@ class Journal:
     def _append(self, entry: tuple[Any, ...]) -> None:
         self._entries.append(entry)
         self._next += 1
+        for key in _keys(entry):
+            self._numbers.setdefault(key, []).append(entry[0])
+        if len(self._entries) >= 2 * KEPT:
+            # Half at a time, so that an entry costs the same however long the record is.
+            self._entries = self._entries[-KEPT:]
+            first = self._entries[0][0]
+            kept = {key: numbers[bisect_left(numbers, first) :] for key, numbers in self._numbers.items()}
+            self._numbers = {key: numbers for key, numbers in kept.items() if numbers}
         if self._file is not None:
             self._file.write(json.dumps(_readable(entry), default=str) + "\n")
         if self._readers:
@@ -82,14 +94,20 @@ class Journal:
     ) -> list[Entry]:
         """Entries with a number above ``after`` that match; oldest first."""
         first = self._entries[0][0] if self._entries else self._next
+        wanted = [(kind, name) for kind, name in zip(_KINDS, (service, operation, account), strict=True) if name]
+        if wanted:
+            # The rarest of what is asked for leads; the others are looked up.
+            lists = [self._numbers.get(key, []) for key in wanted]
+            leading = min(lists, key=len)
+            candidates: Iterable[int] = itertools.islice(leading, bisect_right(leading, after), None)
+        else:
+            candidates = range(max(first, after + 1), self._next)
         found: list[Entry] = []
-        for position in range(max(0, after + 1 - first), len(self._entries)):
-            entry = self._entries[position]
-            if service and entry[2] != service:
+        for number in candidates:
+            if number < first:
                 continue
-            if operation and entry[3] != operation:
-                continue
-            if account and account not in {entry[4], getattr(entry[6], "account", "")}:
+            entry = self._entries[number - first]
+            if wanted and not set(wanted) <= set(_keys(entry)):
                 continue
             found.append(_readable(entry))
             if limit is not None and len(found) >= limit:
@@ -115,6 +133,18 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+_KINDS = ("service", "operation", "account")
+
+
+def _keys(entry: tuple[Any, ...]) -> list[tuple[str, str]]:
+    """What an entry can be asked for by."""
+    keys = [("service", entry[2]), ("operation", entry[3]), ("account", entry[4])]
+    caller = getattr(entry[6], "account", "")
+    if caller != entry[4]:
+        keys.append(("account", caller))
+    return keys
 
 
 def _readable(entry: tuple[Any, ...]) -> Entry:

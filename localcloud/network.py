@@ -8,14 +8,17 @@ trouble is planned that way, and nothing has to be woken.
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from localcloud.call import Call
 from localcloud.clock import Clock, iso_precise
+from localcloud.ordered import Shelf
 from localcloud.switches import Switches
 from localcloud.worldfile import VbrSpec, VpcSpec, WorldFile
+
+T = TypeVar("T")
 
 GONE = ""
 """The state of what does not exist any more."""
@@ -166,6 +169,14 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{random.getrandbits(72):018x}"
 
 
+def _shelf(items: Iterable[tuple[float, str, T]]) -> Shelf[T]:
+    """A shelf made for one look into the past."""
+    shelf: Shelf[T] = Shelf()
+    for created, identity, item in items:
+        shelf.add((created, identity), item)
+    return shelf
+
+
 class Network:
     """All ECRs, grants and links of one local cloud, with their instances."""
 
@@ -178,19 +189,34 @@ class Network:
         self.vbrs: dict[str, tuple[str, VbrSpec]] = {}
         self.ecrs: dict[str, Ecr] = {}
         self.started = clock.now()
+        self.vpcs_in: dict[tuple[str, str], list[VpcSpec]] = {}
+        """VPCs by owner and region, in the order of the file."""
+        self.vbrs_in: dict[tuple[str, str], list[VbrSpec]] = {}
+        """VBRs, likewise."""
+        self._ecrs_of: dict[str, Shelf[Ecr]] = {}
         self._grants: dict[GrantKey, Grant] = {}
+        self._grants_of: dict[str, Shelf[Grant]] = {}
+        """By the ECR, and by the account that made them: their ids never meet."""
         self._ended_grants: deque[Grant] = deque(maxlen=HISTORY)
         self._links: dict[str, Link] = {}
+        self._links_of: dict[str, Shelf[Link]] = {}
+        """By kind and ECR, and by the instance."""
         self._leaving: list[Link] = []
         self._ended_links: deque[Link] = deque(maxlen=HISTORY)
+        self._last_gone = 0.0
+        """Nothing that ended is to be seen from here on."""
         for uid, account in file.accounts.items():
             self.vpcs.update({vpc.id: (uid, vpc) for vpc in account.vpcs})
             self.vbrs.update({vbr.id: (uid, vbr) for vbr in account.vbrs})
+            for vpc in account.vpcs:
+                self.vpcs_in.setdefault((uid, vpc.region), []).append(vpc)
+            for vbr in account.vbrs:
+                self.vbrs_in.setdefault((uid, vbr.region), []).append(vbr)
             for spec in account.ecrs:
                 ecr = Ecr(spec.id, uid, spec.asn, spec.name, spec.description, tuple(spec.tags.items()), self.started)
                 # Lagging reads may look back before the start: what the world file says was always there.
                 ecr.timeline.phases.append(Phase(0.0, spec.status))
-                self.ecrs[spec.id] = ecr
+                self._keep_ecr(ecr)
 
     # Instances
 
@@ -212,12 +238,24 @@ class Network:
         """A new ECR, active at once (section 1.4)."""
         ecr = Ecr(new_id("ecr"), owner, asn, name, description, tags, now)
         ecr.timeline.phases.append(Phase(now, "ACTIVE"))
-        self.ecrs[ecr.ecr_id] = ecr
+        self._keep_ecr(ecr)
         return ecr
+
+    def _keep_ecr(self, ecr: Ecr) -> None:
+        self.ecrs[ecr.ecr_id] = ecr
+        self._ecrs_of.setdefault(ecr.owner, Shelf()).add((ecr.created, ecr.ecr_id), ecr)
+
+    def ecrs_of(self, owner: str, call: Call) -> Shelf[Ecr]:
+        """An account's ECRs as the call sees them."""
+        if call.seen < call.now:
+            mine = (ecr for ecr in self.ecrs.values() if ecr.owner == owner and ecr.status(call.seen))
+            return _shelf((ecr.created, ecr.ecr_id, ecr) for ecr in mine)
+        return self._ecrs_of.get(owner) or Shelf()
 
     def delete_ecr(self, ecr: Ecr, now: float) -> None:
         """The end of an ECR; grants to it end with it."""
         ecr.timeline.phases.append(Phase(now, GONE))
+        self._ecrs_of[ecr.owner].remove((ecr.created, ecr.ecr_id))
 
     def occupy(self, ecr: Ecr, status: str, now: float) -> None:
         """Show an ECR as busy with a change, and refuse others, for the lock time."""
@@ -233,6 +271,17 @@ class Network:
             if grant.exists(when):
                 yield grant
 
+    def grants_of(self, owner: str, call: Call, region: str = "") -> Shelf[Grant]:
+        """The grants to an ECR, or those of an account that made them (in a region), as the call sees them."""
+        if call.seen < call.now:
+            mine = (
+                grant
+                for grant in self.grants(call.seen)
+                if owner in {grant.key.ecr_id, grant.owner} and region in {"", grant.key.instance_region}
+            )
+            return _shelf((grant.created, grant.grant_id, grant) for grant in mine)
+        return self._grants_of.get(f"{owner} in {region}" if region else owner) or Shelf()
+
     def grant(self, key: GrantKey) -> Grant | None:
         """The grant that exists now."""
         return self._grants.get(key)
@@ -241,11 +290,15 @@ class Network:
         """A new grant."""
         grant = Grant(new_id("gr"), key, owner, call.now, Trace.of(call))
         self._grants[key] = grant
+        for side in (key.ecr_id, owner, f"{owner} in {key.instance_region}"):
+            self._grants_of.setdefault(side, Shelf()).add((grant.created, grant.grant_id), grant)
         return grant
 
     def end_grant(self, key: GrantKey, call: Call) -> None:
         """Take a grant back."""
         grant = self._grants.pop(key)
+        for side in (key.ecr_id, grant.owner, f"{grant.owner} in {key.instance_region}"):
+            self._grants_of[side].remove((grant.created, grant.grant_id))
         grant.ended = call.now
         grant.ended_by = Trace.of(call)
         self._ended_grants.append(grant)
@@ -254,10 +307,24 @@ class Network:
 
     def links(self, when: float, *, ecr_id: str | None = None, node_id: str | None = None) -> Iterator[Link]:
         """Associations and attached child instances that exist at a time, oldest first."""
-        for link in itertools.chain(self._ended_links, self._links.values()):
+        ended = self._ended_links if when < self._last_gone else ()
+        there: Iterable[Link] = self._links.values()
+        if node_id is not None:
+            there = self._links_of.get(node_id, ())
+        elif ecr_id is not None:
+            there = itertools.chain.from_iterable(self._links_of.get(kind + ecr_id, ()) for kind in ("VPC", "VBR"))
+        for link in itertools.chain(ended, there):
             wanted = (ecr_id is None or link.ecr_id == ecr_id) and (node_id is None or link.node_id == node_id)
             if wanted and link.status(when) != GONE:
                 yield link
+
+    def links_of(self, kind: Literal["VPC", "VBR"], ecr_id: str, call: Call) -> Shelf[Link]:
+        """What is associated with or attached to an ECR, as the call sees it."""
+        if call.seen < call.now:
+            mine = (link for link in self.links(call.seen, ecr_id=ecr_id) if link.kind == kind)
+            return _shelf((link.created, link.link_id, link) for link in mine)
+        self._sweep(call.now)
+        return self._links_of.get(kind + ecr_id) or Shelf()
 
     def make_link(self, link: Link, prefixes: tuple[str, ...], mode: str) -> None:
         """Start associating or attaching; it becomes ACTIVE as time passes."""
@@ -266,6 +333,8 @@ class Network:
         steps = _SETTLING["ASSOCIATING"][self._switches.association_path]
         self._settle(link, steps, "ACTIVE", link.created, seconds, prefixes, mode)
         self._links[link.link_id] = link
+        for side in (link.kind + link.ecr_id, link.node_id):
+            self._links_of.setdefault(side, Shelf()).add((link.created, link.link_id), link)
 
     def end_link(self, link: Link, call: Call) -> None:
         """Start dissociating or detaching; it is gone when its time has passed."""
@@ -302,6 +371,9 @@ class Network:
         for link in self._leaving:
             if link.status(now) == GONE:
                 self._ended_links.append(self._links.pop(link.link_id))
+                self._last_gone = max(self._last_gone, link.timeline.phases[-1].since)
+                for side in (link.kind + link.ecr_id, link.node_id):
+                    self._links_of[side].remove((link.created, link.link_id))
         self._leaving = [link for link in self._leaving if link.link_id in self._links]
 
     def snapshot(self, now: float) -> dict[str, Any]:

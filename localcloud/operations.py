@@ -9,14 +9,16 @@ A product is a table of operations together with the customs of its wire; the se
 import base64
 import binascii
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from localcloud.call import Call, Caller
 from localcloud.kernel import Cloud
+from localcloud.ordered import Shelf
 from localcloud.params import Params
 from localcloud.refusal import Refusal
 
@@ -78,17 +80,22 @@ class TokenPage:
     question: str
 
     def cut(
-        self, params: Params, items: Iterable[T], place: Callable[[T], tuple[float, str]]
+        self,
+        params: Params,
+        shelf: Shelf[T],
+        place: Callable[[T], tuple[float, str]],
+        wanted: Callable[[T], bool] | None = None,
     ) -> tuple[list[T], str, int]:
-        """The items of this page, the token of the next one (empty on the last) and how many there are in all."""
-        ordered = sorted(items, key=place)
-        rest = ordered
-        if self.token:
-            after = self._open(params)
-            rest = [item for item in ordered if place(item) > after]
-        page = rest[: self.size]
-        more = len(rest) > len(page)
-        return page, self._seal(place(page[-1])) if more else "", len(ordered)
+        """The items of this page, the token of the next one (empty on the last) and how many there are in all.
+
+        Looking stops behind the page. Only a filter makes counting look at all that could match.
+        """
+        after = self._open(params) if self.token else None
+        rest = shelf.after(after) if wanted is None else filter(wanted, shelf.after(after))
+        page = list(itertools.islice(rest, self.size))
+        more = len(page) == self.size and next(rest, None) is not None
+        total = len(shelf) if wanted is None else sum(1 for _ in filter(wanted, shelf))
+        return page, self._seal(place(page[-1])) if more else "", total
 
     def _seal(self, place: tuple[float, str]) -> str:
         return base64.urlsafe_b64encode(json.dumps([*place, self.question]).encode()).decode().rstrip("=")

@@ -7,7 +7,7 @@ from typing import Any
 from localcloud.call import Call, Caller
 from localcloud.clock import iso, milliseconds
 from localcloud.kernel import Cloud
-from localcloud.network import Link
+from localcloud.network import Grant, Link
 from localcloud.operations import Product, Reply, Work, token_page
 from localcloud.params import Params
 from localcloud.refusal import Refusal, not_emulated
@@ -62,18 +62,18 @@ def describe_vpcs(cloud: Cloud, caller: Caller, params: Params) -> Work:
     _refuse_unknown_effects(params, "ResourceGroupId", "DhcpOptionsSetId")
 
     def look(call: Call) -> Reply:  # noqa: ARG001
-        found = [
-            vpc
-            for uid, vpc in cloud.network.vpcs.values()
-            if uid == caller.account
-            and vpc.region == region
-            and (not ids or vpc.id in ids)
-            and (not name or vpc.name == name)
-            and (not owner or owner == caller.account)
-            and all(vpc.tags.get(key) == value for key, value in tags)
-            and not wants_default
-            and not wants_ipv6
-        ]
+        found: Sequence[VpcSpec] = cloud.network.vpcs_in.get((caller.account, region), ())
+        if ids or name or owner or tags or wants_default or wants_ipv6:
+            found = [
+                vpc
+                for vpc in found
+                if (not ids or vpc.id in ids)
+                and (not name or vpc.name == name)
+                and (not owner or owner == caller.account)
+                and all(vpc.tags.get(key) == value for key, value in tags)
+                and not wants_default
+                and not wants_ipv6
+            ]
         shown, counts = _paged(found, page)
         return {**counts, "Vpcs": {"Vpc": [_vpc(cloud, caller.account, vpc) for vpc in shown]}}
 
@@ -172,14 +172,14 @@ def describe_virtual_border_routers(cloud: Cloud, caller: Caller, params: Params
     _refuse_unknown_effects(params, "ResourceGroupId")
 
     def look(call: Call) -> Reply:
-        found = [
-            vbr
-            for uid, vbr in cloud.network.vbrs.values()
-            if uid == caller.account
-            and vbr.region == region
-            and all(_FILTERS[key](vbr) in values for key, values in filters)
-            and all(vbr.tags.get(key) == value for key, value in tags)
-        ]
+        found: Sequence[VbrSpec] = cloud.network.vbrs_in.get((caller.account, region), ())
+        if filters or tags:
+            found = [
+                vbr
+                for vbr in found
+                if all(_FILTERS[key](vbr) in values for key, values in filters)
+                and all(vbr.tags.get(key) == value for key, value in tags)
+            ]
         shown, counts = _paged(found, page)
         return {
             **counts,
@@ -252,12 +252,8 @@ def describe_vpc_grant_rules_to_ecr(cloud: Cloud, caller: Caller, params: Params
         raise not_emulated("the parameter Tags")
 
     def look(call: Call) -> Reply:
-        found = [
-            grant
-            for grant in cloud.network.grants(call.seen)
-            if grant.owner == caller.account
-            and grant.key.instance_region == region
-            and all(
+        def matches(grant: Grant) -> bool:
+            return all(
                 not value or value == actual
                 for value, actual in zip(
                     wanted,
@@ -265,8 +261,10 @@ def describe_vpc_grant_rules_to_ecr(cloud: Cloud, caller: Caller, params: Params
                     strict=True,
                 )
             )
-        ]
-        shown, token, total = page.cut(params, found, lambda grant: (grant.created, grant.grant_id))
+
+        shelf = cloud.network.grants_of(caller.account, call, region)
+        place = lambda grant: (grant.created, grant.grant_id)  # noqa: E731 - the order of pages
+        shown, token, total = page.cut(params, shelf, place, matches if any(wanted) else None)
         return {
             "TotalCount": str(total),
             "NextToken": token,
@@ -300,11 +298,8 @@ def describe_grant_rules_to_ecr(cloud: Cloud, caller: Caller, params: Params) ->
     def look(call: Call) -> Reply:
         found = [
             grant
-            for grant in cloud.network.grants(call.seen)
-            if grant.owner == caller.account
-            and grant.key.instance_region == region
-            and grant.key.instance_type == "VBR"
-            and grant.key.instance_id == vbr_id
+            for grant in cloud.network.grants_of(caller.account, call, region)
+            if grant.key.instance_type == "VBR" and grant.key.instance_id == vbr_id
         ]
         shown, counts = _paged(found, page)
         return {

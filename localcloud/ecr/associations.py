@@ -179,16 +179,21 @@ def describe_associations(cloud: Cloud, caller: Caller, params: Params) -> Work:
 
     def look(call: Call) -> Reply:
         own_ecr(cloud, caller, ecr_id, call.seen)
-        found = [
-            link
-            for link in cloud.network.links(call.seen, ecr_id=ecr_id, node_id=wanted[2] or None)
-            if link.kind == "VPC"
-            and node_type != "TR"
-            and (not wanted[0] or link.link_id == wanted[0])
-            and (not wanted[1] or link.node_region == wanted[1])
-            and set(tags) <= set(link.tags)
-        ]
-        shown, token, total = page.cut(params, found, lambda link: (link.created, link.link_id))
+
+        def matches(link: Link) -> bool:
+            return (
+                node_type != "TR"
+                and (not wanted[0] or link.link_id == wanted[0])
+                and (not wanted[1] or link.node_region == wanted[1])
+                and (not wanted[2] or link.node_id == wanted[2])
+                and set(tags) <= set(link.tags)
+            )
+
+        shelf = cloud.network.links_of("VPC", ecr_id, call)
+        every = node_type != "TR" and not any(wanted) and not tags
+        shown, token, total = page.cut(
+            params, shelf, lambda link: (link.created, link.link_id), None if every else matches
+        )
         return {
             "AssociationList": [_associated(cloud, link, call.seen) for link in shown],
             "TotalCount": total,

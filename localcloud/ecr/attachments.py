@@ -108,14 +108,16 @@ def describe_children(cloud: Cloud, caller: Caller, params: Params) -> Work:
 
     def look(call: Call) -> Reply:
         own_ecr(cloud, caller, ecr_id, call.seen)
-        found = [
-            link
-            for link in cloud.network.links(call.seen, ecr_id=ecr_id, node_id=wanted[1] or None)
-            if link.kind == "VBR"
-            and (not wanted[0] or link.link_id == wanted[0])
-            and (not wanted[2] or link.node_region == wanted[2])
-        ]
-        shown, token, total = page.cut(params, found, lambda link: (link.created, link.link_id))
+
+        def matches(link: Link) -> bool:
+            return all(
+                not value or value == actual
+                for value, actual in zip(wanted, (link.link_id, link.node_id, link.node_region), strict=True)
+            )
+
+        shelf = cloud.network.links_of("VBR", ecr_id, call)
+        place = lambda link: (link.created, link.link_id)  # noqa: E731 - the order of pages
+        shown, token, total = page.cut(params, shelf, place, matches if any(wanted) else None)
         return {
             "ChildInstanceList": [_attached(cloud, link, call.seen) for link in shown],
             "TotalCount": total,

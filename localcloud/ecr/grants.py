@@ -141,21 +141,25 @@ def describe_granted(cloud: Cloud, caller: Caller, params: Params) -> Work:
             if cloud.switches.granted_on_unknown_ecr == "empty":
                 return {"EcrGrantedInstanceList": [], "TotalCount": 0, "MaxResults": page.size, "NextToken": ""}
             raise ecr_not_found()
-        found = [
-            grant
-            for grant in cloud.network.grants(call.seen)
-            if grant.key.ecr_id == ecr_id
-            and (not as_granter or grant.owner == caller.account)
-            and all(
-                not value or value == actual
-                for value, actual in zip(
-                    wanted,
-                    (grant.key.instance_id, grant.key.instance_region, grant.key.instance_type, grant.owner),
-                    strict=True,
+
+        def matches(grant: Grant) -> bool:
+            return (
+                grant.key.ecr_id == ecr_id
+                and (not as_granter or grant.owner == caller.account)
+                and all(
+                    not value or value == actual
+                    for value, actual in zip(
+                        wanted,
+                        (grant.key.instance_id, grant.key.instance_region, grant.key.instance_type, grant.owner),
+                        strict=True,
+                    )
                 )
             )
-        ]
-        shown, token, total = page.cut(params, found, lambda grant: (grant.created, grant.grant_id))
+
+        shelf = cloud.network.grants_of(caller.account if as_granter else ecr_id, call)
+        every = not as_granter and not any(wanted)
+        place = lambda grant: (grant.created, grant.grant_id)  # noqa: E731 - the order of pages
+        shown, token, total = page.cut(params, shelf, place, None if every else matches)
         return {
             "EcrGrantedInstanceList": [_granted(cloud, grant) for grant in shown],
             "TotalCount": total,

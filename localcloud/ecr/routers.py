@@ -47,16 +47,15 @@ def describe_ecr(cloud: Cloud, caller: Caller, params: Params) -> Work:
     page = token_page(params, "DescribeExpressConnectRouter", 20, MOST_RESULTS)
 
     def look(call: Call) -> Reply:
-        found = [
-            ecr
-            for ecr in cloud.network.ecrs.values()
-            if ecr.owner == caller.account
-            and ecr.status(call.seen)
-            and (not ecr_id or ecr.ecr_id == ecr_id)
-            and (not name or ecr.name == name)
-            and set(tags) <= set(ecr.tags)
-        ]
-        shown, token, total = page.cut(params, found, lambda ecr: (ecr.created, ecr.ecr_id))
+
+        def matches(ecr: Ecr) -> bool:
+            return (
+                (not ecr_id or ecr.ecr_id == ecr_id) and (not name or ecr.name == name) and set(tags) <= set(ecr.tags)
+            )
+
+        shelf = cloud.network.ecrs_of(caller.account, call)
+        wanted = matches if ecr_id or name or tags else None
+        shown, token, total = page.cut(params, shelf, lambda ecr: (ecr.created, ecr.ecr_id), wanted)
         return {
             "EcrList": [_ecr(ecr, call.seen) for ecr in shown],
             "TotalCount": total,
@@ -92,7 +91,7 @@ def delete_ecr(cloud: Cloud, caller: Caller, params: Params) -> Work:
         ecr = changeable(cloud, caller, ecr_id, call)
         if any(True for _ in network.links(call.now, ecr_id=ecr_id)):
             raise refuse("ResourceInUse.Ecr", "The express connect router is currently in use.")
-        outstanding = [grant.key for grant in network.grants(call.now) if grant.key.ecr_id == ecr_id]
+        outstanding = [grant.key for grant in network.grants_of(ecr_id, call)]
         if outstanding and cloud.switches.delete_ecr_while_granted == "in_use":
             raise refuse("ResourceInUse.Ecr", "The express connect router is currently in use.")
 

@@ -6,9 +6,10 @@ how the newer API names functions of the older generation; whether the real serv
 documented, so here it does not. What is neither is refused by name.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -137,11 +138,9 @@ def limited(text: str, default: int) -> int:
     return int(text)
 
 
-def page(items: list[dict[str, Any]], key: str, limit: int, token: str) -> tuple[list[dict[str, Any]], str]:
-    """One page of items ordered by ``key``; the token of the next page is the name it starts with."""
-    ordered = sorted(items, key=lambda entry: str(entry[key]))
-    rest = [entry for entry in ordered if str(entry[key]) >= token]
-    return rest[:limit], str(rest[limit][key]) if len(rest) > limit else ""
+def page(names: Iterator[str], limit: int) -> tuple[list[str], str]:
+    """One page of names that come in order; the token of the next page is the name it starts with."""
+    return list(itertools.islice(names, limit)), next(names, "")
 
 
 def function_body(function: Function, generation: Generation) -> dict[str, Any]:

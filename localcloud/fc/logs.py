@@ -1,6 +1,7 @@
 """What functions print, kept so that a person can follow it and a test can look into it."""
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -41,9 +42,14 @@ class FunctionLog:
                 "stream": stream,
                 "text": text,
             }
-            for number, moment, instance, request_id, stream, text in self._lines
-            if number > after
+            for number, moment, instance, request_id, stream, text in self._behind(after)
         ]
+
+    def _behind(self, after: int) -> list[tuple[int, float, str, str, str, str]]:
+        """The newest lines, from the end, since most readers have seen the others."""
+        found = list(itertools.islice(reversed(self._lines), max(0, self._next - 1 - after)))
+        found.reverse()
+        return found
 
     async def wait(self, after: int, seconds: float) -> None:
         """Until there is a line above ``after``, or so many real seconds."""

@@ -24,13 +24,14 @@ from localcloud.fc.processes import ForkServer, ForkServerError, Reaper
 from localcloud.fc.queues import Queues
 from localcloud.fc.shipping import Noticed, Remark, log_remark, notice
 from localcloud.fc.streams import SYNC_LIMIT, Stream
-from localcloud.fc.tasks import FINAL, Task, Tasks
+from localcloud.fc.tasks import FINAL, Tasks
 from localcloud.fc.template.load import FunctionSpec, load
 from localcloud.fc.template.triggers import EventBridgeTrigger, HttpTrigger, TimerTrigger
 from localcloud.fc.timers import Timer
 from localcloud.fc.web import Front, read_body
 from localcloud.kernel import Cloud
 from localcloud.mns.platform import PlatformAccess
+from localcloud.ordered import Names
 from localcloud.plain import TlsWitness
 from localcloud.refusal import Refusal, not_emulated
 from localcloud.signatures import acs3
@@ -49,7 +50,7 @@ class FcService:
         """Modules that workers of built-in runtimes have imported when they are born."""
         self._queues = Queues(platform)
         self._tasks = Tasks(cloud, self._queues, self._find)
-        self._deployed: dict[str, Deployed] = {}
+        self._deployed: Names[Deployed] = Names()
         self._logs: dict[str, FunctionLog] = {}
         self._capacity = Capacity()
         self._reaper = Reaper()
@@ -115,6 +116,10 @@ class FcService:
                 self._remark(function, remarks[function.name])
                 await self._put_to_work(function)
             return [self._deployed[function.name].snapshot() for function in functions]
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such a function."""
+        return name in self._deployed
 
     def functions(self) -> list[dict[str, Any]]:
         """All functions with their triggers and instances."""
@@ -216,7 +221,7 @@ class FcService:
         """Replace what was deployed under the name before, keeping its HTTP port, and let the triggers pull."""
         deployed = Deployed(function)
         port = 0
-        before = self._deployed.pop(function.name, None)
+        before = self._deployed.take(function.name)
         if before is not None:
             port = before.front.port if before.front is not None else 0
             await before.stop()
@@ -313,15 +318,11 @@ class FcService:
         raise Refusal(404, "ServiceNotFound", f"service '{service}' does not exist")
 
     def _list_functions(self, request: web.BaseRequest, call: Call) -> web.Response:
-        mine = self._deployed.values() if call.account == self._cloud.world.deploy_account else ()
-        prefix = request.query.get("prefix", "")
-        bodies = [
-            api.function_body(deployed.function, "3.0")
-            for deployed in mine
-            if deployed.function.name.startswith(prefix)
-        ]
+        mine = self._deployed if call.account == self._cloud.world.deploy_account else Names[Deployed]()
         limit = api.limited(request.query.get("limit", ""), 20)
-        found, token = api.page(bodies, "functionName", limit, request.query.get("nextToken", ""))
+        names = mine.page(prefix=request.query.get("prefix", ""), first=request.query.get("nextToken", ""))
+        shown, token = api.page(names, limit)
+        found = [api.function_body(mine[name].function, "3.0") for name in shown]
         return _json(call, {"functions": found, **({"nextToken": token} if token else {})})
 
     def _triggers(self, request: web.BaseRequest, route: api.Route, call: Call, deployed: Deployed) -> web.Response:
@@ -335,10 +336,13 @@ class FcService:
             raise Refusal(
                 404, "TriggerNotFound", f"trigger '{route.item}' does not exist in function '{route.function}'"
             )
-        prefix = request.query.get("prefix", "")
-        bodies = [body for body in bodies if body["triggerName"].startswith(prefix)]
+        named: Names[dict[str, Any]] = Names()
+        for body in bodies:  # a function has fifty triggers at most
+            named[body["triggerName"]] = body
         limit = api.limited(request.query.get("limit", ""), 20)
-        found, token = api.page(bodies, "triggerName", limit, request.query.get("nextToken", ""))
+        names = named.page(prefix=request.query.get("prefix", ""), first=request.query.get("nextToken", ""))
+        shown, token = api.page(names, limit)
+        found = [named[name] for name in shown]
         return _json(call, {"triggers": found, **({"nextToken": token} if token else {})})
 
     def _async_tasks(self, request: web.BaseRequest, route: api.Route, call: Call, function: Function) -> web.Response:
@@ -356,16 +360,11 @@ class FcService:
         status, prefix = query.get("status", ""), query.get("invocationIdPrefix" if old else "prefix", "")
         payload = query.get("includePayload", "").lower() == "true"
 
-        def wanted(task: Task) -> bool:
-            return (not status or task.status == status) and task.id.startswith(prefix)
-
-        bodies = [
-            api.task_body(task, route.generation, payload=payload)
-            for task in self._tasks.of(function.name)
-            if wanted(task)
-        ]
+        mine = self._tasks.of(function.name)
+        names = mine.page(prefix=prefix, first=query.get("nextToken", ""))
         limit = api.limited(query.get("limit", ""), 50)
-        found, token = api.page(bodies, "invocationId" if old else "taskId", limit, query.get("nextToken", ""))
+        shown, token = api.page((name for name in names if not status or mine[name].status == status), limit)
+        found = [api.task_body(mine[name], route.generation, payload=payload) for name in shown]
         return _json(call, {"invocations" if old else "tasks": found, **({"nextToken": token} if token else {})})
 
     async def _invoke(

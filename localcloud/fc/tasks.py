@@ -18,6 +18,7 @@ from localcloud.fc.invocations import Invocation, Outcome, new_request_id
 from localcloud.fc.queues import Queues
 from localcloud.fc.template.arns import Target, target
 from localcloud.kernel import Cloud
+from localcloud.ordered import Names
 from localcloud.refusal import Cut, Refusal
 
 PAYLOAD_LIMIT = 128 * 1024
@@ -92,6 +93,8 @@ class Tasks:
         self._queues = queues
         self._find = find
         self._tasks: dict[tuple[str, str], Task] = {}
+        self._recorded: dict[str, Names[Task]] = {}
+        """The tasks that are kept on record, by function and id."""
 
     def submit(
         self,
@@ -117,6 +120,8 @@ class Tasks:
         task = Task(name, function.name, request_id, payload, tracked, self._cloud.clock.now())
         task.turn("Enqueued", task.submitted)
         self._tasks[function.name, name] = task
+        if task.tracked:
+            self._recorded.setdefault(function.name, Names())[name] = task
         if len(self._tasks) > _KEPT:
             self._forget_one()
         self._cloud.spawn(self._work(task, delay))
@@ -133,9 +138,9 @@ class Tasks:
             )
         return task
 
-    def of(self, function: str) -> list[Task]:
-        """The recorded tasks of a function, oldest first."""
-        return [task for task in self._tasks.values() if task.function == function and task.tracked]
+    def of(self, function: str) -> Names[Task]:
+        """The recorded tasks of a function by id."""
+        return self._recorded.get(function) or Names()
 
     def stop(self, task: Task) -> None:
         """Ask for a task to be given up; what runs already runs to its end."""
@@ -150,6 +155,7 @@ class Tasks:
         done = next((key for key, task in self._tasks.items() if task.status in FINAL), None)
         if done is not None:
             del self._tasks[done]
+            self._recorded.get(done[0], Names[Task]()).take(done[1])
 
     async def _work(self, task: Task, delay: float) -> None:
         clock = self._cloud.clock

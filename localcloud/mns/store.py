@@ -30,6 +30,7 @@ from localcloud.mns.topics import (
     retry_delay,
 )
 from localcloud.mns.visibility import ORDERLY, Manner
+from localcloud.ordered import Names
 from localcloud.refusal import Refusal
 from localcloud.switches import Switches
 
@@ -59,8 +60,8 @@ class Store:
         self._switches = switches
         self._courier = courier
         self._chance = chance
-        self._queues: dict[str, dict[str, Queue]] = {}
-        self._topics: dict[str, dict[str, Topic]] = {}
+        self._queues: dict[str, Names[Queue]] = {}
+        self._topics: dict[str, Names[Topic]] = {}
         self._logging_buckets: dict[str, str] = {}
         self._due: list[tuple[int, int, Delivery]] = []
         self._order = itertools.count()
@@ -74,9 +75,9 @@ class Store:
         except KeyError:
             raise refuse("QueueNotExist") from None
 
-    def queues(self, account: str) -> Mapping[str, Queue]:
+    def queues(self, account: str) -> Names[Queue]:
         """All queues of an account by name."""
-        return self._queues.get(account, {})
+        return self._queues.get(account) or Names()
 
     def create_queue(
         self,
@@ -88,7 +89,7 @@ class Store:
     ) -> bool:
         """True when it is new, False when it exists with the very same attributes; different ones are refused."""
         attributes = QueueAttributes().changed(given)
-        owned = self._queues.setdefault(account, {})
+        owned = self._queues.setdefault(account, Names())
         existing = owned.get(name)
         if existing is not None:
             if existing.attributes != attributes:
@@ -106,7 +107,7 @@ class Store:
 
     def delete_queue(self, account: str, name: str) -> bool:
         """The queue and all its messages go; False when there was none."""
-        queue = self._queues.get(account, {}).pop(name, None)
+        queue = self.queues(account).take(name)
         if queue is None:
             return False
         queue.close()
@@ -172,7 +173,7 @@ class Store:
         The move does not reset its retention clock. The names of the properties that say where it came from are
         documented, their values are not (mns.md section 2.1).
         """
-        target = self._queues.get(account, {}).get(queue_name)
+        target = self.queues(account).get(queue_name)
         if target is None:
             return False
         marks = {"DLQMessageType": why, "DLQSourceArn": source, "DLQOriginMessageId": origin.id}
@@ -197,14 +198,14 @@ class Store:
         except KeyError:
             raise refuse("TopicNotExist", "The topic you provided is not exist.") from None
 
-    def topics(self, account: str) -> Mapping[str, Topic]:
+    def topics(self, account: str) -> Names[Topic]:
         """All topics of an account by name."""
-        return self._topics.get(account, {})
+        return self._topics.get(account) or Names()
 
     def create_topic(self, account: str, name: str, given: Mapping[str, str], now_ms: int) -> bool:
         """True when it is new, False when it exists with the very same attributes; different ones are refused."""
         attributes = TopicAttributes().changed(given)
-        owned = self._topics.setdefault(account, {})
+        owned = self._topics.setdefault(account, Names())
         existing = owned.get(name)
         if existing is not None:
             if existing.attributes != attributes:
@@ -223,7 +224,7 @@ class Store:
 
     def delete_topic(self, account: str, name: str) -> bool:
         """The topic and its subscriptions go; False when there was none."""
-        topic = self._topics.get(account, {}).pop(name, None)
+        topic = self.topics(account).take(name)
         if topic is None:
             return False
         topic.subscriptions.clear()
@@ -289,7 +290,7 @@ class Store:
 
     def unsubscribe(self, account: str, topic_name: str, name: str) -> bool:
         """The subscription goes, and with it what is still on its way; False when there was none."""
-        return self.topic(account, topic_name).subscriptions.pop(name, None) is not None
+        return self.topic(account, topic_name).subscriptions.take(name) is not None
 
     # Publishing
 
@@ -320,7 +321,9 @@ class Store:
         """Try again what is due."""
         due = self._due
         while due and due[0][0] <= now_ms:
-            self._try(heapq.heappop(due)[2], now_ms)
+            delivery = heapq.heappop(due)[2]
+            delivery.topic.under_way.discard(delivery)
+            self._try(delivery, now_ms)
 
     def next_delivery_ms(self) -> int | None:
         """When the next delivery is due; None when nothing is under way."""
@@ -346,6 +349,7 @@ class Store:
         delay = retry_delay(subscription.strategy, delivery.failures, self._chance)
         if delay is not None:
             delivery.due_ms = now_ms + int(delay * 1_000)
+            topic.under_way.add(delivery)
             heapq.heappush(self._due, (delivery.due_ms, next(self._order), delivery))
             return "later"
         if subscription.dead_letter is None:
@@ -375,7 +379,7 @@ class Store:
     def _target_queue(self, target: QueueAddress | PushAddress) -> Queue | None:
         if isinstance(target, PushAddress):
             return None
-        return self._queues.get(target.account, {}).get(target.queue)
+        return self.queues(target.account).get(target.queue)
 
     # The account
 
@@ -391,7 +395,7 @@ class Store:
 
     def pending(self, topic: Topic) -> int:
         """How many publications of a topic are still on their way."""
-        return len({id(each.publication) for _, _, each in self._due if each.topic is topic and each.wanted()})
+        return len({id(each.publication) for each in topic.under_way if each.wanted()})
 
     def snapshot(self, now_ms: int) -> dict[str, Any]:
         """Everything, JSON-able."""
@@ -433,7 +437,7 @@ class Store:
                     "dead_letter": each.dead_letter,
                     "pending": [
                         {"message_id": one.publication.id, "failures": one.failures, "due_ms": one.due_ms}
-                        for _, _, one in sorted(self._due, key=lambda entry: entry[:2])
+                        for one in sorted(topic.under_way, key=lambda one: one.due_ms)
                         if one.subscription is each and one.wanted()
                     ],
                 }

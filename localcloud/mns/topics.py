@@ -10,6 +10,7 @@ from localcloud.mns.attributes import QueueAttributes, TopicAttributes
 from localcloud.mns.errors import refuse
 from localcloud.mns.markup import document, leaf
 from localcloud.mns.messages import Property
+from localcloud.ordered import Names
 
 Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 ContentFormat = Literal["XML", "JSON", "SIMPLIFIED"]
@@ -80,7 +81,9 @@ class Topic:
     attributes: TopicAttributes
     created_ms: int
     modified_ms: int
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    subscriptions: Names[Subscription] = field(default_factory=Names)
+    under_way: set["Delivery"] = field(default_factory=set)
+    """What could not be delivered at once."""
 
 
 @dataclass(slots=True, eq=False)

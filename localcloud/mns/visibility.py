@@ -77,8 +77,14 @@ class Visibility:
 
     def first(self, count: int) -> list[Message]:
         """The next active messages, without changing anything about them."""
-        live = [entry for entry in self._ready if entry[3].ticket == entry[2]]
-        return [entry[3] for entry in heapq.nsmallest(count, live)]
+        found: list[_Ready] = []
+        while self._ready and len(found) < count:
+            entry = heapq.heappop(self._ready)
+            if entry[3].ticket == entry[2]:
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(self._ready, entry)
+        return [entry[3] for entry in found]
 
     def in_order(self) -> Iterator[Message]:
         """Active messages, first things first; each leaves the heap when it is asked for."""

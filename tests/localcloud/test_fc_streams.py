@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,7 @@ def test_a_failing_batch_is_retried_and_then_buried(functions: Functions, failin
 
 
 def _seconds(text: str) -> float:
-    hours, minutes, seconds = text[11:-1].split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return datetime.fromisoformat(text).timestamp()
 
 
 def test_a_retry_that_works_ends_the_trouble(functions: Functions, failing: Path) -> None:

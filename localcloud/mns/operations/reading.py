@@ -3,13 +3,14 @@
 import base64
 import binascii
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from localcloud.mns.attributes import whole_number
 from localcloud.mns.context import Context, Reply
 from localcloud.mns.errors import refuse
 from localcloud.mns.markup import Element, branch, document, leaf
+from localcloud.ordered import Names
 from localcloud.refusal import not_emulated
 
 MAX_PAGE: Final = 1_000
@@ -22,16 +23,16 @@ def given_attributes(element: Element, names: Iterable[str]) -> dict[str, str]:
     return {name: value for name in names if (value := element.value(name)) is not None}
 
 
-def page(context: Context, item: str, owned: Mapping[str, object], entry: Callable[[str], str]) -> Reply:
+def page(context: Context, item: str, owned: Names[Any], entry: Callable[[str], str]) -> Reply:
     """One page of a listing by name. The marker is left out on the last page: one client cannot read an empty one."""
     headers = context.asked.headers
     limit = whole_number("x-mns-ret-number", headers.get("x-mns-ret-number") or str(MAX_PAGE), 1, MAX_PAGE)
     prefix = headers.get("x-mns-prefix", "")
     after = _read_marker(headers.get("x-mns-marker", ""))
-    names = sorted(name for name in owned if name.startswith(prefix) and name > after)
+    names = owned.page(prefix=prefix, after=after)
     shown = list(itertools.islice(names, limit))
     inner = "".join(branch(item, entry(name)) for name in shown)
-    if len(names) > limit:
+    if next(names, None) is not None:
         inner += leaf("NextMarker", base64.urlsafe_b64encode(shown[-1].encode()).decode())
     return Reply(200, document(f"{item}s", inner))
 
