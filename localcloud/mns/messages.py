@@ -73,6 +73,8 @@ class Message:
     ticket: int = 0
     """The one entry in the queue's heaps that still speaks for this message."""
     hidden: bool = False
+    counted: str = ""
+    """The state under which its queue has counted it."""
     handles: dict[str, int] = field(default_factory=dict)
     """Receipt handles that may still act on this message, each with the time it lapses."""
 

@@ -245,8 +245,7 @@ class Queue:
     def counts(self, now_ms: int) -> Counts:
         """Messages by state."""
         self.settle(now_ms)
-        states = [_state(message) for message in self._messages.values()]
-        return Counts(states.count("active"), states.count("inactive"), states.count("delayed"))
+        return Counts(**self._visibility.counts)
 
     def snapshot(self, now_ms: int) -> list[dict[str, Any]]:
         """Every message and its state, for people and tests that look at the world."""
@@ -279,7 +278,7 @@ class Queue:
 
     def _forget(self, message: Message) -> None:
         del self._messages[message.number]
-        message.ticket = 0
+        self._visibility.drop(message)
         self._handles.void(message)
         if len(self._aging) > 2 * len(self._messages) + _ROOM_FOR_STALE:
             # Or a busy queue would remember the entries of messages that are gone for days.

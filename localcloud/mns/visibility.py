@@ -39,19 +39,35 @@ class Visibility:
         self._ready: list[_Ready] = []
         self._hidden: list[_Hidden] = []
         self._tickets = itertools.count(1)
+        self.counts = {"active": 0, "inactive": 0, "delayed": 0}
+        """Messages by state, kept up to date: listings of many queues ask for them."""
         self._turn = 0
 
     def show(self, message: Message) -> None:
         """It can be received."""
         message.ticket = ticket = next(self._tickets)
         message.hidden = False
+        self._count(message, "active")
         heapq.heappush(self._ready, (message.priority, message.number, ticket, message))
 
     def hide(self, message: Message) -> None:
         """It cannot be received before its ``visible_ms``."""
         message.ticket = ticket = next(self._tickets)
         message.hidden = True
+        self._count(message, "inactive" if message.dequeue_count else "delayed")
         heapq.heappush(self._hidden, (message.visible_ms, ticket, message))
+
+    def drop(self, message: Message) -> None:
+        """It is gone; none of its entries counts any longer."""
+        message.ticket = 0
+        self._count(message, "")
+
+    def _count(self, message: Message, state: str) -> None:
+        if message.counted:
+            self.counts[message.counted] -= 1
+        if state:
+            self.counts[state] += 1
+        message.counted = state
 
     def settle(self, now_ms: int) -> None:
         """Show what was hidden until now."""

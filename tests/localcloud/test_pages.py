@@ -191,6 +191,28 @@ def test_looking_at_the_first_messages_of_many(run_cloud: RunCloud) -> None:
     assert found[1] <= found[0] * 1.2
 
 
+def test_attributes_of_a_queue_with_many_messages(run_cloud: RunCloud) -> None:
+    """Counting is not looking at every message, and the counts are those of the messages."""
+    from localcloud.mns.messages import Draft  # noqa: PLC0415 - used here only
+    from localcloud.mns.queues import Counts  # noqa: PLC0415 - the same
+
+    found = []
+    for many in (20, 2_000):
+        hub = a_hub(run_cloud, queues={"work": {}})
+        queue = hub.cloud.mns.store.queue(hub.uid, "work")
+        for number in range(many):
+            queue.send(Draft(str(number), delay_seconds=60 * (number % 2)), 1)
+        receipts = queue.receive(4, 2)
+        queue.delete(receipts[0].handle, 3)
+        queue.change_visibility(receipts[1].handle, 1, 3, keep=True)
+        found.append(inside(hub.cloud, lambda queue=queue: queue.counts(3)))  # type: ignore[misc]
+        assert queue.counts(3) == Counts(many // 2 - 4, 3, many // 2)
+        assert queue.counts(1_500) == Counts(many // 2 - 3, 2, many // 2)
+        assert queue.counts(60_002) == Counts(many - 1, 0, 0)
+        assert queue.counts(700_000_000) == Counts(0, 0, 0)
+    assert found[0] == found[1]
+
+
 # The journal
 
 
