@@ -39,7 +39,7 @@ def dead_rows(connection: Connection) -> list[DeadRow]:
     waiting = (
         sql.select(sql.func.count())
         .select_from(approvals)
-        .where(approvals.c.grant_id == sides.c.grant_id, approvals.c.outcome == EventKind.DEAD)
+        .where(approvals.c.grant_id == sides.c.grant_id, approvals.c.waits, approvals.c.outcome == EventKind.DEAD)
         .scalar_subquery()
     )
     rows = connection.execute(

@@ -111,7 +111,7 @@ approvals = Table(
 )
 _index("approvals_open", approvals.c.grant_id, only="open")
 _index("approvals_due", approvals.c.due_at, only="due_at IS NOT NULL")
-_index("approvals_waiting", approvals.c.grant_id, only="waits")
+_index("approvals_waiting", approvals.c.grant_id, approvals.c.admitted_at, approvals.c.approval_id, only="waits")
 _index("approvals_closed", approvals.c.closed_by, only="closed_by IS NOT NULL")
 Index("approvals_of_grant", approvals.c.grant_id, approvals.c.admitted_at)
 Index("approvals_request", approvals.c.issuer, approvals.c.request_id)

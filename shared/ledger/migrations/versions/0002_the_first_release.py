@@ -147,7 +147,7 @@ def upgrade() -> None:
     op.create_index(
         "approvals_waiting",
         "approvals",
-        ["grant_id"],
+        ["grant_id", "admitted_at", "approval_id"],
         unique=False,
         sqlite_where=sa.text("waits = 1"),
         postgresql_where=sa.text("waits"),
