@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from shared.messages.approval import OnEnd
-from shared.rules.leases import Lease, Passing, Timing, Wanted, Window, live, passing, wanted
+from shared.rules.leases import Due, Lease, Level, Timing, Wanted, Window, in_order, live, next_due, passing, wanted
 
 NOW = 1_000_000
 LEASE = Lease(
@@ -23,75 +24,201 @@ LEASE = Lease(
 )
 
 
-@pytest.mark.parametrize(
-    ("changes", "watermark", "alive"),
-    [
-        pytest.param({}, None, True, id="open, and nothing else was said"),
-        pytest.param({"closed": True}, None, False, id="closed by name"),
-        pytest.param({"rejected": True}, None, False, id="rejected: it never was one"),
-        pytest.param({}, NOW - 101, True, id="approved after everything before was revoked"),
-        pytest.param({}, NOW - 100, False, id="approved at the very watermark: closed with it"),
-        pytest.param({"early": True}, None, False, id="early: it is dated too far ahead to be believed yet"),
-        pytest.param({"ended": True}, None, False, id="its end was recorded"),
-        pytest.param(
-            {"overdue": True, "warned": True}, None, True, id="past its end but reported only: it carries traffic"
-        ),
-    ],
-)
-def test_a_lease_is_live_while_nothing_ended_it(changes: dict[str, object], watermark: int | None, alive: bool) -> None:
-    """Open, not closed, believed, younger than the watermark, and without a recorded end; being overdue ends nothing."""
-    assert live(dataclasses.replace(LEASE, **changes), watermark) is alive  # type: ignore[arg-type]
-
-
-def test_a_grant_is_wanted_while_one_lease_lives_with_the_prefixes_of_all() -> None:
-    """One request does not cut another off, and a dead one adds nothing."""
-    other = dataclasses.replace(LEASE, approval_id="b", allowed_prefixes=("10.1.0.0/16", "10.0.0.0/16"))
-    dead = dataclasses.replace(LEASE, approval_id="c", allowed_prefixes=("192.168.0.0/24",), closed=True)
-    both = Wanted(up=True, prefixes=("10.0.0.0/16", "10.1.0.0/16"))
-    assert wanted([LEASE, other, dead], None) == both == wanted([dead, other, LEASE], None)
-    assert wanted([LEASE, dataclasses.replace(other, closed=True)], None) == Wanted(up=True, prefixes=("10.0.0.0/16",))
-    assert wanted([dead], None) == Wanted(up=False)
-
-
-def test_prefixes_are_ordered_as_networks_not_as_text() -> None:
-    """10.0.0.0/8 comes before 9.0.0.0/8 as text, after it as a network; the cloud's list is compared the same way."""
-    lease = dataclasses.replace(LEASE, allowed_prefixes=("10.0.0.0/8", "9.0.0.0/8"))
-    assert wanted([lease], None).prefixes == ("9.0.0.0/8", "10.0.0.0/8")
-
-
+DAY = 86_400_000
 HOUR = 3_600_000
 TIMING = Timing(warn=HOUR)
 
 
 @pytest.mark.parametrize(
-    ("changes", "now", "due"),
+    ("changes", "alive"),
     [
-        pytest.param({}, NOW, Passing(), id="no end: nothing is ever due"),
-        pytest.param({"ends_at": NOW + HOUR + 1}, NOW, Passing(), id="the end is further off than the warning"),
-        pytest.param({"ends_at": NOW + HOUR}, NOW, Passing(warn=True), id="the end is as near as the warning"),
-        pytest.param({"ends_at": NOW + HOUR, "warned": True}, NOW, Passing(), id="warned already: once is enough"),
-        pytest.param({"ends_at": NOW}, NOW, Passing(overdue=True), id="its end came, and it is to be reported"),
-        pytest.param({"ends_at": NOW, "overdue": True}, NOW, Passing(), id="reported already: once is enough"),
+        pytest.param({}, True, id="open, and nothing else was said"),
+        pytest.param({"closed": True}, False, id="closed, by name or by a mark"),
+        pytest.param({"rejected": True}, False, id="rejected: it never was one"),
+        pytest.param({"early": True}, False, id="early: it is dated too far ahead to be believed yet"),
+        pytest.param({"ended": True}, False, id="its end was recorded"),
+        pytest.param({"overdue": True, "warned": True}, True, id="past its end but kept: it carries traffic"),
+    ],
+)
+def test_a_lease_is_live_while_nothing_ended_it(changes: dict[str, Any], alive: bool) -> None:
+    """Open, not closed, believed, and without a recorded end; being overdue ends nothing."""
+    assert live(replace(LEASE, **changes)) is alive
+
+
+# -- what is wanted ----------------------------------------------------------------------------------------------------
+
+OTHER = replace(LEASE, approval_id="b", allowed_prefixes=("10.1.0.0/16", "10.0.0.0/16"))
+DEAD = replace(LEASE, approval_id="c", allowed_prefixes=("192.168.0.0/24",), closed=True)
+PAST = replace(LEASE, approval_id="d", allowed_prefixes=("10.9.0.0/16",), overdue=True)
+ONE, BOTH = ("10.0.0.0/16",), ("10.0.0.0/16", "10.1.0.0/16")
+
+
+@pytest.mark.parametrize(
+    ("leases", "right"),
+    [
+        pytest.param([], Wanted(Level.DOWN), id="no lease: nothing"),
+        pytest.param([DEAD], Wanted(Level.DOWN), id="a dead one: nothing"),
+        pytest.param([LEASE], Wanted(Level.UP, ONE), id="one: it is up with its prefixes"),
         pytest.param(
-            {"ends_at": NOW, "on_end": "teardown"},
-            NOW,
-            Passing(end=True),
-            id="its end came, and it is to be taken down",
+            [LEASE, OTHER, DEAD], Wanted(Level.UP, BOTH), id="two: their prefixes add up, a dead one adds none"
+        ),
+        pytest.param([PAST], Wanted(Level.KEEP, (), ("10.9.0.0/16",)), id="only past ones: what stands is kept"),
+        pytest.param(
+            [LEASE, PAST],
+            Wanted(Level.UP, ONE, ("10.9.0.0/16",)),
+            id="a past one beside a live one: its prefixes may stay",
         ),
         pytest.param(
-            {"ends_at": NOW, "on_end": "teardown", "ended": True}, NOW, Passing(), id="ended already: once is enough"
-        ),
-        pytest.param(
-            {"ends_at": NOW, "closed": True},
-            NOW,
-            Passing(),
-            id="closed before its end: a dead lease does not end again",
+            [LEASE, replace(PAST, allowed_prefixes=ONE)],
+            Wanted(Level.UP, ONE),
+            id="a past one with a prefix that another approves: it has to be there",
         ),
     ],
 )
-def test_time_warns_then_reports_or_ends_as_was_approved(changes: dict[str, object], now: int, due: Passing) -> None:
+def test_up_keep_or_down_is_what_all_leases_want_together(leases: list[Lease], right: Wanted) -> None:
+    """In whichever order they are read."""
+    assert wanted(leases) == wanted(leases[::-1]) == right
+    assert (right.up, right.down) == (right.level is Level.UP, right.level is Level.DOWN)
+
+
+@pytest.mark.parametrize(
+    ("standing", "right"),
+    [
+        pytest.param((), ("10.0.0.0/16",), id="nothing stands: only what is approved now"),
+        pytest.param(
+            ("10.9.0.0/16",),
+            ("10.0.0.0/16", "10.9.0.0/16"),
+            id="a past lease's prefix stands: it is left, none is lost",
+        ),
+        pytest.param(("10.8.0.0/16",), ("10.0.0.0/16",), id="what nobody approved stands: it is not wanted"),
+    ],
+)
+def test_a_past_leases_prefixes_stay_only_where_they_stand(standing: tuple[str, ...], right: tuple[str, ...]) -> None:
+    """They are never added."""
+    assert wanted([LEASE, PAST]).beside(standing) == right
+
+
+def test_prefixes_are_ordered_as_networks_not_as_text() -> None:
+    """10.0.0.0/8 comes before 9.0.0.0/8 as text, after it as a network; the cloud's list is compared the same way."""
+    lease = replace(LEASE, allowed_prefixes=("10.0.0.0/8", "9.0.0.0/8"))
+    assert wanted([lease]).prefixes == ("9.0.0.0/8", "10.0.0.0/8")
+
+
+def test_what_is_no_ipv4_network_is_ordered_too() -> None:
+    """What a cloud shows is data: an IPv6 prefix, or anything else, stops nothing (r08)."""
+    assert in_order(["fd00::/8", "10.0.0.0/8", "?", "9.0.0.0/8"]) == ("9.0.0.0/8", "10.0.0.0/8", "?", "fd00::/8")
+
+
+# -- the passing of time -----------------------------------------------------------------------------------------------
+
+STOOD = replace(LEASE, done=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "due"),
+    [
+        pytest.param({}, None, id="no end: nothing is ever due"),
+        pytest.param({"ends_at": NOW + HOUR + 1}, None, id="the end is further off than the warning"),
+        pytest.param({"ends_at": NOW + HOUR}, Due.WARN, id="the end is as near as the warning"),
+        pytest.param({"ends_at": NOW + HOUR, "warned": True}, None, id="warned already: once is enough"),
+        pytest.param({"ends_at": NOW + 1, "done": False}, Due.WARN, id="on its way, and its end is near: warned too"),
+        pytest.param({"ends_at": NOW}, Due.OVERDUE, id="its end came, and it is to be reported"),
+        pytest.param({"ends_at": NOW, "overdue": True}, None, id="reported already: once is enough"),
+        pytest.param({"ends_at": NOW, "on_end": OnEnd.TEARDOWN}, Due.END, id="its end came: it is taken down"),
+        pytest.param(
+            {"ends_at": NOW, "on_end": OnEnd.TEARDOWN, "ended": True}, None, id="ended already: once is enough"
+        ),
+        pytest.param(
+            {"ends_at": NOW, "closed": True}, None, id="closed before its end: a dead lease does not end again"
+        ),
+        pytest.param(
+            {"ends_at": NOW, "done": False}, Due.LAPSE, id="its end came before its effect was seen: it lapses"
+        ),
+        pytest.param(
+            {"ends_at": NOW, "done": False, "on_end": OnEnd.TEARDOWN},
+            Due.LAPSE,
+            id="the same where it was to be torn down",
+        ),
+        pytest.param({"ends_at": NOW, "early": True}, None, id="early: nothing befalls it but its date"),
+    ],
+)
+def test_time_warns_then_reports_or_ends_as_was_approved(changes: dict[str, Any], due: Due | None) -> None:
     """Each happens once, and nothing happens to a lease that is already dead."""
-    assert passing(dataclasses.replace(LEASE, **changes), None, now, TIMING) == due  # type: ignore[arg-type]
+    lease = replace(STOOD, **changes)
+    assert passing([lease], NOW, TIMING) == ({} if due is None else {"a": due})
+
+
+def ends(name: str, at: int, on_end: OnEnd, **changes: Any) -> Lease:
+    """A lease that stood, with an end."""
+    return replace(STOOD, approval_id=name, ends_at=at, on_end=on_end, warned=True, **changes)
+
+
+REPORT, TEARDOWN = OnEnd.REPORT, OnEnd.TEARDOWN
+
+
+@pytest.mark.parametrize(
+    ("leases", "due"),
+    [
+        pytest.param(
+            [ends("r", NOW - 1, REPORT, overdue=True), ends("t", NOW, TEARDOWN)],
+            {"r": Due.END, "t": Due.END},
+            id="the last one tears down: the reported one before it goes too (r35)",
+        ),
+        pytest.param(
+            [ends("t", NOW - 1, TEARDOWN, overdue=True), ends("r", NOW, REPORT)],
+            {"t": Due.END, "r": Due.OVERDUE},
+            id="the last one is reported: it is kept",
+        ),
+        pytest.param(
+            [ends("r", NOW, REPORT), ends("t", NOW, TEARDOWN)],
+            {"r": Due.END, "t": Due.END},
+            id="two end together: teardown decides",
+        ),
+        pytest.param(
+            [ends("r", NOW, REPORT), ends("t", NOW - 1, TEARDOWN), replace(STOOD, approval_id="e")],
+            {"r": Due.OVERDUE, "t": Due.END},
+            id="one without end: each ends as it was approved, and the grant stays up",
+        ),
+        pytest.param(
+            [ends("r", NOW - 1, REPORT, overdue=True), ends("t", NOW + 1, TEARDOWN)],
+            {},
+            id="the last one has not come to its end: nothing",
+        ),
+        pytest.param(
+            [ends("r", NOW - 1, REPORT, overdue=True), ends("t", NOW, TEARDOWN, done=False)],
+            {"t": Due.LAPSE},
+            id="the last one never took effect: it lapses, and decides nothing",
+        ),
+        pytest.param(
+            [ends("r", NOW - 1, REPORT, overdue=True), ends("t", NOW, TEARDOWN, closed=True)],
+            {},
+            id="the last one is closed: it decides nothing",
+        ),
+    ],
+)
+def test_past_all_ends_the_live_lease_that_ends_last_decides(leases: list[Lease], due: dict[str, Due]) -> None:
+    """For all of them, in whichever order they are read."""
+    assert passing(leases, NOW, TIMING) == passing(leases[::-1], NOW, TIMING) == due
+
+
+@pytest.mark.parametrize(
+    ("changes", "due_at"),
+    [
+        pytest.param({}, None, id="no end: never"),
+        pytest.param({"ends_at": NOW + DAY}, NOW + DAY - HOUR, id="the warning comes first"),
+        pytest.param({"ends_at": NOW + DAY, "warned": True}, NOW + DAY, id="warned: the end"),
+        pytest.param({"ends_at": NOW, "overdue": True}, None, id="past its end and only reported: never again (r06)"),
+        pytest.param(
+            {"ends_at": NOW, "overdue": True, "on_end": TEARDOWN}, NOW, id="it waits for the window: still due"
+        ),
+        pytest.param({"ends_at": NOW + DAY, "closed": True}, None, id="closed before its end: never (r06)"),
+        pytest.param({"ends_at": NOW, "ended": True}, None, id="ended: never again"),
+        pytest.param({"ends_at": NOW + DAY, "rejected": True}, None, id="rejected: never"),
+    ],
+)
+def test_the_timer_is_told_when_time_does_something_next(changes: dict[str, Any], due_at: int | None) -> None:
+    """And not asked about what is over."""
+    assert next_due(replace(STOOD, **changes), TIMING) == due_at
 
 
 def at(text: str) -> int:
@@ -156,8 +283,17 @@ def test_a_window_may_be_short_but_not_a_minute() -> None:
 
 
 def test_an_ended_lease_is_torn_down_only_inside_the_window() -> None:
-    """Outside it the lease stays live and waits."""
-    lease = dataclasses.replace(LEASE, ends_at=at("2026-11-24T00:30"), on_end=OnEnd.TEARDOWN, approved_at=0)
+    """Outside it the lease is kept, is reported once, and waits."""
+    lease = replace(ends("t", at("2026-11-24T00:30"), TEARDOWN), approved_at=0)
     timing = Timing(window=Window.parse("02:00-04:00"))
-    assert passing(lease, None, at("2026-11-24T01:00"), timing) == Passing()
-    assert passing(lease, None, at("2026-11-24T02:00"), timing) == Passing(end=True)
+    assert passing([lease], at("2026-11-24T01:00"), timing) == {"t": Due.OVERDUE}
+    overdue = replace(lease, overdue=True)
+    assert wanted([overdue]).level is Level.KEEP
+    assert passing([overdue], at("2026-11-24T01:59"), timing) == {}
+    assert passing([overdue], at("2026-11-24T02:00"), timing) == {"t": Due.END}
+
+
+def test_what_lapses_waits_for_no_window() -> None:
+    """A lease that never took effect is over at its end."""
+    lease = replace(ends("t", NOW, TEARDOWN), done=False)
+    assert passing([lease], NOW, Timing(window=Window.parse("Sat 02:00-04:00"))) == {"t": Due.LAPSE}
