@@ -323,7 +323,7 @@ class Storm:
             if queue["account"] == HUB and queue["messages"] and queue["name"] != "ecr-answers":
                 yield f"queue {queue['name']} holds {len(queue['messages'])} messages"
         for what, statement in (
-            ("entries are not published", "SELECT seq FROM outbox WHERE published_at IS NULL"),
+            ("entries are not published", "SELECT seq FROM outbox"),
             ("approvals have no outcome", "SELECT request_id FROM approvals WHERE outcome IS NULL OR outcome = 'dead'"),
             ("sides are dead", "SELECT grant_id, side, trouble FROM sides WHERE dead_at IS NOT NULL"),
             ("intents are open", "SELECT grant_id, side, operation FROM intents WHERE result IS NULL"),

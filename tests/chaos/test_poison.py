@@ -104,7 +104,7 @@ class Fed:
         engine = sql.create_engine(self.ledger_url or self.cloud.ledger_url)
         try:
             with engine.connect() as connection:
-                return list(connection.execute(sql.text("SELECT seq FROM outbox WHERE published_at IS NULL")).all())
+                return list(connection.execute(sql.text("SELECT seq FROM outbox")).all())
         finally:
             engine.dispose()
 

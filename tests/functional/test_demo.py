@@ -98,7 +98,7 @@ def test_the_demo_shows_the_way_and_ends_with_an_active_association(demo: Callab
     assert "ACTIVE" in last
     steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
     steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
-    steps += ["under way (Waiting)", "completion published: associated"]
+    steps += ["under way (UnderWay)", "completion published: associated"]
     assert [step for step in steps if step not in good.told] == []
     assert good.told.count("API request") >= 5
 

@@ -351,7 +351,7 @@ def test_a_mode_that_does_not_act_admits_and_holds(bench: Bench, fresh: Spoke, l
     try:
         assert bench.grant(document) == {"held": 1}
         assert bench.cloud.granted(document, fresh) == []
-        assert bench.cloud.kinds(document) == ["admitted"]
+        assert bench.cloud.kinds(document) == ["admitted", "held"]
     finally:
         ledger.write(set_mode, Mode.FULL, "somebody", now_ms())
     assert bench.grant(wake(bench.cloud.about(document)[0]["grant"]["grant_id"])) == {"settled": 1}

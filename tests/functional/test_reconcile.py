@@ -152,10 +152,10 @@ def test_an_approval_from_the_future_is_held(deployed: Deployment, spoke: Spoke)
     """Dated further ahead than clocks may differ, it is on record and has no effect yet."""
     document = approval(spoke.uid, next(spoke.vpcs), approved_at=soon(3600))
     deployed.send(document)
-    deployed.event(document, "held")
+    deployed.event(document, "early")
     deployed.reconcile()
     deployed.quiet()
-    assert deployed.kinds(document) == ["held"]
+    assert deployed.kinds(document) == ["early"]
     assert deployed.granted(document, spoke) == []
 
 

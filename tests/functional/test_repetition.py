@@ -46,18 +46,20 @@ def test_a_message_that_is_delivered_twice_is_handled_once(deployed: Deployment,
         deployed.admin.clear(fault["number"])
 
 
-def test_the_same_approval_sent_again_gets_the_same_answer_again(deployed: Deployment, spoke: Spoke) -> None:
-    """A new message with the old content acts on nothing; whoever asks again gets the recorded completion once more."""
+def test_the_same_approval_sent_again_is_answered_from_what_holds_now(deployed: Deployment, spoke: Spoke) -> None:
+    """A new message with the old content acts on nothing; whoever asks again is told what holds, and what was told before."""
     document = approval(spoke.uid, next(spoke.vpcs))
     first = deployed.settled(document)
     deployed.quiet()
     before = len(deployed.completions)
 
     deployed.send(document)
-    deployed.wait_for(lambda one: one == first and deployed.completions.count(first) == 2, "the answer once more")
+    again = deployed.wait_for(lambda one: one["event"] == "done" and one["id"] != first["id"], "the answer once more")
     deployed.quiet()
 
-    assert deployed.completions[before:] == [first]
+    assert deployed.completions[before:] == [again]
+    assert again["request"] == first["request"]
+    assert again["reason"]["text"].startswith("already granted and associated; this very request was answered at ")
     assert writes(deployed, document) == [1, 1]
     assert events(deployed, document) == ONCE
     repeated = [line["text"] for line in deployed.logs(GRANT_FUNCTION) if "approval.repeated" in line["text"]]

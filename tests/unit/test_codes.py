@@ -114,7 +114,7 @@ def test_an_unknown_code_says_how_it_is_treated() -> None:
     told = CliRunner().invoke(app, ["errors", "Brand.New"])
     assert told.exit_code == 1
     assert (
-        "Brand.New: unknown here. An unknown code is treated by its HTTP class (5xx: look again; 429: later"
+        "Brand.New: unknown here. An unknown code is tried again within bounds where its name says that it passes"
         in told.output
     )
     as_json = CliRunner().invoke(app, ["errors", "Brand.New", "--json"])
