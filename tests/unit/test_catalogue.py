@@ -204,6 +204,33 @@ def test_an_unknown_code_is_treated_by_its_http_class(status: int | None, kind: 
     assert what_next(kind) == after
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        pytest.param("IncorrectStatus.Whatever", 400, Locked, id="a status that is not right now"),
+        pytest.param("IncorrectStatus", 400, Locked, id="the same without saying of what"),
+        pytest.param("IncorrectStatusOfVpc", 409, Locked, id="the same in one word"),
+        pytest.param("OperationConflict", 409, Locked, id="an operation in the way"),
+        pytest.param("OperationConflict.Ecr", 400, Locked, id="the same, saying of what"),
+        pytest.param("TaskInProgress", 400, Locked, id="something in progress"),
+        pytest.param("Task.InProgress", 403, Locked, id="something in progress, whatever the status says"),
+        pytest.param("SystemBusy", 400, Locked, id="somebody is busy"),
+        pytest.param("OperationConflict", 503, CloudTrouble, id="but a failure of the platform may have been executed"),
+        pytest.param("OperationConflict", None, Locked, id="inside HTTP 200, where there is no status"),
+        pytest.param("InProgressOrNot", 400, PermanentError, id="not at the word's end: it says something else"),
+        pytest.param("NotIncorrectStatus", 400, PermanentError, id="not at its beginning"),
+        pytest.param("Busyness", 404, PermanentError, id="a word that only begins like it"),
+    ],
+)
+def test_an_unknown_code_that_looks_transient_is_tried_again(
+    code: str, status: int | None, kind: type[GrantError]
+) -> None:
+    """C11: a passing 400 rejects no approval for good. What certainly was not executed is tried again within bounds."""
+    assert find(code) is None
+    assert by_status(status, code) is kind
+    assert type(made(code, status, "a write", "")) is kind
+
+
 @pytest.mark.parametrize("entry", list(entries()), ids=lambda entry: entry.code)
 def test_an_error_says_its_code_and_its_meaning_in_both_languages(entry: Entry) -> None:
     """Whatever the code, the error carries the catalogue's words, and what happens next is its class."""

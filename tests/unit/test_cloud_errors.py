@@ -71,6 +71,13 @@ def refusal(kind: type[AlibabaCloudException], code: str | None, status: int, **
         pytest.param(
             "Nobody.Knows.This", 400, PermanentError, id="unknown, as a bad request: a mistake of the request"
         ),
+        pytest.param(
+            "IncorrectStatus.Nobody.Knows", 400, Locked, id="unknown, but its name says that it passes: locked"
+        ),
+        pytest.param("OperationConflict", 409, Locked, id="unknown, but an operation is in the way: locked"),
+        pytest.param("NobodyKnows.InProgress", 400, Locked, id="unknown, but something is in progress: locked"),
+        pytest.param("NobodyKnowsBusy", 400, Locked, id="unknown, but somebody is busy: locked"),
+        pytest.param("OperationConflict", 500, CloudTrouble, id="unknown, and a failure: it may have been executed"),
         pytest.param("Nobody.Knows.This", 403, PermissionMissing, id="unknown, and forbidden: a permission is missing"),
         pytest.param("Nobody.Knows.This", 429, Throttled, id="unknown, as too many: throttled"),
         pytest.param("Nobody.Knows.This", 500, CloudTrouble, id="unknown, as a failure: the platform's trouble"),
