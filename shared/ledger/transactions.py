@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
+    DBAPIError,
     IntegrityError,
     InterfaceError,
     NotSupportedError,
@@ -114,8 +115,8 @@ class Ledger:
             with self.engine.connect().execution_options(reading=reading) as connection, connection.begin():
                 yield connection
             self._used_at = time.monotonic()
-        except (IntegrityError, DataError, NotSupportedError):
-            raise  # a defect of ours, not of the database
+        except (IntegrityError, DataError, NotSupportedError) as error:
+            raise _without_values(error) from None  # a defect of ours, not of the database
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             raise away(self.engine.url, error) from error
 
@@ -142,6 +143,14 @@ def is_file(url: sql.URL) -> bool:
     """Whether a SQLite address names a file, by its path alone."""
     name = url.database or ""
     return url.get_backend_name() == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
+
+
+def _without_values(error: DBAPIError) -> DBAPIError:
+    """The same error in one line: PostgreSQL's detail repeats the whole row, which no log should hold."""
+    orig = error.orig
+    assert orig is not None  # noqa: S101  # an error of the database always has one
+    first = (str(orig).strip().splitlines() or [""])[0]
+    return type(error)(error.statement, None, type(orig)(first), hide_parameters=True)
 
 
 def locked(connection: Connection, grant_id: str) -> Row[Any] | None:
