@@ -141,7 +141,9 @@ def test_what_cannot_be_reached_is_asked_once() -> None:
     [failure] = looked.failures
     assert "BatchPeekMessage on ecr-approvals-dead: the platform gave no usable answer" in failure
     assert "asking http://127.0.0.1:1" in failure
-    assert looked.unseen[1:] == [f"{name}-dead: not asked after that" for name in ("ecr-grants-wakes", "ecr-associations")]
+    assert looked.unseen[1:] == [
+        f"{name}-dead: not asked after that" for name in ("ecr-grants-wakes", "ecr-associations")
+    ]
 
 
 def test_more_than_can_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +190,12 @@ def test_a_dead_letter_names_request_instance_and_people() -> None:
     facts = told(text).facts()
     assert facts["grant"]["instance_id"] == "vpc-1"
     assert facts["requests"] == [
-        {"issuer": "tickets", "request_id": "REQ-1", "requested_by": "requester@example.com", "approved_by": ["approver@example.com", "second@example.com"]}
+        {
+            "issuer": "tickets",
+            "request_id": "REQ-1",
+            "requested_by": "requester@example.com",
+            "approved_by": ["approver@example.com", "second@example.com"],
+        }
     ]
 
 
@@ -196,7 +203,10 @@ def test_what_is_unreadable_says_so_and_names_what_can_be_read() -> None:
     """One wrong field does not hide whose request it is."""
     lines = list(lines_of(told(json.dumps(APPROVAL | {"approved_at": "yesterday"}))))
     assert lines[1].startswith("    unreadable: approved_at: ")
-    assert "    request REQ-1 of tickets: asked for by requester@example.com; approved by approver@example.com, second@example.com" in lines
+    assert (
+        "    request REQ-1 of tickets: asked for by requester@example.com; approved by approver@example.com, second@example.com"
+        in lines
+    )
     nothing = list(lines_of(told("{rotten")))
     assert nothing[1].startswith("    unreadable: the message is not JSON")
     assert nothing[2:] == ["    names no instance that could be read", "    names no request that could be read"]
