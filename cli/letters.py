@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 
-_MOST = 1_000
-"""So many messages of a queue are listed; taking more would hide them for long."""
-_BACK_SECONDS = 1.2
-"""What is put back can be seen again after a second, the shortest time that the platform has."""
 _INSTANCE = ("type", "id", "region", "owner_uid")
 _KEY = {"ecr_id": ("ecr", "id"), "ecr_owner_uid": ("ecr", "owner_uid")} | {
     f"instance_{name}": ("instance", name) for name in _INSTANCE
@@ -89,11 +85,17 @@ class Dead:
 
 @dataclass
 class Looked:
-    """What was found, and what was not looked at, a line for each. ``failures``: those of them that somebody asked for."""
+    """What was found, and what was not looked at, a line for each. ``failures``: those of them that somebody asked for.
+
+    ``most``: so many messages of a queue are listed, since taking more would hide them for long. ``back_seconds``: after so long
+    what was put back can be seen again; a second is the shortest that the platform has.
+    """
 
     found: list[Dead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    most: int = 1_000
+    back_seconds: float = 1.2
 
     def missed(self, line: str) -> None:
         """Note what could not be looked at, though it was asked for."""
@@ -125,15 +127,15 @@ def look_through(messaging: Messaging, queue: str, looked: Looked) -> bool:
             with taken(messaging, queue, looked) as messages:
                 for one in messages:
                     seen.setdefault(one.message_id, one)
-                    if len(seen) >= _MOST:
+                    if len(seen) >= looked.most:
                         break
         except GrantError as error:
             looked.missed(f"{queue}: {_more(len(seen), counts)}: {error}")
         else:
             if counts is not None and counts.visible > len(seen):
                 looked.missed(f"{queue}: {_more(len(seen), counts)}")
-            elif len(seen) >= _MOST:
-                looked.missed(f"{queue}: whatever is beyond the first {_MOST}")
+            elif len(seen) >= looked.most:
+                looked.missed(f"{queue}: whatever is beyond the first {looked.most}")
     if counts is not None and counts.hidden:
         looked.unseen.append(f"{queue}: {_messages(counts.hidden)} that somebody has in hand just now; look again soon")
     looked.found += [of_message(queue, one) for one in sorted(seen.values(), key=lambda each: each.since)]
@@ -175,7 +177,7 @@ class Taken:
             late = f"{_messages(len(failures))} will be seen again only after the queue's visibility timeout"
             self._looked.missed(f"{self._queue}: {late}: {failures[0]}")
         if self._receipts:
-            time.sleep(_BACK_SECONDS)
+            time.sleep(self._looked.back_seconds)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cli import letters
 from cli.letters import Dead, Looked, lines_of, look_through, look_through_all, of_message, taken
 from shared.cloud.errors import made
 from shared.cloud.keys import Keys
@@ -31,12 +30,6 @@ APPROVAL = {
 }
 
 GRANT = "g-" + "0" * 24
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is really hidden here."""
-    monkeypatch.setattr(letters, "_BACK_SECONDS", 0)
 
 
 @dataclass
@@ -85,9 +78,9 @@ def queue_of(count: int, **more: object) -> Queue:
     return Queue([Parked(f"M-{number}", "{}", f"R-{number}", number) for number in range(count)], **more)  # type: ignore[arg-type]
 
 
-def looked_through(queue: Queue) -> Looked:
-    """All that is found."""
-    looked = Looked()
+def looked_through(queue: Queue, most: int = 1_000) -> Looked:
+    """All that is found. Nothing is really hidden here, so nothing is waited for."""
+    looked = Looked(most=most, back_seconds=0)
     look_through(queue, QUEUE, looked)
     return looked
 
@@ -146,11 +139,10 @@ def test_what_cannot_be_reached_is_asked_once() -> None:
     ]
 
 
-def test_more_than_can_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_can_be_listed_is_said() -> None:
     """Taking thousands would hide them for long."""
-    monkeypatch.setattr(letters, "_MOST", 32)
     queue = queue_of(50)
-    looked = looked_through(queue)
+    looked = looked_through(queue, most=32)
     assert len(looked.found) == 32
     assert looked.failures == [f"{QUEUE}: only the first 32 of 50, as the queue counts them"]
     assert queue.taken == set()
@@ -161,7 +153,7 @@ def test_an_interrupt_puts_back_what_was_taken() -> None:
     queue = queue_of(20)
 
     def interrupted() -> None:
-        with taken(queue, QUEUE, Looked()) as messages:
+        with taken(queue, QUEUE, Looked(back_seconds=0)) as messages:
             for _ in messages:
                 raise KeyboardInterrupt
 
@@ -185,7 +177,10 @@ def test_a_dead_letter_names_request_instance_and_people() -> None:
         assert lines[1:] == [
             "    GrantApproval that no function could take",
             "    instance vpc-1 of account 2000000000000002 in cn-hangzhou, for ecr-7vrbqv9lcgvzqbwwkm",
-            "    request REQ-1 of tickets: asked for by requester@example.com; approved by approver@example.com, second@example.com",
+            (
+                "    request REQ-1 of tickets: asked for by requester@example.com; "
+                "approved by approver@example.com, second@example.com"
+            ),
         ]
     facts = told(text).facts()
     assert facts["grant"]["instance_id"] == "vpc-1"

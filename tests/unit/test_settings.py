@@ -245,7 +245,9 @@ def test_every_setting_stands_in_the_documents() -> None:
     assert sorted(documented()) == sorted(FIELDS)
 
 
-@pytest.mark.parametrize("field", Settings.model_fields.values(), ids=FIELDS)
+@pytest.mark.parametrize(
+    "field", [field for kind in (Settings, Signing) for field in kind.model_fields.values()], ids=FIELDS
+)
 def test_the_documents_know_the_defaults(field: FieldInfo) -> None:
     """As one would write them into the environment."""
     default = field.default
