@@ -20,6 +20,8 @@ from shared.messages.texts import canonical
 HEAD_EVENT = "ledger.head"
 """The log word of a line that holds a head."""
 
+_TRIES, _DEEPEST = 100, 4  # braces in one text, fields in fields: logs put no more around a line
+
 
 @dataclass(frozen=True)
 class Head:
@@ -73,16 +75,26 @@ def heads_in(lines: Iterable[str]) -> Iterator[Head]:
 
 
 def _objects(text: str, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a line, those in text fields of others included."""
-    start = text.find("{")
-    if start < 0 or depth > 2:
+    """The JSON objects in a line, those in fields of others included. What is in braces and is no JSON is passed over."""
+    start = -1
+    for _ in range(_TRIES):
+        start = text.find("{", start + 1)
+        if start < 0:
+            return
+        try:
+            found, end = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        yield from _within(found, depth)
+        start = end - 1
+
+
+def _within(value: Any, depth: int) -> Iterator[dict[str, Any]]:
+    if depth > _DEEPEST:
         return
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text[start:])
-    except (ValueError, RecursionError):
-        return
-    if isinstance(found, dict):
-        yield found
-        for value in found.values():
-            if isinstance(value, str):
-                yield from _objects(value, depth + 1)
+    if isinstance(value, str):
+        yield from _objects(value, depth)
+    elif isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from _within(each, depth + 1)
