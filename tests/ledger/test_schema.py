@@ -22,8 +22,8 @@ from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger.admission import admit
 from shared.ledger.heads import head_of
-from shared.ledger.schema import REVISIONS, check_schema, upgrade_schema
-from shared.ledger.tables import events, metadata, outbox
+from shared.ledger.schema import CODE, REVISIONS, check_code, check_schema, upgrade_schema
+from shared.ledger.tables import accepts, events, metadata, outbox
 from shared.ledger.transactions import Ledger
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening
@@ -93,6 +93,64 @@ def test_a_schema_from_the_future_is_refused(made: Ledger, empty: Database) -> N
     for refuses in (check_schema, upgrade_schema):
         with pytest.raises(LedgerError, match=r"9999.*newer than this code"):
             refuses(made)
+
+
+def test_a_schema_of_before_the_first_release_is_refused(made: Ledger, empty: Database) -> None:
+    """It is neither used nor brought up to date, and nobody is told that it comes from the future."""
+    upgrade_schema(made)
+    with empty.connected() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+
+    for refuses in (check_schema, upgrade_schema):
+        with pytest.raises(LedgerError, match=r"revision 0001, of before the first release: start a new one"):
+            refuses(made)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        pytest.param(2, "this is 2: deploy newer code", id="below the oldest: it would work by rules that are gone"),
+        pytest.param(3, None, id="the oldest"),
+        pytest.param(4, None, id="inside: it stands beside the others while one replaces another"),
+        pytest.param(5, None, id="the newest"),
+        pytest.param(6, "this is 6: run `ecr-grants ledger upgrade`, or deploy older code", id="above the newest"),
+    ],
+)
+def test_the_ledger_names_the_code_that_it_accepts(
+    ledger: Ledger, database: Database, code: int, says: str | None
+) -> None:
+    """From the oldest to the newest revision, whichever version of the schema this code was written for."""
+    with database.connected() as connection:
+        connection.execute(accepts.update().values(oldest=3, newest=5))
+    try:
+        if says is None:
+            check_code(ledger, code)
+        else:
+            with pytest.raises(LedgerError, match=f"accepts code of revision 3 to 5, {says}"):
+                check_code(ledger, code)
+    finally:
+        with database.connected() as connection:
+            connection.execute(accepts.update().values(oldest=CODE, newest=CODE))
+
+
+def test_asking_whether_this_code_is_accepted_costs_one_statement(ledger: Ledger) -> None:
+    """It is asked at every event; a fresh ledger accepts the code that made it."""
+    asked: list[str] = []
+    check_code(ledger)
+    sql.event.listen(ledger.engine, "before_cursor_execute", lambda _c, _k, statement, *_: asked.append(str(statement)))
+    check_code(ledger)
+
+    assert len([one for one in asked if one != "BEGIN"]) == 1
+
+
+def test_a_ledger_that_accepts_nobody_is_refused(made: Ledger, empty: Database) -> None:
+    """Rather than taken for one that accepts everybody."""
+    upgrade_schema(made)
+    with empty.connected() as connection:
+        connection.execute(accepts.delete())
+
+    with pytest.raises(LedgerError, match="names no revision of the code"):
+        check_schema(made)
 
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing(made: Ledger, empty: Database) -> None:
