@@ -106,9 +106,11 @@ def hub_step(facts: HubFacts) -> Step:
     if facts.status != AssociationStatus.ACTIVE:
         return Step.LATER
     right = facts.wanted.beside(facts.prefixes)
-    if not facts.ours or not facts.takes_prefixes or facts.prefixes == right:
+    # An empty list would not mean nothing: an association without allowed prefixes is not restricted by any.
+    if not facts.ours or not facts.takes_prefixes or not right or facts.prefixes == right:
         return Step.SETTLE
-    return Step.CHANGE if allowed(facts.wanted, facts.stops, facts.prefixes) != facts.prefixes else Step.HOLD
+    given = allowed(facts.wanted, facts.stops, facts.prefixes)
+    return Step.CHANGE if given and given != facts.prefixes else Step.HOLD
 
 
 def allowed(wanted: Wanted, stops: Stops, standing: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ ONE, TWO, THREE = "10.0.0.0/16", "10.1.0.0/16", "10.2.0.0/16"
 UP = Wanted(Level.UP, prefixes=(ONE,))
 KEEP = Wanted(Level.KEEP, may_stay=(ONE,))
 DOWN = Wanted(Level.DOWN)
+MIXED = Wanted(Level.UP, prefixes=(ONE, TWO), may_stay=(THREE,))
 NO_CREATING, NO_REMOVING, NOTHING = Stops(create="no"), Stops(remove="no"), Stops("no", "no")
 
 SPOKE = SpokeFacts(
@@ -188,8 +189,18 @@ def test_account_b_grants_what_is_wanted_and_revokes_after_account_a(changes: di
         ),
         pytest.param(
             {"status": "ACTIVE", "prefixes": (TWO,), "ours": True, "stops": NO_CREATING},
+            Step.HOLD,
+            id="one is missing and the only one too many, and nothing is widened: an empty list would restrict nothing",
+        ),
+        pytest.param(
+            {"wanted": MIXED, "status": "ACTIVE", "prefixes": (ONE, "9.0.0.0/8"), "ours": True, "stops": NO_CREATING},
             Step.CHANGE,
-            id="one is missing and one too many, and nothing is widened: the other one goes",
+            id="one is missing and one too many, and nothing is widened: the one too many goes",
+        ),
+        pytest.param(
+            {"wanted": KEEP, "status": "ACTIVE", "prefixes": (TWO,), "ours": True},
+            Step.SETTLE,
+            id="only kept, with nothing that anybody approved: left, since an empty list would restrict nothing",
         ),
         pytest.param(
             {"status": "ACTIVE", "prefixes": (TWO,), "ours": True, "stops": NOTHING},
@@ -261,9 +272,6 @@ def test_held_is_never_done() -> None:
             for level in (UP, KEEP, DOWN):
                 hub = HubFacts(level, NOTHING, status, standing, *flags_of_a)
                 assert hub_step(hub) not in (Step.CREATE, Step.REMOVE, Step.CHANGE)
-
-
-MIXED = Wanted(Level.UP, prefixes=(ONE, TWO), may_stay=(THREE,))
 
 
 @pytest.mark.parametrize(
