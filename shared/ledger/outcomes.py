@@ -12,7 +12,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.record import About, Event, append, name_of
-from shared.ledger.rows import about_work, mine, of_side, raise_generation, wanted_text, work_of
+from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_generation, wanted_text, work_of
 from shared.ledger.tables import approvals, events, grants, marks, sides
 from shared.ledger.transactions import locked
 from shared.ledger.writes import anything_landed, past_writes, served_by
@@ -20,7 +20,7 @@ from shared.messages.approval import Action, Every
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
 from shared.rules.facts import NOTHING_UP, DriftKind, Side, Work
-from shared.rules.leases import Timing
+from shared.rules.leases import Due, Timing, passing
 
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
 
@@ -60,19 +60,24 @@ def settle(
 ) -> bool:
     """Record that this side is as wanted, publish it as ``kind``, and answer the requests that waited for it.
 
-    False when the leases changed meanwhile. ``both_sides``: whether account A's side is ours to wait for. ``prefixes``: as seen,
-    of an association. ``prefixes_differ``: what the leases rest on is not ours to change, and allows other prefixes than they do.
+    False when the leases changed meanwhile, or one of them came to its end. ``both_sides``: whether account A's side is ours to
+    wait for. ``prefixes``: as seen, of an association. ``prefixes_differ``: what the leases rest on is not ours to change, and
+    allows other prefixes than they do.
     """
+    timing = timing or Timing()
     locked(connection, work.grant_id)
-    fresh = work_of(connection, work.grant_id, work.mine.side)
+    leases = leases_of(connection, work.grant_id)
+    fresh = work_of(connection, work.grant_id, work.mine.side, leases)
     if (fresh.generation, fresh.wanted) != (work.generation, work.wanted):
         return False
+    if any(what is not Due.WARN for what in passing(leases, now, timing).values()):
+        return False  # what was never done before its end is not done after it
     found = None if fresh.mine.drift is None else json.loads(fresh.mine.drift)
     if found is not None and prefixes_differ and found["class"] == DriftKind.PREFIXES_DIFFER:
         found = None  # it stays
     drift = {} if found is None else {"drift": None}
     connection.execute(sides.update().where(*mine(work)).values(**_at_rest(work), **drift))
-    past_writes(connection, work, now, timing or Timing())
+    past_writes(connection, work, now, timing)
     about = about_work(fresh)
     news = []
     if kind is not None:

@@ -13,15 +13,15 @@ from shared.errors import NotAllowed
 from shared.ledger.admission import admit
 from shared.ledger.intents import intend, saw
 from shared.ledger.operating import redrive
-from shared.ledger.outcomes import mark_dead
+from shared.ledger.outcomes import mark_dead, settle
 from shared.ledger.passing import let_time_pass
 from shared.ledger.tables import approvals, events
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import unsettled
-from shared.messages.completion import Reason
+from shared.messages.completion import EventKind, Reason
 from shared.rules.facts import Operation, Side
 from shared.rules.leases import Level, Timing, Wanted, Window
-from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, opening, outcomes, read
+from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, opening, outcomes, read, settle_side
 from tests.ledger.lives import ROUTES, SEEN, come_up, open_one
 
 ID = grant_id()
@@ -259,6 +259,19 @@ def test_what_was_intended_before_the_end_may_land(ledger: Ledger, database: Dat
 
     work = ledger.write(saw, work, SEEN[Side.GRANT], END + 1, landed=[intent])
     assert (work.mine.state, work.mine.ours, work.my_intents) == ("present", True, ())
+    check_order(ledger, database)
+
+
+def test_what_is_reached_past_the_end_is_not_done(ledger: Ledger, database: Database) -> None:
+    """The visit began before the end and came to rest after it: the request lapses, and is never told as done."""
+    open_one(ledger, "REQ-1", "vpc-1", ends_at=END)
+    assert settle_side(ledger, Side.GRANT, EventKind.GRANTED, now=END - 1)
+    work = read(ledger, Side.ASSOCIATE, END - 1)
+    told: dict[str, Any] = {"association_id": None, "served": [], "both_sides": True, "timing": ledger.timing}
+
+    assert not ledger.write(settle, work, EventKind.ASSOCIATED, END, **told)
+    assert read(ledger, Side.ASSOCIATE, END).wanted == DOWN
+    assert outcomes(database) == [("REQ-1", "rejected")]
     check_order(ledger, database)
 
 
