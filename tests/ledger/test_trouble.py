@@ -438,9 +438,9 @@ def test_nothing_waits_in_a_circle(
     request: pytest.FixtureRequest, crowd: Crowd, ledger: Ledger, database: Database
 ) -> None:
     """Eight processes do everything there is to a few grants at once: all come through, and the record is in order."""
-    done = crowd.at_once(database.url, storm, 24, 4)
+    done = crowd.at_once(database.url, storm, 32, 4)
 
-    assert sum(sum(part.values()) for part in done) == crowd.size * 24
+    assert sum(sum(part.values()) for part in done) == crowd.size * 32
     assert len({name for part in done for name in part}) == len(STORM)
     check_order(ledger, database)
     assert database.count(sides, sides.c.claimed_by.is_not(None)) == 0
