@@ -155,11 +155,11 @@ def gone_event(side: Side) -> EventKind:
 
 def put_off(
     connection: Connection, work: Work, next_at: int, reason: Reason, now: int, timing: Timing, *, attempt: bool
-) -> None:
+) -> bool:
     """Look again at ``next_at``. ``attempt``: this was a try that failed, not a wait for something under way.
 
-    What has been waiting for longer than the limit is reported as stuck, once, with what was last seen. Requests to take down
-    what a person keeps up are told so, once.
+    What has been waiting for longer than the limit is reported as stuck, once, with what was last seen: returns whether it was
+    now. Requests to take down what a person keeps up are told so, once.
     """
     since = connection.execute(
         sides.update()
@@ -178,8 +178,9 @@ def put_off(
         news = [_held(row, about, reason) for row in _waiting(connection, work.grant_id) if row.outcome is None]
     elif now - since >= timing.stuck:
         name = name_of(EventKind.STUCK, work.grant_id, work.mine.side, str(work.generation))
-        news = [Event(name, EventKind.STUCK, about_work(work), reason=reason)]
+        return append(connection, now, Event(name, EventKind.STUCK, about_work(work), reason=reason)) > 0
     append(connection, now, *news)
+    return False
 
 
 def _held(approval: Row[Any], about: About, reason: Reason) -> Event:

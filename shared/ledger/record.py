@@ -88,19 +88,19 @@ def chained(previous: str, seq: int, digest: str) -> str:
     return hashlib.sha256(f"{previous}\n{seq}\n{digest}".encode()).hexdigest()
 
 
-def append(connection: Connection, now: int, *news: Event) -> None:
+def append(connection: Connection, now: int, *news: Event) -> int:
     """Add events to the chain, and completions to the outbox, unless they are there already: the facts of one step, at once.
 
-    Their content is fixed here.
+    Their content is fixed here. Returns how many were news.
     """
     by_name = {one.event_id: one for one in news}
     if not by_name:
-        return
+        return 0
     end = connection.execute(_END_LOCKED).one()
     known = set(connection.execute(_KNOWN, {"named": list(by_name)}).scalars())
     fresh = [one for name, one in by_name.items() if name not in known]
     if not fresh:
-        return
+        return 0
     numbers = _numbers(connection, fresh)
     seq, previous = end.seq, end.hash
     rows, entries = [], []
@@ -133,6 +133,7 @@ def append(connection: Connection, now: int, *news: Event) -> None:
     if entries:
         connection.execute(_ADD_ENTRIES, entries)
     connection.execute(_MOVE_END, {"to_seq": seq, "to_hash": previous})
+    return len(fresh)
 
 
 def _numbers(connection: Connection, news: Sequence[Event]) -> dict[str, Any]:

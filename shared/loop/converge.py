@@ -185,7 +185,8 @@ class Converge:
 
     def _later(self, work: Work, wait_ms: int, reason: Reason, *, attempt: bool) -> Visit:
         now = self._clock()
-        self._ledger.write(put_off, work, now + wait_ms, reason, now, self._ledger.timing, attempt=attempt)
+        if self._ledger.write(put_off, work, now + wait_ms, reason, now, self._ledger.timing, attempt=attempt):
+            log.error("grant.stuck", grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
         log.info("grant.later", grant=work.grant_id, side=self._driver.side, seconds=wait_ms / 1000, code=reason.code)
         return Visit(Outcome.LATER, now + wait_ms)
 
@@ -255,7 +256,8 @@ class Converge:
 
     def _until_woken(self, work: Work, reason: Reason) -> None:
         now = self._clock()
-        self._ledger.write(put_off, work, now + _UNWOKEN_MS, reason, now, self._ledger.timing, attempt=False)
+        if self._ledger.write(put_off, work, now + _UNWOKEN_MS, reason, now, self._ledger.timing, attempt=False):
+            log.error("grant.stuck", grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
 
     def _read(self, grant_id: str, now: int) -> Work | None:
         return self._ledger.write(read_work, grant_id, self._driver.side, now, self._ledger.timing, self._mode)

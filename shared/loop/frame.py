@@ -20,7 +20,7 @@ import structlog
 from shared.cloud.calls import Calls
 from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
-from shared.errors import BadInput, GrantError, LedgerError, PermanentError, Throttled
+from shared.errors import BadInput, GrantError, LedgerError, PermanentError, SettingsError, Throttled
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.outbox import give_back, mark_published, take_entries
 from shared.ledger.outcomes import put_off
@@ -60,8 +60,12 @@ class Frame:
     def __init__(self, context: object, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
         """Read everything that must be right. Raises SettingsError, naming every fault; the ledger is not asked yet."""
         configure()
-        self.settings: Settings = read_settings()
-        self.inventory: Inventory = read_inventory(self.settings.accounts_file)
+        try:
+            self.settings: Settings = read_settings()
+            self.inventory: Inventory = read_inventory(self.settings.accounts_file)
+        except SettingsError as fault:
+            log.error("start.failed", reason=str(fault))  # noqa: TRY400  # what is wrong is in its words
+            raise
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         self._checked = False
         self._keys = home_keys(context)
@@ -153,7 +157,7 @@ class Frame:
             try:
                 return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id)
             except LedgerError as away:
-                log.warning("ledger.away", grant=grant_id, reason=str(away))
+                log.error("ledger.away", grant=grant_id, reason=str(away))  # noqa: TRY400  # what happened is in its words
                 self._unreleased.append((grant_id, driver.side, invocation))
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
             except Exception:  # whatever is wrong with one grant stops nothing but itself
@@ -174,7 +178,7 @@ class Frame:
             self._unreleased.pop()
 
     def _wake_later(self, driver: Driver, touched: Iterable[str], away: LedgerError) -> None:
-        log.warning("ledger.away", reason=str(away))
+        log.error("ledger.away", reason=str(away))
         for grant_id in touched:
             self.wake(grant_id, driver.side, now_ms() + _AWAY_SECONDS * 1000)
 
@@ -279,7 +283,7 @@ class Frame:
         try:
             self._publish()
         except LedgerError as away:
-            log.warning("ledger.away", reason=str(away))
+            log.error("ledger.away", reason=str(away))  # noqa: TRY400  # what happened is in its words
 
     def _publish(self) -> None:
         while entries := self.ledger.write(take_entries, _ENTRIES, now_ms(), now_ms() + self._entries_ms):
