@@ -75,7 +75,7 @@ def test_sent_again_while_it_is_up_it_is_already_done(ledger: Ledger, database: 
     assert answers(database)[-1] == (
         "REQ-1",
         "again-1",
-        f"done: already granted and associated, allowed prefixes 10.20.0.0/16; {ANSWERED}",
+        f"done: already granted and associated; {ANSWERED}",
     )
     assert database.rows(sql.select(approvals.c.outcome, approvals.c.outcome_at)) == before, "its outcome stays"
     check_order(ledger, database)
@@ -212,8 +212,8 @@ def test_what_was_there_before_us_is_named_with_its_prefixes(ledger: Ledger, dat
 
     (text,) = [text for _, _, text in answers(database)]
     assert text == (
-        "done: already granted and associated, allowed prefixes 10.0.0.0/8; this was there before us and stays when the "
-        "leases end: the grant and the association with the prefixes 10.0.0.0/8 (approved are 10.20.0.0/16)"
+        "done: already granted and associated; this was there before us and stays when the leases end: "
+        "the grant and the association with the prefixes 10.0.0.0/8 (approved are 10.20.0.0/16)"
     )
 
 
