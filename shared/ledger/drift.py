@@ -66,8 +66,8 @@ def note_drift(
     """Record how the cloud is not as one grant had settled. Returns what of it is news. ``repair``: what converge is to mend.
 
     What was compared may be overtaken: nothing is recorded when the leases have changed from ``generation``, when a
-    worker is at it, or when we wrote after ``quiet_since``, since the look may be older than that write. What is to be mended
-    raises the generation: both sides look again, and tell again what they come to.
+    worker is at it, or when we wrote after ``quiet_since``, since the look may be older than that write. What is to be mended,
+    also where it was found before, raises the generation: both sides look again, and tell again what they come to.
     """
     row = grant_row(connection, drifts[0].key, now)
     there = {
@@ -92,7 +92,9 @@ def note_drift(
         events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))
     if news:
         connection.execute(grants.update().where(grants.c.grant_id == row.grant_id).values(shown=True))
-    if any(one.kind in mend and not one.kind.foreign for one in news):
+    # What was found before, and is at rest, was found when nobody wanted it mended.
+    to_mend = [one for one in drifts if one in news or not there[one.side].unsettled]
+    if any(one.kind in mend and not one.kind.foreign for one in to_mend):
         raise_generation(connection, row.grant_id)
     append(connection, now, *events)
     return news

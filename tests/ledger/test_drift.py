@@ -65,6 +65,17 @@ def test_policy_says_whether_a_finding_is_work(standing: Ledger, *, repair: bool
     assert read(standing).generation == (2 if repair else 1)
 
 
+def test_what_was_only_reported_is_mended_once_policy_wants_it(standing: Ledger, database: Database) -> None:
+    """DRIFT_REPAIR may be turned on after the finding: it is no news then, but work, until the sides have come to rest again."""
+    assert drifted(standing, MISSING)
+    for later in (2 * HOUR, 3 * HOUR):
+        assert not drifted(standing, MISSING, now=NOW + later, generation=read(standing).generation, repair=True)
+        assert set(standing.read(unsettled, NOW + later, 10)) == {(ID, Side.GRANT), (ID, Side.ASSOCIATE)}
+
+    assert read(standing).generation == 2
+    assert database.kinds().count("drift-found") == 1
+
+
 def test_a_repair_is_an_event_of_its_own(standing: Ledger, database: Database) -> None:
     """When the side settles again, it is told again what it came to, so that account A hears of it; what was found is recorded
     as repaired, and its finding is over."""
