@@ -17,6 +17,8 @@ from typing import Any
 Json = dict[str, Any]
 
 FINAL = ("done", "rejected", "dead")
+Outcomes = dict[tuple[str, str], dict[str, list[tuple[int, Json]]]]
+"""By (issuer, request id) and content digest: where a completion was first seen, and the completion."""
 _GRANT, _REVOKE = "GrantInstanceToExpressConnectRouter", "RevokeInstanceFromExpressConnectRouter"
 _CREATE, _DELETE = "CreateExpressConnectRouterAssociation", "DeleteExpressConnectRouterAssociation"
 _ATTACH, _DETACH = "AttachExpressConnectRouterChildInstance", "DetachExpressConnectRouterChildInstance"
@@ -124,6 +126,7 @@ def verdict(evidence: Evidence) -> list[str]:
     return [
         *_world_is_right(evidence),
         *_answers_are_right(evidence),
+        *_later_answers_are_right(evidence),
         *_everything_was_published(evidence),
         *_writes_were_allowed(evidence),
         *_tokens_were_fresh(evidence),
@@ -134,16 +137,17 @@ def verdict(evidence: Evidence) -> list[str]:
 
 
 def closing(lease: Sent, sent: Iterable[Sent], rules: Rules) -> list[Sent]:
-    """The revokes that close a lease, wherever in the order of messages they stand."""
-    found = []
-    for one in sent:
-        closes = one.document.get("closes")
-        if closes == "all":
-            if one.instance == lease.instance and lease.approved_ms <= one.approved_ms + rules.skew_ms:
-                found.append(one)
-        elif closes is not None and one.document["issuer"] == lease.name[0] and lease.name[1] in closes:
-            found.append(one)
-    return found
+    """The revokes that close a lease, wherever in the order of messages they stand: on its own grant, and its own issuer's."""
+    return [one for one in sent if one.instance == lease.instance and _reaches(one, lease, rules)]
+
+
+def _reaches(revoke: Sent, lease: Sent, rules: Rules) -> bool:
+    closes = revoke.document.get("closes")
+    if closes == "everyone":  # whose clock it was is anybody's guess
+        return lease.approved_ms <= revoke.approved_ms + rules.skew_ms
+    if closes is None or revoke.name[0] != lease.name[0]:
+        return False
+    return lease.approved_ms <= revoke.approved_ms if closes == "all" else lease.name[1] in closes
 
 
 def leases(sent: Iterable[Sent], instance: str) -> list[Sent]:
@@ -220,16 +224,54 @@ def _links(world: Json) -> dict[str, list[Json]]:
 # -- what was told -----------------------------------------------------------------------------------------------------
 
 
-def outcomes(evidence: Evidence) -> dict[tuple[str, str], dict[str, list[tuple[int, Json]]]]:
+def outcomes(evidence: Evidence) -> Outcomes:
     """Final completions by request and content digest, each completion once, with where it was first seen."""
-    found: dict[tuple[str, str], dict[str, list[tuple[int, Json]]]] = defaultdict(lambda: defaultdict(list))
+    return _finals(evidence, again=False)
+
+
+def answers_again(evidence: Evidence) -> Outcomes:
+    """The same of what was told whoever sent a request once more, after it had its outcome."""
+    return _finals(evidence, again=True)
+
+
+def _finals(evidence: Evidence, *, again: bool) -> Outcomes:
+    """An outcome names the message that its approval was admitted with; an answer to a later message names that one."""
+    found: Outcomes = defaultdict(lambda: defaultdict(list))
+    admitted = {
+        _request(told): told.get("message_id") for _, told in evidence.told if told["event"] in ("admitted", "early")
+    }
     known: set[str] = set()
     for seen_at, told in evidence.told:
         request = told.get("request")
-        if told["event"] in FINAL and request is not None and told["id"] not in known:
-            known.add(told["id"])
+        if told["event"] not in FINAL or request is None or told["id"] in known:
+            continue
+        known.add(told["id"])
+        of_another = _request(told) in admitted and admitted[_request(told)] != told.get("message_id")
+        if of_another is again:
             found[request["issuer"], request["request_id"]][request["digest"]].append((seen_at, told))
     return found
+
+
+def _request(told: Json) -> tuple[str, str, str]:
+    request = told["request"]
+    return request["issuer"], request["request_id"], request["digest"]
+
+
+def _later_answers_are_right(evidence: Evidence) -> Iterator[str]:
+    """Each message is answered once, dead ones once more, and with what holds: what is live is not rejected."""
+    contents_of = Counter(name for name, _ in {(one.name, one.content) for one in evidence.sent})
+    revokes = {one.name for one in evidence.sent if "closes" in one.document}
+    alive = {one.name for target in evidence.targets for one in live(evidence, target)}
+    for name, contents in answers_again(evidence).items():
+        messages = Counter(
+            told["message_id"] for found in contents.values() for _, told in found if told["event"] != "dead"
+        )
+        yield from (
+            f"{name}: message {message} was answered {often} times" for message, often in messages.items() if often > 1
+        )
+        events = {told["event"] for found in contents.values() for _, told in found}
+        if "rejected" in events and contents_of[name] == 1 and name in revokes | alive:
+            yield f"{name}: was sent again and rejected, though it {'closes' if name in revokes else 'is live'}"
 
 
 def _answers_are_right(evidence: Evidence) -> Iterator[str]:

@@ -19,16 +19,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sql
 import structlog
+from sqlalchemy.engine import Connection
 
 from shared.errors import LedgerError
 from shared.ledger.operating import adopt, dead_rows, lift_hold, redrive, set_hold, set_mode
 from shared.ledger.outbox import waiting_entries
+from shared.ledger.rows import work_of
 from shared.ledger.schema import upgrade_schema
+from shared.ledger.tables import events
 from shared.ledger.work import unsettled
-from shared.messages.completion import WAKE
+from shared.messages.completion import WAKE, EventKind
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Hold, HoldKind, Mode, Side
+from tests.chaos.asking import Asking
 from tests.chaos.desk import Mail
 from tests.chaos.model_cloud import Granted
 from tests.chaos.model_judge import judge
@@ -40,38 +45,16 @@ from tests.chaos.model_world import (
     INVENTORY,
     LIMIT_MS,
     MINUTE,
-    ROUTES,
     SECOND,
     SETTLE_MS,
-    SKEW_MS,
     THEIRS,
     TIMING,
-    A,
-    written,
 )
 from tests.chaos.others import automate, meddle
 from tests.chaos.parts import ModelLedger, Parts
-from tests.chaos.reference import Document
-from tests.chaos.story import Story, short
+from tests.chaos.story import short
 from tests.chaos.turns import START, TROUBLES, Luck, Violation, Worker
 
-ISSUERS = ("direct", "tickets", "desk")
-NAMES = [f"R{number}" for number in range(9)]
-AGES = (
-    HOUR,
-    MINUTE,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    -SKEW_MS + SECOND,
-    -3 * SKEW_MS,
-    -12 * SKEW_MS,
-)  # the last are dated too far ahead
-ENDS = (None, None, None, None, 20 * SECOND, 3 * MINUTE, 15 * MINUTE, -5 * SECOND)
 PASSES = (
     500,
     *[3 * SECOND] * 5,
@@ -101,7 +84,7 @@ def opened(parts: Parts) -> Iterator[ModelLedger]:
         ledger.close()
 
 
-class Machine(Story):
+class Machine(Asking):
     """Plays a story: operations are applied one by one; ``rest`` and ``close`` judge."""
 
     def __init__(self, schedule: Schedule, parts: Parts, ledger: ModelLedger, counts: Counter[str]) -> None:
@@ -125,82 +108,6 @@ class Machine(Story):
         if faults:
             raise Violation(f"an unexpected error in the loop: {faults.pop()}")
         return did
-
-    def _op_ask(self, op: Op) -> bool:
-        """Somebody asks for a grant, or for its end: mostly for what is not so yet."""
-        chance = random.Random(repr(op[1:4]))  # noqa: S311  # a test's choices, not a secret
-        key = self.keys[op.a % len(self.keys)]
-        standing = self.leases(key)
-        approved_at = self.turns.now - chance.choice(AGES)
-        if chance.random() < (0.15, 0.5, 0.7, 0.8)[min(len(standing), 3)]:
-            document = self._document(key, ISSUERS[op.b % 3], f"C{op.c % 8}", "revoke", approved_at)
-            every = "everyone" if document["issuer"] == "desk" and chance.random() < 0.5 else "all"
-            document["closes"] = every if chance.random() < 0.5 else chance.sample(NAMES, 2)
-            if standing and chance.random() < 0.8:
-                closed = chance.choice(standing)
-                document["issuer"] = closed["issuer"] if document["closes"] != "everyone" else "desk"
-                if document["closes"] not in ("all", "everyone"):
-                    document["closes"] = [closed["request_id"]]
-            self._send(document)
-            return True
-        document = self._document(key, ISSUERS[op.b % 3], chance.choice(NAMES), "grant", approved_at)
-        document["reason"] = f"reason {chance.choice('ab')}"
-        if key.instance_type == "VPC":
-            document["allowed_prefixes"] = chance.sample(ROUTES, chance.choice([1, 1, 2]))
-        ends = chance.choice(ENDS)
-        if ends is not None and self.turns.now + ends > approved_at:
-            document |= {"ends_at": written(self.turns.now + ends), "on_end": chance.choice(["report", "teardown"])}
-        self._send(document)
-        return True
-
-    def _document(self, key: GrantKey, issuer: str, request_id: str, action: str, approved_at: int) -> Document:
-        return {
-            "schema": "ecr-grants/approval/2",
-            "issuer": issuer,
-            "request_id": request_id,
-            "action": action,
-            "ecr": {"id": key.ecr_id, "owner_uid": key.ecr_owner_uid},
-            "instance": {
-                "type": key.instance_type,
-                "id": key.instance_id,
-                "region": key.instance_region,
-                "owner_uid": key.instance_owner_uid,
-            },
-            "requested_by": "somebody",
-            "approved_by": ["somebody else"],
-            "approved_at": written(approved_at),
-            "reason": "a reason",
-        }
-
-    def _send(self, document: Document) -> None:
-        mail = self.post.put(Side.GRANT, json.dumps(document), self.turns.now, document)
-        self.sent.append(mail)
-        self.say(f"sent {short(document)}")
-
-    def _op_rubbish(self, op: Op) -> bool:
-        document = self._document(self.keys[0], "direct", f"X{op.a % 9}", "grant", self.turns.now)
-        wrong: list[Document] = [
-            {"action": "explode"},
-            {"ecr": {"id": "ecr-unlisted", "owner_uid": A}},
-            {"colour": "red"},
-        ]
-        document |= wrong[op.b % 3]
-        if document["action"] == "grant":
-            document["allowed_prefixes"] = [ROUTES[0]]
-        mail = self.post.put(Side.GRANT, json.dumps(document), self.turns.now)
-        self.rubbish.add(mail.message_id)
-        return True
-
-    def _op_replay(self, op: Op) -> bool:
-        """An approval comes once more, long after: as the platform repeats it, or as somebody sends it again."""
-        if not self.sent:
-            return False
-        mail = self.sent[op.a % len(self.sent)]
-        again = replace(mail, due=self.turns.now)
-        if op.b % 2:
-            again.message_id = self.post.message_id()
-        self.post.queues[Side.GRANT].append(again)
-        return True
 
     def _op_deliver(self, op: Op) -> bool:
         side, mails = self._mails(op)
@@ -434,6 +341,7 @@ class Machine(Story):
         for worker in list(self.workers):
             while not worker.done:
                 self._let(worker, worker.go)
+        self._hear_of_the_dead()
         if self.delisted:
             self._list(True)
         for kind, name, _ in self.turns.said.holds:
@@ -446,6 +354,16 @@ class Machine(Story):
         self._come_to_rest()
         judge(self, expected or {})
         self.counts["rests judged"] += 1
+
+    def _hear_of_the_dead(self) -> None:
+        """Where account B cannot be entered, account A has been told all the same that nobody wants the grant."""
+        for row in self.ledger.read(dead_rows):
+            work = self.ledger.read(work_of, row.key.grant_id)
+            if row.side != Side.GRANT or not work.wanted.down:
+                continue
+            self.counts["dead and unwanted"] += 1
+            if not self.ledger.read(_was_told, row.key.grant_id, work.generation):
+                raise Violation(f"{row.key.instance_id}: its grant is dead, and nobody was told that it is unwanted")
 
     def _come_to_rest(self) -> None:
         """Ticks pass until nothing is left to do, each with everything delivered that it sends."""
@@ -502,6 +420,14 @@ class Machine(Story):
         found += [f"dead: {row.name}" for row in self.ledger.read(dead_rows) if row.key.grant_id not in excused]
         found += [f"not published: {entry.seq} {entry.tag}" for entry in self.ledger.read(waiting_entries, 9)]
         return found
+
+
+def _was_told(connection: Connection, grant_id: str, generation: int) -> bool:
+    """Whether it was told of these leases that nobody wants the grant."""
+    bodies = connection.execute(
+        sql.select(events.c.body).where(events.c.grant_id == grant_id, events.c.kind == EventKind.UNWANTED)
+    ).scalars()
+    return any(json.loads(body)["generation"] == generation for body in bodies)
 
 
 faults: list[str] = []

@@ -53,6 +53,8 @@ WEIGHTS = {
     "rubbish": 5,
     "robot": 15,
     "rest": 14,
+    "outlive": 4,
+    "lockout": 4,
 }
 # What is worth trying in a row: something happens while a worker stands still.
 SCENES = (
@@ -64,6 +66,8 @@ SCENES = (
     ("open", "tick", "finish"),
     ("ask", "flow", "ask", "flow", "ask", "flow"),
     ("ask", "deliver", "turn", "flow", "flow"),
+    ("outlive", "flow", "flow", "flow", "turn", "turn", "rest"),
+    ("lockout", "flow", "flow", "flow", "rest"),
 )
 KINDS = tuple(WEIGHTS)
 OFTEN = ("storm", "storm", "storm", "storm", "lossy", *TROUBLES)

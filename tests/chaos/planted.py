@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sql
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from shared.cloud.calls import Trail
 from shared.errors import GrantError
@@ -22,7 +22,7 @@ from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, wait
 from shared.ledger.outcomes import mark_dead, refuse, settle
 from shared.ledger.passing import pass_time_of
 from shared.ledger.rows import leases_of, raise_generation, stops_on, work_of
-from shared.ledger.tables import approvals, closes, events, grants, intents, marks, outbox
+from shared.ledger.tables import approvals, closes, events, grants, intents, marks, outbox, sides
 from shared.ledger.work import Behind, claim, read_work, release, unsettled_page
 from shared.loop.drivers import HubDriver, Look, SpokeDriver
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
@@ -36,6 +36,8 @@ from tests.chaos.parts import Parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_RAISED = ("unsettled", "attempts", "next_at", "waiting_since", "dead_at", "trouble")
 
 Approval = GrantApproval | RevokeApproval
 Allowed = Callable[[GrantApproval | RevokeApproval], None]
@@ -86,9 +88,16 @@ def close_of_any_issuer(
     connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
 ) -> Admission:
     """A revoke of all closes the leases of every issuer."""
-    every = isinstance(approval, RevokeApproval) and approval.closes == Every.ALL
-    told = approval.model_copy(update={"closes": Every.EVERYONE}) if every else approval
-    return admit(connection, told, message_id, now, timing, allowed)
+    admission = admit(connection, approval, message_id, now, timing, allowed)
+    if isinstance(approval, RevokeApproval) and approval.closes == Every.ALL and admission.new:
+        of_grant = approvals.c.grant_id == approval.grant.grant_id, approvals.c.action == Action.GRANT
+        mark = min(int(approval.approved_at.timestamp() * 1000), now + timing.skew)
+        connection.execute(
+            approvals.update()
+            .where(*of_grant, approvals.c.open, approvals.c.approved_at <= mark)
+            .values(live=False, open=False, early_until=None, due_at=None)
+        )
+    return admission
 
 
 def revokes_wait_for_their_date(
@@ -114,6 +123,11 @@ def _as_before_its_end(work: Work) -> Work:
     return replace(work, wanted=Wanted(Level.UP, work.wanted.may_stay))
 
 
+def saw_past_its_end(connection: Connection, work: Work, *args: Any, **kwargs: Any) -> Work:
+    """The same, after a look."""
+    return _as_before_its_end(saw(connection, work, *args, **kwargs))
+
+
 def intend_past_its_end(
     connection: Connection,
     work: Work,
@@ -124,7 +138,15 @@ def intend_past_its_end(
     prefixes: tuple[str, ...] | None = None,
 ) -> Intent | None:
     """The same, where the write is committed to."""
-    return intend(connection, _as_it_is(connection, work), operation, now, timing, mode, prefixes)
+    asked = work.wanted.prefixes if prefixes is None else prefixes
+    as_it_is = _as_it_is(connection, work)
+    if not operation.creates or as_it_is.wanted.up:
+        return intend(connection, as_it_is, operation, now, timing, mode, asked)
+    intent = intend(connection, as_it_is, Operation.SET_PREFIXES, now, timing, mode, asked)  # which makes nothing
+    if intent is None:
+        return None
+    connection.execute(intents.update().where(intents.c.intent_id == intent.intent_id).values(operation=operation))
+    return replace(intent, operation=operation)
 
 
 def settle_past_its_end(connection: Connection, work: Work, *args: Any, **kwargs: Any) -> bool:
@@ -142,6 +164,11 @@ def holds_ignored(
     """What people say about acting is not heard."""
     work = read_work(connection, grant_id, side, now, timing, mode)
     return None if work is None else replace(work, stops=Stops())
+
+
+def saw_whatever_is_said(connection: Connection, work: Work, *args: Any, **kwargs: Any) -> Work:
+    """The same, after a look."""
+    return replace(saw(connection, work, *args, **kwargs), stops=Stops())
 
 
 def intend_whatever_is_said(
@@ -167,7 +194,7 @@ def ends_raise_nothing(
     connection: Connection, grant_id: str, side: Side, now: int, timing: Timing, mode: Mode
 ) -> Work | None:
     """The end of a lease is recorded, and nobody looks because of it."""
-    before = _generations(connection)
+    before = _standing(connection)
     if read_work(connection, grant_id, side, now, timing, mode) is None:
         return None
     _back_to(connection, before)
@@ -176,7 +203,7 @@ def ends_raise_nothing(
 
 def ends_go_unseen(connection: Connection, grant_id: str, now: int, timing: Timing) -> bool:
     """The same, when the timer is first to look."""
-    before = _generations(connection)
+    before = _standing(connection)
     pass_time_of(connection, grant_id, now, timing)
     _back_to(connection, before)
     return False
@@ -186,22 +213,29 @@ def revokes_raise_nothing(
     connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
 ) -> Admission:
     """A revoke changes the leases, and nobody looks because of it."""
-    before = _generations(connection)
+    before = _standing(connection)
     admission = admit(connection, approval, message_id, now, timing, allowed)
     if approval.action is Action.REVOKE:
         _back_to(connection, before)
     return admission
 
 
-def _generations(connection: Connection) -> dict[str, int]:
-    return {
-        row.grant_id: row.generation for row in connection.execute(sql.select(grants.c.grant_id, grants.c.generation))
-    }
+Standing = tuple[list[Row[Any]], list[Row[Any]]]
+"""What a change of the leases raises: grants and their sides, as they were before."""
 
 
-def _back_to(connection: Connection, generations: dict[str, int]) -> None:
-    for grant_id, generation in generations.items():
-        connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(generation=generation))
+def _standing(connection: Connection) -> Standing:
+    return list(connection.execute(sql.select(grants))), list(connection.execute(sql.select(sides)))
+
+
+def _back_to(connection: Connection, before: Standing) -> None:
+    for grant in before[0]:
+        was = {"generation": grant.generation, "shown": grant.shown}
+        connection.execute(grants.update().where(grants.c.grant_id == grant.grant_id).values(**was))
+    for one in before[1]:
+        was = {name: getattr(one, name) for name in _RAISED}
+        which = sides.c.grant_id == one.grant_id, sides.c.side == one.side
+        connection.execute(sides.update().where(*which).values(**was))
 
 
 def no_intent(
@@ -385,9 +419,16 @@ PLANTED: dict[str, Parts] = {
     "closes are not confined to their issuer": Parts(instead={admit: close_of_any_issuer}),
     "a revoke reaches less than its date": Parts(instead={admit: revokes_wait_for_their_date}),
     "made past its end": Parts(
-        instead={read_work: up_past_its_end, intend: intend_past_its_end, settle: settle_past_its_end}
+        instead={
+            read_work: up_past_its_end,
+            saw: saw_past_its_end,
+            intend: intend_past_its_end,
+            settle: settle_past_its_end,
+        }
     ),
-    "holds are ignored": Parts(instead={read_work: holds_ignored, intend: intend_whatever_is_said}),
+    "holds are ignored": Parts(
+        instead={read_work: holds_ignored, saw: saw_whatever_is_said, intend: intend_whatever_is_said}
+    ),
     "who cannot be entered tells nobody": Parts(instead={mark_dead: nobody_is_told}),
     "ends raise nothing": Parts(instead={read_work: ends_raise_nothing, pass_time_of: ends_go_unseen}),
     "revokes raise nothing": Parts(instead={admit: revokes_raise_nothing}),

@@ -356,13 +356,20 @@ class Storm:
 
 @contextmanager
 def storm(
-    approvals: int, accounts: int, seed: int, folder: Path, say: Callable[[int], None], *, timeout: int | None = None
+    approvals: int,
+    accounts: int,
+    seed: int,
+    folder: Path,
+    say: Callable[[int], None],
+    *,
+    timeout: int | None = None,
+    ledger: str | None = None,
 ) -> Iterator[Storm]:
-    """A world, the functions in it, and the storm over them, not begun yet."""
+    """A world, the functions in it, and the storm over them, not begun yet. ``ledger`` as for ``deployment``."""
     made = weather(approvals, accounts, seed)
     settings = {"QUOTA_SECONDS": "1", "SETTLE_SECONDS": "3"}
     ready = template(folder, timeout=timeout, settings=settings)
-    with deployment(made.stage, folder, template=ready, settings=settings) as cloud:
+    with deployment(made.stage, folder, template=ready, settings=settings, ledger=ledger) as cloud:
         found = Storm(made, cloud, say)
         try:
             yield found

@@ -124,13 +124,16 @@ def innocent() -> Evidence:
         ],
         targets=[Target(VPC, "VPC", ECR), Target(FOREIGN, "VPC", ECR, "gr-foreign", "assoc-foreign")],
         told=[
-            (15, completion(1, "admitted", "R-1")),
-            (20, completion(2, "done", "R-1")),
+            (15, completion(1, "admitted", "R-1", message_id="message-1")),
+            (20, completion(2, "done", "R-1", message_id="message-1")),
             (31, completion(3, "admitted", "R-2")),
             (41, completion(4, "done", "R-2")),
-            (55, completion(5, "done", "R-3")),
-            (65, completion(6, "done", "R-4")),
-            (66, completion(6, "done", "R-4")),
+            (52, completion(5, "admitted", "R-3", message_id="message-3")),
+            (55, completion(6, "done", "R-3", message_id="message-3")),
+            (56, completion(7, "rejected", "R-1", message_id="message-1-again")),
+            (57, completion(8, "done", "R-3", message_id="message-3-again")),
+            (65, completion(9, "done", "R-4")),
+            (66, completion(9, "done", "R-4")),
         ],
         writes=[
             entry(11, GRANT),
@@ -252,17 +255,32 @@ def allow_what_nobody_approved(evidence: Evidence) -> None:
 
 @crime
 def answer_twice(evidence: Evidence) -> None:
-    evidence.told = [*evidence.told, (70, completion(7, "rejected", "R-3"))]
+    evidence.told = [*evidence.told, (70, completion(10, "rejected", "R-3", message_id="message-3"))]
+
+
+@crime
+def answer_a_repetition_twice(evidence: Evidence) -> None:
+    evidence.told = [*evidence.told, (70, completion(10, "done", "R-3", message_id="message-3-again"))]
+
+
+@crime
+def reject_a_repetition_of_what_is_live(evidence: Evidence) -> None:
+    evidence.told = [*evidence.told, (70, completion(10, "rejected", "R-3", message_id="message-3-once-more"))]
+
+
+@crime
+def answer_nobody_but_who_repeats(evidence: Evidence) -> None:
+    evidence.told = [*evidence.told[:5], (55, completion(6, "granted")), *evidence.told[6:]]
 
 
 @crime
 def never_answer(evidence: Evidence) -> None:
-    evidence.told = [*evidence.told[:4], (60, completion(5, "granted")), *evidence.told[5:]]
+    evidence.told = [*evidence.told[:-2], (65, completion(9, "granted"))]
 
 
 @crime
 def reject_what_is_live(evidence: Evidence) -> None:
-    evidence.told = [*evidence.told[:4], (60, completion(5, "rejected", "R-3")), *evidence.told[5:]]
+    evidence.told = [*evidence.told[:-2], (65, completion(9, "rejected", "R-4"))]
 
 
 @crime
@@ -277,7 +295,7 @@ def say_it_differently_the_second_time(evidence: Evidence) -> None:
 
 @crime
 def two_facts_with_one_number(evidence: Evidence) -> None:
-    evidence.told = [*evidence.told, (70, {**completion(6, "overdue"), "id": "fact-another"})]
+    evidence.told = [*evidence.told, (70, {**completion(9, "overdue"), "id": "fact-another"})]
 
 
 @crime
@@ -293,7 +311,7 @@ def no_word_about_rubbish(evidence: Evidence) -> None:
 
 @crime
 def answer_a_stranger(evidence: Evidence) -> None:
-    evidence.told = [*evidence.told, (70, completion(7, "done", "R-99"))]
+    evidence.told = [*evidence.told, (70, completion(10, "done", "R-99"))]
 
 
 @pytest.mark.parametrize("doctor", CRIMES, ids=lambda doctor: doctor.__name__.replace("_", " "))
@@ -305,13 +323,23 @@ def test_whoever_is_guilty_is_found(doctor: Callable[[Evidence], None]) -> None:
 
 
 def test_a_close_counts_wherever_it_comes() -> None:
-    """The referee's own rules: a close before its open, a watermark with its skew, an end that has passed."""
+    """The referee's own rules: a close before its open, a mark and whom it reaches, an end that has passed."""
     late = replace(innocent(), sent=[Sent(approval("R-2", 2, closes=["R-1"]), 5), *innocent().sent])
     assert json.dumps(verdict(late)) == "[]"
-    everything = [*innocent().sent, Sent(approval("R-5", 8, closes="all"), 70)]
-    assert any(
-        "2 live leases" not in fault and "grants" in fault for fault in verdict(replace(innocent(), sent=everything))
-    )
+    for issuer, minute, closes, reached in (
+        ("self-service", 9, "all", True),
+        ("self-service", 8, "all", False),
+        ("night-desk", 9, "all", False),
+        ("night-desk", 8, "everyone", True),
+        ("night-desk", 7, "everyone", False),
+        ("night-desk", 9, ["R-3", "R-4"], False),
+    ):
+        revoke = Sent(approval("R-5", minute, closes=closes, issuer=issuer), 70)
+        found = verdict(replace(innocent(), sent=[*innocent().sent, revoke]))
+        assert any("0 live leases, 1 grants" in fault for fault in found) is reached
+    elsewhere = Sent(approval("R-5", 9, closes="all", instance=FOREIGN), 70)
+    found = verdict(replace(innocent(), sent=[*innocent().sent, elsewhere]))
+    assert not any("0 live leases, 1 grants" in fault for fault in found)
     ended = copy.deepcopy(innocent())
     ended.sent = [
         replace(one, document={**one.document, "ends_at": "2026-02-01T00:00:00Z", "on_end": "teardown"})

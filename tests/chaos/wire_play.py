@@ -22,8 +22,8 @@ from shared.ledger.drift import read_standing
 from shared.ledger.operating import dead_rows
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, HouseError, house
-from tests.chaos.judge import Evidence, Rules, Sent, Target, counts, verdict
-from tests.chaos.wire_schedule import Action, Schedule, schedule
+from tests.chaos.judge import Evidence, Rules, Sent, Target, answers_again, counts, verdict
+from tests.chaos.wire_schedule import DESK, Action, Schedule, schedule
 from tests.functional.launch import ledger_busy, ledger_without, run
 from tests.functional.world import REGION, Hub, Spoke, Stage
 
@@ -129,6 +129,7 @@ class Play:
             self._casts[one.number] = self._cast(one)
         self._stage.file["settle"] = {f"{name}_seconds": seconds for name, seconds in ENDS.items()}
         self._stage.file["switches"] = dict(told.switches)
+        self._stage.issuers[DESK] = {"everyone": True}
 
     def _cast(self, told: Schedule) -> Cast:
         hub = self._stage.new_hub(association="theirs" if told.theirs else "ours")
@@ -410,14 +411,18 @@ class Play:
         )
 
     def _replay(self, made: House, before: Evidence) -> None:
-        """Every approval once more, the oldest last: nothing changes, nothing is even tried."""
-        tried = len(before.writes)
+        """Every approval once more, the oldest last: nothing changes, nothing is even tried, and each is answered once."""
+        tried, sent = len(before.writes), {}
         for one in reversed(list(self._sent.values())):
             if one.document["instance"]["owner_uid"] in self._stage.listed:  # the others are refused once per message
-                made.send(json.dumps(one.document))
+                sent[made.send(json.dumps(one.document))] = one.name
         self._rest(made)
         after = self._evidence(made)
         self.outcome.faults += [f"after the replay: {fault}" for fault in verdict(after)]
+        finals = [told for found in answers_again(after).values() for some in found.values() for _, told in some]
+        answered = {told["message_id"] for told in finals}
+        silent = [name for message_id, name in sent.items() if message_id not in answered]
+        self.outcome.faults += [f"{name}: was sent once more, and nobody answered" for name in silent]
         for entry in after.writes[tried:]:
             where = f"{entry['operation']} (journal {entry['number']})"
             self.outcome.faults.append(f"{where}: the replay of old approvals made somebody write")

@@ -16,6 +16,7 @@ Json = dict[str, Any]
 # What is late, or older than it seems, together stays well below SETTLE_SECONDS of the play: that is what this setting promises.
 LATE_SECONDS, LAG_SECONDS = 0.7, 0.7
 _ISSUERS = ("self-service", "ticket-desk")
+DESK = "night-desk"  # may close what others opened
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def _story(  # noqa: PLR0912  # a table of stories
             first, second = grant(), grant()
             told = [first, second, closing(second), closing(first)]
         case 5:
-            told = [grant(), grant(), revoke("all")]
+            told = [grant(), grant()]
+            told += [revoke(*chance.choice((("all", told[0]["issuer"]), ("everyone", DESK))))]
         case 6:  # a close that comes before its open
             first = grant()
             told = [closing(first), first]
@@ -166,7 +168,7 @@ def _story(  # noqa: PLR0912  # a table of stories
             told = [grant(approved_at=chance.uniform(3.0, seconds)), grant()]
         case 10:  # closed, and wanted again
             first = grant()
-            told = [first, revoke("all"), grant(approved_at=next(approved) + 5.0)]
+            told = [first, revoke("all", first["issuer"]), grant(approved_at=next(approved) + 5.0)]
         case _:  # one name, two contents
             first = grant()
             told = [first, {**first, "reason": "Another reason under the same name"}]

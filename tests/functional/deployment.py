@@ -337,14 +337,15 @@ def deployment(
     template: Path | None = TEMPLATE,
     settings: Mapping[str, str] | None = None,
     preloaded: bool = True,
+    ledger: str | None = None,
 ) -> Iterator[Deployment]:
     """A local cloud with functions deployed, ended with the block together with everything it started.
 
     ``template`` None deploys nothing; ``settings`` are variables of the functions, beside or instead of the usual ones;
-    ``preloaded`` as for ``up``.
+    ``preloaded`` as for ``up``; ``ledger``: the address of one with its tables, without it a file of its own.
     """
     world, accounts = stage.write(folder)
-    ledger = new_ledger(folder)
+    ledger = ledger or new_ledger(folder)
     env = environment(ledger, accounts) | dict(settings or {})
     with launched(up(world, env=env, template=template, preloaded=preloaded), folder) as url:
         made = Deployment(url, stage, ledger, accounts)

@@ -70,6 +70,8 @@ class Stage:
 
     file: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(EXAMPLE))
     listed: dict[str, Any] = field(default_factory=dict)
+    issuers: dict[str, Any] = field(default_factory=dict)
+    """What some issuers may do beyond what every issuer may."""
 
     def __post_init__(self) -> None:
         """List the example's accounts A and B, make states settle at once, and let the tests into every queue.
@@ -159,7 +161,8 @@ class Stage:
         """The world file and the inventory, as files."""
         world, accounts = folder / "world.yaml", folder / "accounts.yaml"
         world.write_text(yaml.safe_dump(self.file, sort_keys=False), "utf-8")
-        accounts.write_text(yaml.safe_dump({"version": 1, "accounts": self.listed}, sort_keys=False), "utf-8")
+        inventory = {"version": 1, "issuers": self.issuers, "accounts": self.listed}
+        accounts.write_text(yaml.safe_dump(inventory, sort_keys=False), "utf-8")
         return world, accounts
 
     def _let_enter(self, uid: str, role: str, *functions: str) -> None:
