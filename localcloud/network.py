@@ -225,6 +225,11 @@ class Network:
         found = (self.vpcs if instance_type == "VPC" else self.vbrs).get(instance_id)
         return found[0] if found and found[1].region == region else None
 
+    def lose_vpc(self, vpc_id: str) -> None:
+        """Its owner deletes a VPC, which no call does here."""
+        owner, vpc = self.vpcs.pop(vpc_id)
+        self.vpcs_in[owner, vpc.region].remove(vpc)
+
     # ECRs
 
     def ecr(self, ecr_id: str, when: float) -> Ecr | None:
@@ -256,6 +261,12 @@ class Network:
         """The end of an ECR; grants to it end with it."""
         ecr.timeline.phases.append(Phase(now, GONE))
         self._ecrs_of[ecr.owner].remove((ecr.created, ecr.ecr_id))
+
+    def give_away(self, ecr: Ecr, owner: str) -> None:
+        """An ECR becomes another account's, which no call does here."""
+        self._ecrs_of[ecr.owner].remove((ecr.created, ecr.ecr_id))
+        ecr.owner = owner
+        self._keep_ecr(ecr)
 
     def occupy(self, ecr: Ecr, status: str, now: float) -> None:
         """Show an ECR as busy with a change, and refuse others, for the lock time."""

@@ -296,12 +296,12 @@ def _somebody_meddles(made: Stay, give_to: str) -> None:
     for name in ("deleted", "router deleted"):
         made.admins[name].dissociate()
     made.admins["deleted"].revoke()
-    made.cloud.inside(lambda inside: inside.network.vpcs.pop(made.instances["deleted"]))
+    made.cloud.inside(lambda inside: inside.network.lose_vpc(made.instances["deleted"]))
     made.admins["router deleted"].delete_router()
     router = made.documents["given away"]["ecr"]["id"]
 
     def give_away(inside: Cloud) -> None:
-        inside.network.ecrs[router].owner = give_to
+        inside.network.give_away(inside.network.ecrs[router], give_to)
 
     made.cloud.inside(give_away)
     made.look("meddled")
