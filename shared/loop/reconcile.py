@@ -305,6 +305,8 @@ class Reconcile:
             existing.update((spoke[0], instance) for instance in found)
 
         ecrs_read = self._each("ECR", sorted(ecrs), read_ecr, report)
+        for key in granted:  # account B's word on these is asked for, too, whatever we know of that owner
+            owners.get((key.instance_owner_uid, key.instance_region), set()).add(key.ecr_owner_uid)
         spokes_read = self._each("account", sorted(spokes), read_spoke, report)
         return CloudSeen(
             ecrs_read=frozenset(ecrs_read - gone),

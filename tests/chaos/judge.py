@@ -163,9 +163,17 @@ def live(evidence: Evidence, target: Target) -> list[Sent]:
     return [
         lease
         for lease in leases(evidence.sent, target.instance)
-        if not closing(lease, evidence.sent, evidence.rules)
-        and (lease.ended_by_ms is None or lease.ended_by_ms > evidence.now_ms)
+        if not closing(lease, evidence.sent, evidence.rules) and _outlasts(lease, evidence)
     ]
+
+
+def _outlasts(lease: Sent, evidence: Evidence) -> bool:
+    """Whether a lease keeps something up until now: past an end that is only reported, what was up before it."""
+    if lease.ended_by_ms is not None:
+        return lease.ended_by_ms > evidence.now_ms
+    if lease.document.get("ends_at") is None or milliseconds(lease.document["ends_at"]) > evidence.now_ms:
+        return True
+    return any(told["event"] == "done" for found in outcomes(evidence)[lease.name].values() for _, told in found)
 
 
 def prefixes(alive: Iterable[Sent]) -> list[str]:

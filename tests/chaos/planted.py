@@ -28,7 +28,7 @@ from shared.loop.drivers import HubDriver, Look, SpokeDriver
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Drift, Intent, Mode, Operation, Seen, Side, SpokeSeen, State, Stops, Work
+from shared.rules.facts import Drift, Intent, IntentResult, Mode, Operation, Seen, Side, SpokeSeen, State, Stops, Work
 from shared.rules.leases import Level, Timing, Wanted, wanted
 from shared.rules.steps import Step
 from tests.chaos.model_cloud import ModelCloud
@@ -261,7 +261,9 @@ def everything_is_ours(connection: Connection, work: Work, seen: Seen, *args: An
 
 def lost_is_ours(connection: Connection, work: Work, seen: Seen, *args: Any, **kwargs: Any) -> Work:
     """Whatever turns up after a write that was given up as lost is taken for ours."""
-    gave_up = bool(work.writes) and work.writes[-1].operation.creates
+    of_mine = intents.c.grant_id == work.grant_id, intents.c.side == work.mine.side
+    lost = connection.execute(sql.select(intents.c.operation).where(*of_mine, intents.c.result == IntentResult.LOST))
+    gave_up = any(Operation(operation).creates for operation in lost.scalars())
     mine = True if seen.ours is False and gave_up else seen.ours
     return saw(connection, work, replace(seen, ours=mine), *args, **kwargs)
 

@@ -348,3 +348,11 @@ def test_a_close_counts_wherever_it_comes() -> None:
         for one in ended.sent
     ]
     assert any("0 live leases, 1 grants" in fault for fault in verdict(ended))
+    reported = copy.deepcopy(innocent())
+    reported.sent = [
+        replace(one, document={**one.document, "ends_at": "2026-02-01T00:00:00Z"}) if one.name[1] == "R-4" else one
+        for one in reported.sent
+    ]
+    assert verdict(reported) == []  # it was up before its end
+    reported.told = [*reported.told[:-2], (65, completion(9, "rejected", "R-4"))]
+    assert any("allowed are" in fault for fault in verdict(reported))  # it was not, so its prefixes must not be there
