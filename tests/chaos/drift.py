@@ -15,8 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sql
+
 from localcloud.kernel import Cloud
 from shared.ledger.drift import read_standing
+from shared.ledger.tables import grants
 from shared.ledger.transactions import now_ms
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, template
@@ -216,9 +219,10 @@ class Stay:
         return instance in named or self.house.links.get(entry["params"].get("AssociationId", "")) == instance
 
     def grant_id(self, name: str) -> str:
-        """The name of a scene's grant."""
-        found = {one.key.instance_id: one.key.grant_id for one in list(read_standing(self.house.ledger))}
-        return found[self.instances[name]]
+        """The name of a scene's grant, also when it is history."""
+        named = sql.select(grants.c.grant_id).where(grants.c.instance_id == self.instances[name])
+        with self.house.ledger.engine.connect() as connection:
+            return str(connection.execute(named).scalar_one())
 
 
 def iso(seconds: float) -> str:
