@@ -44,10 +44,12 @@ from localcloud.server import Server
 from localcloud.worldfile import check_world
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
+from shared.ledger.rows import wanted_text
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import approvals, grants, sides
 from shared.ledger.transactions import Ledger, now_ms
 from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.leases import Level, Wanted
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
@@ -154,19 +156,22 @@ def fill_ledger(url: str, all_: Standing) -> None:
     for number, key in enumerate(all_.keys):
         prefixes = PREFIXES if key.instance_type is InstanceType.VPC else ()
         names = vars(key) | {"grant_id": key.grant_id}
-        grant_rows.append(names | {"generation": 1, "last_number": 0, "created_at": now})
+        grant_rows.append(names | {"generation": 1, "last_number": 0, "created_at": now, "shown": True})
         settled = {
             "grant_id": key.grant_id,
             "observed_generation": 1,
-            "observed_wanted": json.dumps({"up": True, "prefixes": list(prefixes)}),
+            "observed_wanted": wanted_text(Wanted(Level.UP, prefixes)),
             "ours": True,
+            "unsettled": False,
             "attempts": 0,
             "knocks": 0,
+            "since": now,
             "seen_at": now,
         }
-        side_rows.append(settled | {"side": "grant", "state": "present", "association_id": None})
+        side_rows.append(settled | {"side": "grant", "state": "present", "association_id": None, "prefixes": None})
+        routes = json.dumps(prefixes) if key.instance_type is InstanceType.VPC else None
         associated = {"side": "associate", "state": "ACTIVE", "association_id": f"ecr-assoc-b{number:06d}"}
-        side_rows.append(settled | associated)
+        side_rows.append(settled | associated | {"prefixes": routes})
         approval_rows.append(
             {
                 "approval_id": f"bench-{number}",
@@ -181,7 +186,11 @@ def fill_ledger(url: str, all_: Standing) -> None:
                 "content": "{}",
                 "message_id": f"bench-{number}",
                 "admitted_at": now,
+                "live": True,
+                "open": True,
                 "outcome": "done",
+                "outcome_at": now,
+                "waits": False,
             }
         )
     with ledger.engine.begin() as connection:
