@@ -17,7 +17,7 @@ def dead_requests(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in connection.execute(
         sql.select(approvals.c.grant_id, approvals.c.content)
-        .where(approvals.c.outcome == EventKind.DEAD)
+        .where(approvals.c.waits, approvals.c.outcome == EventKind.DEAD)
         .order_by(approvals.c.admitted_at, approvals.c.approval_id)
     ):
         found.setdefault(row.grant_id, []).append(json.loads(row.content))

@@ -20,6 +20,7 @@ from shared.ledger.outcomes import refuse
 from shared.ledger.passing import due_leases, let_time_pass
 from shared.ledger.tables import approvals, grants, outbox
 from shared.ledger.transactions import Ledger
+from shared.ledger.waiting import dead_requests
 from shared.ledger.work import claim, release, unsettled, unsettled_page
 from shared.messages.completion import EventKind, Reason
 from shared.rules.facts import Drift, DriftKind, Hold, HoldKind, Seen, Side
@@ -79,6 +80,7 @@ QUESTIONS: dict[str, tuple[Callable[[Ledger], object], str, str]] = {
     ),
     "what stands": (lambda ledger: list(read_standing(ledger)), "FROM grants", "grants_shown"),
     "what is dead": (lambda ledger: ledger.read(dead_rows), "FROM sides", "sides_dead"),
+    "who waits for what is dead": (lambda ledger: ledger.read(dead_requests), "FROM approvals", "approvals_waiting"),
     "what a revoke can close": (
         lambda ledger: ledger.write(admit, closing("all", "REQ-X"), "message-x", NOW, ledger.timing),
         r"UPDATE approvals SET .*closed_by=",
