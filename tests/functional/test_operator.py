@@ -179,7 +179,7 @@ def test_without_the_queues_nothing_is_called_nothing(counter: Counter) -> None:
     ]
     as_json = counter.run("dead", "list", "--json", more={"MNS_ENDPOINT": ""})
     assert json.loads(as_json.stdout) == []
-    assert len(as_json.stderr.splitlines()) == 2
+    assert len(as_json.stderr.splitlines()) == 3
     redriven = counter.run("dead", "redrive", "--all", more={"MNS_ENDPOINT": ""})
     assert redriven.stdout.splitlines()[0] == "nothing to redrive in what was looked at"
     missing = counter.run("dead", "show", "M-1", more={"MNS_ENDPOINT": ""})
