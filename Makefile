@@ -61,10 +61,11 @@ proof: setup ## The long proofs over the wire: schedules, storm, every crash poi
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
 
-bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas
+bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas, a long history
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.reconcile
 	@$(BIN)/python -m bench.quota
+	@$(BIN)/python -m bench.history
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \
