@@ -1,0 +1,97 @@
+"""What reconcile asks both accounts before it says that something is nobody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from shared.ledger.admission import admit
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.transactions import Ledger
+from shared.loop.reconcile import Reconcile
+from shared.messages.forms import GrantKey
+from shared.rules.facts import AssociationSeen, Side
+from shared.rules.inventory import Inventory
+from shared.settings import Settings
+from tests.ledger.kit import NOW, key, opening
+
+KNOWN = key()
+ANOTHER = replace(KNOWN, ecr_id="ecr-another", ecr_owner_uid="1000000000000009", instance_id="vpc-2")
+
+
+@dataclass
+class Shown:
+    """What both accounts show: account A the grants to its routers, account B its own."""
+
+    by_ecr: Sequence[GrantKey]
+    by_owner: Sequence[GrantKey]
+    calls: int = 0
+
+    def owns_ecr(self, owner: str, ecr_id: str) -> bool:
+        return (owner, ecr_id) in {(one.ecr_owner_uid, one.ecr_id) for one in (KNOWN, ANOTHER)}
+
+    def grants_on_ecr(self, owner: str, ecr_id: str) -> Iterable[GrantKey]:
+        return [one for one in self.by_ecr if (one.ecr_owner_uid, one.ecr_id) == (owner, ecr_id)]
+
+    def associations_on_ecr(self, owner: str, ecr_id: str) -> Iterable[tuple[GrantKey, AssociationSeen]]:  # noqa: ARG002
+        return []
+
+    def grants_of_account(self, account: str, region: str, ecr_owner: str) -> Iterable[GrantKey]:
+        wanted = account, region, ecr_owner
+        return [
+            one for one in self.by_owner if (one.instance_owner_uid, one.instance_region, one.ecr_owner_uid) == wanted
+        ]
+
+    def existing(self, account: str, region: str, instances: Sequence[str]) -> set[str]:  # noqa: ARG002
+        return set(instances)
+
+
+@dataclass
+class Around:
+    """What a pass stands on; nobody listens."""
+
+    ledger: Ledger
+    inventory: Inventory
+    settings: Settings
+    woken: list[str] = field(default_factory=list)
+
+    def publish(self) -> None:
+        """Nothing goes out here."""
+
+    def wake(self, grant_id: str, side: Side, next_at: int) -> None:  # noqa: ARG002
+        self.woken.append(grant_id)
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Iterator[Around]:
+    """A ledger that knows one grant, to a router of one account; another account has another router."""
+    settings = Settings.model_validate({"FC_REGION": KNOWN.instance_region, "LEDGER_URL": "sqlite://", "MODE": "full"})
+    owned: dict[str, dict[str, object]] = {one.ecr_owner_uid: {"ecrs": {one.ecr_id: {}}} for one in (KNOWN, ANOTHER)}
+    accounts = {
+        uid: {"name": f"a{uid}", "owner": "tests", "environment": "test", "role": "role", "external_id": "id"} | more
+        for uid, more in {**owned, KNOWN.instance_owner_uid: {}}.items()
+    }
+    inventory = Inventory.model_validate({"version": 1, "accounts": accounts})
+    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        upgrade_schema(ledger)
+        ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
+        yield Around(ledger, inventory, settings)
+
+
+@pytest.mark.parametrize(
+    ("by_owner", "found"),
+    [
+        pytest.param([ANOTHER], {"foreign-grant": 1}, id="account B says so, too"),
+        pytest.param([], {}, id="account B has taken it away since"),
+    ],
+)
+def test_a_stranger_beside_what_we_know_is_found(
+    around: Around, by_owner: list[GrantKey], found: dict[str, int]
+) -> None:
+    """Account B's word on its own VPCs counts, also on routers of an owner for whom it has nothing that we know."""
+    shown = Shown([ANOTHER], by_owner)
+    assert Reconcile(around, shown, clock=lambda: NOW).run().drift == found
