@@ -226,9 +226,14 @@ def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newe
     return bool(waiting)
 
 
-def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> None:
-    """Stop trying until somebody redrives, and tell everybody who waits; the other side goes on."""
-    locked(connection, work.grant_id)
+def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> bool:
+    """Stop trying until somebody redrives, and tell everybody who waits; the other side goes on.
+
+    False when the leases changed meanwhile: what was tried is not what is asked for now.
+    """
+    row = locked(connection, work.grant_id)
+    if row is None or row.generation != work.generation:
+        return False
     connection.execute(
         sides.update().where(*mine(work)).values(dead_at=now, next_at=None, trouble=reason.model_dump_json())
     )
@@ -242,6 +247,7 @@ def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> N
     if work.wanted.down and work.mine.side is Side.GRANT:
         news.append(unwanted_event(work))
     append(connection, now, *news)
+    return True
 
 
 def finish(

@@ -167,7 +167,8 @@ class Converge:
         return Visit(Outcome.SETTLED) if fresh is None else self._work(fresh)
 
     def _die(self, work: Work, error: GrantError) -> Visit:
-        self._ledger.write(mark_dead, work, Reason.of(error), self._clock())
+        if not self._ledger.write(mark_dead, work, Reason.of(error), self._clock()):
+            return self._leases_changed(work)
         log.error("grant.dead", grant=work.grant_id, side=self._driver.side, code=error.code, reason=str(error))
         return Visit(Outcome.DEAD)
 
@@ -225,9 +226,11 @@ class Converge:
                     refused = self._act(step, work, look, trail)
                 case unreachable:
                     assert_never(unreachable)
-        return self._later(
-            start, _POLL_MS, Reason(code=ReasonCode.BUSY, text="the leases keep changing"), attempt=False
-        )
+        return self._leases_changed(start)
+
+    def _leases_changed(self, work: Work) -> Visit:
+        reason = Reason(code=ReasonCode.BUSY, text="the leases keep changing")
+        return self._later(work, _POLL_MS, reason, attempt=False)
 
     def _step(self, work: Work, look: Look, at: int) -> Step:
         """What to do about a look that can be trusted, begun at this time."""

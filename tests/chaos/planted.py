@@ -185,9 +185,9 @@ def intend_whatever_is_said(
     return intend(connection, replace(work, stops=said), operation, now, timing, mode, prefixes)
 
 
-def nobody_is_told(connection: Connection, work: Work, reason: Reason, now: int) -> None:
+def nobody_is_told(connection: Connection, work: Work, reason: Reason, now: int) -> bool:
     """Account B's side cannot be entered, and account A's side is not told that nobody wants the grant."""
-    mark_dead(connection, replace(work, wanted=Wanted(Level.KEEP)), reason, now)
+    return mark_dead(connection, replace(work, wanted=Wanted(Level.KEEP)), reason, now)
 
 
 def ends_raise_nothing(

@@ -167,6 +167,18 @@ def test_sent_again_while_its_grant_is_dead_it_is_told_so(ledger: Ledger, databa
     check_order(ledger, database)
 
 
+def test_what_failed_for_the_leases_of_before_does_not_answer_a_new_one(ledger: Ledger, database: Database) -> None:
+    """A worker may learn that it cannot go on after another lease came, which nobody has tried yet."""
+    open_one(ledger, "REQ-1", "vpc-1")
+    before = read(ledger)
+    open_one(ledger, "REQ-2", "vpc-1", LATER)
+
+    assert not ledger.write(mark_dead, before, TROUBLE, LATER)
+    assert (answers(database), read(ledger, now=LATER).mine.dead) == ([], False)
+    assert ledger.write(mark_dead, read(ledger, now=LATER), TROUBLE, LATER)
+    assert read(ledger, now=LATER).mine.dead
+
+
 def test_sent_again_while_another_lease_is_on_its_way_it_waits_for_rest(ledger: Ledger, database: Database) -> None:
     """The answer states what was read, so it comes when both sides have come to rest; or when they never will."""
     open_one(ledger, "REQ-1", "vpc-1")

@@ -165,7 +165,7 @@ STEPS: dict[str, Step] = {
     "hold": lambda at: at.ledger.write(set_hold, HOLD, LATER),
     "lift": lambda at: at.ledger.write(lift_hold, HOLD.kind, HOLD.name, "operator", LATER),
     "refuse a message": lambda at: at.ledger.write(reject_message, "m-9", "{rotten", TROUBLE, LATER),
-    "take letters": lambda at: [letter.seq for letter in at.ledger.write(take_entries, 2, LATER, LATER + HOUR)],
+    "take entries": lambda at: [entry.seq for entry in at.ledger.write(take_entries, 2, LATER, LATER + HOUR)],
     "publish": lambda at: at.ledger.write(mark_published, [1]),
 }
 
@@ -183,7 +183,7 @@ ALWAYS: list[Pair] = [
     (busy, "intend to grant", "hold"),
     (busy, "set the mode", "intend to grant"),
     (pending, "open another lease", "close what may come"),
-    (busy, "take letters", "take letters"),
+    (busy, "take entries", "take entries"),
 ]
 SAMPLE = os.environ.get("LEDGER_PAIRS", "8")
 _STOPS = 4
