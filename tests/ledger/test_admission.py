@@ -22,12 +22,12 @@ from tests.ledger.kit import NOW, Database, check_order, closing, grant_id, open
 
 
 def test_an_approval_opens_a_lease_and_says_so(ledger: Ledger, database: Database) -> None:
-    """Admitting makes the grant's row, its two sides, the approval, one event and one letter, and wants the grant up."""
+    """Admitting makes the grant's row, its two sides, the approval, one event and one outbox entry, and wants the grant up."""
     admission = ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
 
     assert (admission.touched, admission.new, admission.early_until) == ((grant_id(),), True, None)
     assert database.kinds() == ["admitted"]
-    assert [letter.tag for letter in ledger.read(waiting_entries, 10)] == ["admitted"]
+    assert [entry.tag for entry in ledger.read(waiting_entries, 10)] == ["admitted"]
     work = ledger.write(read_work, grant_id(), Side.GRANT, NOW, ledger.timing)
     assert work is not None
     assert (work.generation, work.wanted.up, work.wanted.prefixes) == (1, True, ("10.20.0.0/16",))

@@ -40,8 +40,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_worker_that_dies_leaves_nothing_half_done(database: Database) -> None:
-    """Whatever step of a grant's life is cut off, before whichever statement or commit: no event without its letter, no grant
-    without its sides, no number without its event, no outcome without its answer; and the next worker makes the step."""
+    """Whatever step of a grant's life is cut off, before whichever statement or commit: no event without its outbox entry, no
+    grant without its sides, no number without its event, no outcome without its answer; and the next worker makes the step."""
     ran = subprocess.run(
         [sys.executable, "-m", "tests.ledger.dying", database.url],
         cwd=ROOT,
@@ -95,7 +95,7 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "claim": lambda ledger: ledger.write(claim, grant_id(), Side.GRANT, "one", NOW, NOW + 1),
     "unsettled": lambda ledger: ledger.read(unsettled, NOW, 10),
     "standing": lambda ledger: list(read_standing(ledger)),
-    "take letters": lambda ledger: ledger.write(take_entries, 10, NOW, NOW + 1),
+    "take entries": lambda ledger: ledger.write(take_entries, 10, NOW, NOW + 1),
     "head": lambda ledger: ledger.read(head_of, NOW),
     "check the schema": check_schema,
 }
