@@ -82,15 +82,11 @@ def settle(
     news = []
     if kind is not None:
         seen = about if prefixes is None else replace(about, prefixes=prefixes)
-        news.append(
-            Event(
-                name_of("grant", work.grant_id, str(work.generation), kind),
-                kind,
-                seen,
-                association_id=association_id,
-                served=[*served_by(connection, work), *served],
-            )
+        name, calls = (
+            name_of("grant", work.grant_id, str(work.generation), kind),
+            [*served_by(connection, work), *served],
         )
+        news.append(Event(name, kind, seen, association_id=association_id, served=calls))
     if found is not None:
         name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"]))
         reason = Reason(code=found["class"], text=f"repaired: {found['text']}")
