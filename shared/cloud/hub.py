@@ -12,7 +12,16 @@ from shared.rules.leases import in_order
 
 def status_of(status: str | None) -> str:
     """A status as it is compared; one that the platform left out is known as that, and never taken for another."""
-    return (status or "no status").upper()[:32]
+    return as_shown(status, "status", 32).upper()[:32]
+
+
+def as_shown(text: object, what: str, longest: int = 64) -> str:
+    """A name as the cloud shows it and the ledger can keep it: what is left out, or is no text that a column takes, stays
+    visible as that, and is never taken for what it is not.
+    """
+    written = "" if text is None else str(text)
+    kept = "".join(each if each.isprintable() else "?" for each in written) or f"no {what}"
+    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
 
 
 def id_of(text: str | None) -> str | None:

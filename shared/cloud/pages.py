@@ -11,7 +11,7 @@ from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 
 from shared.cloud.calls import Calls
-from shared.cloud.hub import id_of, status_of
+from shared.cloud.hub import as_shown, id_of, status_of
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen
 from shared.rules.leases import in_order
@@ -65,14 +65,8 @@ class Pages:
         ):
             for found in body.ecr_granted_instance_list or []:
                 if found.node_type in tuple(InstanceType):
-                    yield GrantKey(
-                        ecr_id,
-                        owner,
-                        InstanceType(found.node_type),
-                        found.node_id,
-                        found.node_region_id,
-                        str(found.node_owner_uid),
-                    )
+                    place = found.node_id, found.node_region_id, found.node_owner_uid
+                    yield _key(ecr_id, owner, InstanceType(found.node_type), *place)
 
     def associations_on_ecr(self, owner: str, ecr_id: str) -> Iterator[tuple[GrantKey, AssociationSeen]]:
         """Every VPC association and VBR attachment of an ECR, as account A sees them."""
@@ -84,7 +78,7 @@ class Pages:
             ),
         ):
             for one in body.association_list or []:
-                key = GrantKey(ecr_id, owner, InstanceType.VPC, one.vpc_id, one.region_id, str(one.vpc_owner_id))
+                key = _key(ecr_id, owner, InstanceType.VPC, one.vpc_id, one.region_id, one.vpc_owner_id)
                 yield (
                     key,
                     AssociationSeen(
@@ -99,8 +93,8 @@ class Pages:
             ),
         ):
             for one in body.child_instance_list or []:
-                place = one.child_instance_region_id, str(one.child_instance_owner_id)
-                key = GrantKey(ecr_id, owner, InstanceType.VBR, one.child_instance_id, *place)
+                place = one.child_instance_id, one.child_instance_region_id, one.child_instance_owner_id
+                key = _key(ecr_id, owner, InstanceType.VBR, *place)
                 yield key, AssociationSeen(status_of(one.status), id_of(one.association_id), ())
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
@@ -120,8 +114,8 @@ class Pages:
             region=region,
         ):
             for rule in body.grant_rule_models or []:
-                kind = InstanceType.VBR if rule.instance_id.startswith("vbr-") else InstanceType.VPC
-                yield GrantKey(rule.ecr_id, str(rule.ecr_owner_id), kind, rule.instance_id, region, account)
+                kind = InstanceType.VBR if str(rule.instance_id).startswith("vbr-") else InstanceType.VPC
+                yield _key(rule.ecr_id, rule.ecr_owner_id, kind, rule.instance_id, region, account)
 
     def existing(self, account: str, region: str, instances: Sequence[str]) -> set[str]:
         """Which of these VPCs and VBRs an account B still has in a region."""
@@ -139,3 +133,17 @@ class Pages:
             routers_found = body.virtual_border_router_set
             found |= {one.vbr_id for one in (routers_found.virtual_border_router_type if routers_found else None) or []}
         return found
+
+
+def _key(
+    ecr: object, ecr_owner: object, kind: InstanceType, instance: object, region: object, owner: object
+) -> GrantKey:
+    """The grant that a row is about, as far as the cloud says; a row that leaves something out is still shown."""
+    return GrantKey(
+        as_shown(ecr, "router"),
+        as_shown(ecr_owner, "owner", 20),
+        kind,
+        as_shown(instance, "instance"),
+        as_shown(region, "region"),
+        as_shown(owner, "owner", 20),
+    )

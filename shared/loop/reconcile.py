@@ -24,6 +24,7 @@ from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import Behind, unsettled_page
 from shared.messages.approval import GrantApproval
+from shared.messages.completion import can_be_told
 from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey
 from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made
@@ -190,17 +191,31 @@ class Reconcile:
         known = list(read_standing(self._ledger))
         seen = self._look(known, report)
         quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
+        found = list(strangers(frozenset(one.key for one in known), seen))
+        news = [drift for drift in found if can_be_told(drift.key)]
+        unreadable = [drift for drift in found if not can_be_told(drift.key)]
+        for drift in unreadable:
+            self._say_unreadable(drift, report)
+        # What a row left out may be what tells it from one of these, so nothing is said to be missing or right.
+        vague = {(drift.key.ecr_id, drift.key.instance_id) for drift in unreadable}
         for one in known:
+            if (one.key.ecr_id, one.key.instance_id) in vague:
+                continue
             with self._contained(one.key, report):
                 self._compare_one(one, seen, quiet_since, report, adopting)
-        shown = frozenset(one.key for one in known)
-        news = list(strangers(shown, seen))
         for chunk in (news[start : start + _AT_ONCE] for start in range(0, len(news), _AT_ONCE)):
             history = {one.key: one for one in self._ledger.read(known_among, [drift.key for drift in chunk])}
             for drift in chunk:
                 with self._contained(drift.key, report):
                     self._record([drift], history.get(drift.key), seen, quiet_since, report, adopting)
         return adopting
+
+    def _say_unreadable(self, drift: Drift, report: Report) -> None:
+        """What the cloud shows and nobody can name exactly is told as it was seen, and compared with nothing."""
+        where = f"shown in {drift.key.instance_region}"
+        text = f"{drift.text}; {where}, it cannot be read as a grant, so it is compared with nothing"
+        report.trouble.append(text)
+        log.error("reconcile.unreadable", kind=drift.kind, text=text)
 
     def _compare_one(
         self, one: Standing, seen: CloudSeen, quiet_since: int, report: Report, adopting: list[Drift]

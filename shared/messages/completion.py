@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from shared.errors import GrantError
 from shared.messages.catalogue import find
@@ -16,6 +17,7 @@ from shared.messages.forms import (
     EventId,
     EventName,
     GrantId,
+    GrantKey,
     InstanceId,
     InstanceType,
     Instant,
@@ -141,6 +143,15 @@ class GrantFields(_Told):
     instance_id: InstanceId
     instance_region: RegionId
     instance_owner_uid: AccountId
+
+
+def can_be_told(grant: GrantKey) -> bool:
+    """Whether a completion can name this grant: of what a cloud shows, something may be missing or have no form of ours."""
+    try:
+        GrantFields(grant_id=grant.grant_id, **asdict(grant))
+    except ValidationError:
+        return False
+    return True
 
 
 class Completion(_Told):
