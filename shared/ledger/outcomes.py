@@ -19,7 +19,7 @@ from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action, Every
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
-from shared.rules.facts import NOTHING_UP, DriftKind, Side, Work
+from shared.rules.facts import NOTHING_UP, DriftKind, Side, State, Work
 from shared.rules.leases import Due, Timing, passing
 
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
@@ -218,8 +218,25 @@ def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newe
     about = about_work(work)
     append(connection, now, *(finish(connection, row, EventKind.REJECTED, reason, about, now) for row in waiting))
     if waiting:
+        before = work_of(connection, work.grant_id, work.mine.side, leases_of(connection, work.grant_id))
         raise_generation(connection, work.grant_id)
+        _keep_granted(connection, work, before.generation)
     return bool(waiting)
+
+
+def _keep_granted(connection: Connection, work: Work, generation: int) -> None:
+    """Where account A's side refused a request and others want the grant up, account B's side has nothing to do for them, and
+    account A's has no way to wake it: as it came to rest before, so it rests for what is left.
+    """
+    left = work_of(connection, work.grant_id, work.mine.side, leases_of(connection, work.grant_id))
+    if work.mine.side is not Side.ASSOCIATE or not (work.wanted.up and left.wanted.up):
+        return
+    at_rest = sides.c.observed_generation == generation, sides.c.observed_wanted.is_not(None)
+    connection.execute(
+        sides.update()
+        .where(*of_side(work.grant_id, Side.GRANT), *at_rest, sides.c.state == State.PRESENT)
+        .values(observed_generation=left.generation, observed_wanted=wanted_text(left.wanted), unsettled=False)
+    )
 
 
 def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> bool:

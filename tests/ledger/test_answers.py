@@ -339,3 +339,18 @@ def test_what_was_done_is_not_refused_for_what_comes_after_it(ledger: Ledger, da
     assert ledger.write(refuse, read(ledger), TROUBLE, NOW, newest=True)
     assert outcomes(database) == [("REQ-1", "done"), ("REQ-2", "rejected")]
     assert read(ledger).wanted.prefixes == ROUTES
+
+
+def test_after_a_refusal_the_other_account_has_nothing_to_do_for_what_is_left(ledger: Ledger) -> None:
+    """Account B granted for both; what account A refuses of them costs the other request no look by account B."""
+    ledger.write(admit, opening("REQ-1"), "message-1", NOW, ledger.timing)
+    ledger.write(admit, opening("REQ-2", prefixes=("172.16.0.0/12",)), "message-2", NOW + 1, ledger.timing)
+    ledger.write(saw, read(ledger), Seen("present", ours=True), NOW + 2)
+    assert settle_side(ledger, Side.GRANT, EventKind.GRANTED)
+    work = read(ledger, Side.ASSOCIATE)
+    assert ledger.write(refuse, work, TROUBLE, NOW + 3, newest=True)
+    left = read(ledger, Side.ASSOCIATE)
+    assert (left.generation, left.wanted.prefixes) == (work.generation + 1, ("10.20.0.0/16",))
+    assert left.other_settled
+    assert read(ledger).settled
+    assert not left.settled
