@@ -36,14 +36,18 @@ PACKAGES = (
 )
 
 
+_OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "GNUMAKEFLAGS"}
+
+
 def clean_environment(**more: str) -> dict[str, str]:
-    """Our environment without proxies, where the SDKs would send loopback calls, and without what makes processes measure
-    their coverage: only workers do (``up``), and it makes everything slower by half.
+    """Our environment without proxies, where the SDKs would send loopback calls; without what makes processes measure their
+    coverage: only workers do (``up``), and it makes everything slower by half; and as outside ``make``, which speaks of itself
+    in a make that it started.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.startswith("COVERAGE_")
+        if not name.lower().endswith("_proxy") and not name.startswith("COVERAGE_") and name not in _OF_MAKE
     }
     return {**kept, **more}
 
