@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, put_away
+from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, put_away, request_of
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_grant, lease_of, raise_generation
 from shared.ledger.tables import approvals, closes, grants, marks, sides
@@ -74,7 +74,7 @@ def admit(
         text = f"{len(known)} other content(s) were approved under the same issuer and request id"
         reason = Reason(code=ReasonCode.SECOND_DIGEST, text=text)
         name = name_of(EventKind.SECOND_DIGEST, approval_id)
-        events.append(Event(name, EventKind.SECOND_DIGEST, about, _request(approval), reason=reason))
+        events.append(Event(name, EventKind.SECOND_DIGEST, about, request_of(approval), reason=reason))
     append(connection, now, *events)
     return Admission((row.grant_id,) if counts else (), new=True, early_until=early_until)
 
@@ -222,7 +222,7 @@ def _admitted(
         name_of(EventKind.ADMITTED, approval_id),
         kind,
         about,
-        _request(approval),
+        request_of(approval),
         message_id=message_id,
         reason=reason,
         facts={"approval_id": approval_id, **facts},
@@ -319,10 +319,6 @@ def grant_row(connection: Connection, grant: GrantKey, now: int) -> Row[Any]:
 def keepable(message_id: str) -> str:
     """A message id that every database can keep: its form is the platform's business, so it is taken as it comes."""
     return "".join(character if character.isprintable() else "?" for character in message_id)[:200]
-
-
-def _request(approval: GrantApproval | RevokeApproval) -> Request:
-    return Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest)
 
 
 def _millis(moment: Any) -> int:

@@ -16,11 +16,11 @@ from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_gener
 from shared.ledger.tables import approvals, events, grants, marks, sides
 from shared.ledger.transactions import locked
 from shared.ledger.writes import anything_landed, past_writes, served_by
-from shared.messages.approval import Action, Every
+from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
 from shared.rules.facts import NOTHING_UP, DriftKind, Side, State, Work
-from shared.rules.leases import Due, Timing, passing
+from shared.rules.leases import Due, Lease, Timing, passing
 
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
 
@@ -82,10 +82,8 @@ def settle(
     news = []
     if kind is not None:
         seen = about if prefixes is None else replace(about, prefixes=prefixes)
-        name, calls = (
-            name_of("grant", work.grant_id, str(work.generation), kind),
-            [*served_by(connection, work), *served],
-        )
+        name = name_of("grant", work.grant_id, str(work.generation), kind)
+        calls = [*served_by(connection, work), *served]
         news.append(Event(name, kind, seen, association_id=association_id, served=calls))
     if found is not None:
         name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"]))
@@ -211,14 +209,13 @@ def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newe
 
     ``newest``: only the one that was approved last, where it is their sum that cannot be had.
     """
-    locked(connection, work.grant_id)
+    before = locked(connection, work.grant_id)
     waiting = [row for row in _waiting(connection, work.grant_id) if row.action == Action.GRANT]
     if newest and waiting:
         waiting = [max(waiting, key=lambda row: (row.approved_at, row.admitted_at, row.approval_id))]
     about = about_work(work)
     append(connection, now, *(finish(connection, row, EventKind.REJECTED, reason, about, now) for row in waiting))
-    if waiting:
-        before = work_of(connection, work.grant_id, work.mine.side, leases_of(connection, work.grant_id))
+    if waiting and before is not None:
         raise_generation(connection, work.grant_id)
         _keep_granted(connection, work, before.generation)
     return bool(waiting)
@@ -228,8 +225,10 @@ def _keep_granted(connection: Connection, work: Work, generation: int) -> None:
     """Where account A's side refused a request and others want the grant up, account B's side has nothing to do for them, and
     account A's has no way to wake it: as it came to rest before, so it rests for what is left.
     """
-    left = work_of(connection, work.grant_id, work.mine.side, leases_of(connection, work.grant_id))
-    if work.mine.side is not Side.ASSOCIATE or not (work.wanted.up and left.wanted.up):
+    if work.mine.side is not Side.ASSOCIATE or not work.wanted.up:
+        return
+    left = work_of(connection, work.grant_id, work.mine.side)
+    if not left.wanted.up:
         return
     at_rest = sides.c.observed_generation == generation, sides.c.observed_wanted.is_not(None)
     connection.execute(
@@ -286,8 +285,8 @@ def finish(
     )
 
 
-def request_of(approval: Row[Any]) -> Request:
-    """Which request a row of ``approvals`` is."""
+def request_of(approval: Row[Any] | Lease | GrantApproval | RevokeApproval) -> Request:
+    """Which request an approval is: as it came, its row of ``approvals``, or its lease."""
     return Request(issuer=approval.issuer, request_id=approval.request_id, digest=approval.digest)
 
 

@@ -10,12 +10,12 @@ from sqlalchemy.engine import Connection
 
 from shared.errors import PermanentError
 from shared.ledger.admission import take_effect
-from shared.ledger.outcomes import ENDED, finish
+from shared.ledger.outcomes import ENDED, finish, request_of
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_grant, leases_of, raise_generation
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger, locked
-from shared.messages.completion import EventKind, Reason, Request
+from shared.messages.completion import EventKind, Reason
 from shared.rules.leases import Due, Lease, Timing, next_due, passing
 
 _PAGE = 500
@@ -71,8 +71,7 @@ def _event(connection: Connection, lease: Lease, what: Due, about: About, now: i
         return finish(connection, row, EventKind.REJECTED, ENDED, about, now)
     kind = _KINDS[what][0]
     facts = {"approval_id": lease.approval_id, "due_at": _after(lease, what, now, timing)["due_at"]}
-    request = Request(issuer=lease.issuer, request_id=lease.request_id, digest=lease.digest)
-    return Event(name_of(kind, lease.approval_id), kind, about, request, facts=facts)
+    return Event(name_of(kind, lease.approval_id), kind, about, request_of(lease), facts=facts)
 
 
 def let_time_pass(ledger: Ledger, now: int, allowed: Callable[[str], None] = lambda _: None) -> list[str]:

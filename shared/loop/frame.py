@@ -23,7 +23,7 @@ from shared.cloud.messaging import Messaging
 from shared.errors import BadInput, GrantError, LedgerError, PermanentError, SettingsError, Throttled
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.outbox import give_back, mark_published, take_entries
-from shared.ledger.outcomes import put_off
+from shared.ledger.outcomes import put_off, request_of
 from shared.ledger.schema import check_code, check_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import give_up, read_work
@@ -250,7 +250,7 @@ class Frame:
             body = parse(item.body)
             if isinstance(body, Completion | Wake):
                 return (_woken(body),)
-            request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
+            request = request_of(body)
             self.doors.check(side, item)
             admission = self.ledger.write(
                 admit, body, item.message_id, now_ms(), self.ledger.timing, self.inventory.allow
