@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, put_away, request_of
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_grant, lease_of, raise_generation
-from shared.ledger.tables import approvals, closes, grants, marks, sides
+from shared.ledger.tables import EVERYONE, approvals, closes, grants, marks, sides
 from shared.ledger.transactions import insert_or_ignore, locked
 from shared.messages.approval import Action, Every, GrantApproval, OnEnd, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
@@ -21,9 +21,6 @@ from shared.messages.forms import GrantKey
 from shared.messages.texts import canonical
 from shared.rules.facts import Side, State
 from shared.rules.leases import Timing, next_due
-
-EVERYONE = "*"
-"""Whose leases a mark closes when it closes everybody's: no issuer has that name."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_generation, wanted_text, work_of
-from shared.ledger.tables import approvals, events, grants, marks, sides
+from shared.ledger.tables import EVERYONE, approvals, events, grants, marks, sides
 from shared.ledger.transactions import locked
 from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
@@ -40,7 +40,7 @@ def _from_when(connection: Connection, revoke: Row[Any]) -> str:
         return ""
     until = revoke.mark
     if named == Every.EVERYONE:
-        of_all = marks.c.grant_id == revoke.grant_id, marks.c.issuer == "*"
+        of_all = marks.c.grant_id == revoke.grant_id, marks.c.issuer == EVERYONE
         until = connection.execute(sql.select(marks.c.mark).where(*of_all)).scalar_one()
     return f"; it closes what was approved until {_moment(until)}: a later approval counts"
 

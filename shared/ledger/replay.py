@@ -18,12 +18,10 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.record import name_of
 from shared.ledger.rows import key_of
-from shared.ledger.tables import approvals, closes, grants, holds, marks, settings, sides
+from shared.ledger.tables import EVERYONE, approvals, closes, grants, holds, marks, settings, sides
 from shared.messages.approval import Action, Every, OnEnd
 from shared.messages.completion import EventKind
 from shared.rules.facts import Side
-
-EVERYONE = "*"
 
 Difference = str
 

@@ -27,6 +27,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+EVERYONE = "*"
+"""Whose leases a mark closes when it closes everybody's: no issuer has that name."""
+
 
 def _index(name: str, *columns: Column[Any], only: str) -> None:
     """An index of some rows, said to both databases."""
