@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 import typer
@@ -109,7 +108,7 @@ def _asked_for(one: GrantView, ecr: str | None, account: str | None) -> bool:
 def facts_of(one: GrantView) -> Facts:
     """What is known of a grant, for programs."""
     both = (one.grant, one.associate)
-    drift = [json.loads(side.row.drift) for side in both if side.row.drift]
+    drift = [side.row.drift for side in both if side.row.drift is not None]
     troubled = next((side for side in both if side.row.dead), None) or next((s for s in both if not s.settled), None)
     why = troubled.why if troubled is not None else None
     since = [side.since for side in both if side.since is not None and not side.settled]
@@ -134,9 +133,9 @@ def facts_of(one: GrantView) -> Facts:
         "settled": all(side.settled for side in both),
         "ours": {"grant": one.grant.row.ours, "association": one.associate.row.ours},
         "dead": any(side.row.dead for side in both),
-        "drift": [each["class"] for each in drift],
-        "drift_texts": [str(each.get("text", each["class"])) for each in drift],
-        "state": _state(one, [each["class"] for each in drift]),
+        "drift": [str(each.kind) for each in drift],
+        "drift_texts": [each.text for each in drift],
+        "state": _state(one, [str(each.kind) for each in drift]),
         "why": None if why is None else why.text,
         "since": moment(min(since, default=None)),
         "sides": {"grant": _side(one.grant), "associate": _side(one.associate)},

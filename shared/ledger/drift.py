@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,12 +12,21 @@ from shared.ledger.admission import grant_row
 from shared.ledger.intents import ownership
 from shared.ledger.outcomes import put_away
 from shared.ledger.record import Event, append, name_of
-from shared.ledger.rows import about_grant, key_of, of_side, raise_generation, side_of, work_of
+from shared.ledger.rows import (
+    about_grant,
+    finding_of,
+    finding_text,
+    key_of,
+    of_side,
+    raise_generation,
+    side_of,
+    work_of,
+)
 from shared.ledger.tables import grants, intents, sides
 from shared.ledger.transactions import Ledger, locked
 from shared.messages.completion import EventKind, Reason
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Drift, DriftKind, Side, SideRecord, Standing, State
+from shared.rules.facts import Drift, DriftKind, Finding, Side, SideRecord, Standing, State
 
 _PAGE = 5_000
 
@@ -79,10 +87,11 @@ def note_drift(
     busy = any(one.claimed_until is not None and one.claimed_until > now for one in there.values())
     if busy or row.generation != generation or (wrote is not None and wrote > quiet_since):
         return []
-    news = [one for one in drifts if _class_of(there[one.side].drift) != one.kind]
+    known = {(side, found.kind) for side, one in there.items() if (found := finding_of(one.drift)) is not None}
+    news = [one for one in drifts if (one.side, one.kind) not in known]
     about, events, mend = about_grant(connection, row.grant_id), [], frozenset(repair)
     for one in news:
-        values: dict[str, Any] = {"drift": json.dumps({"class": one.kind, "text": one.text, "at": now})}
+        values: dict[str, Any] = {"drift": finding_text(Finding(one.kind, one.text, now))}
         if one.kind.foreign:
             values |= {"state": state or State.PRESENT, "ours": False}
             if there[one.side].ours is not False:
@@ -100,22 +109,18 @@ def note_drift(
     return news
 
 
-def _class_of(drift: str | None) -> str | None:
-    return None if drift is None else str(json.loads(drift)["class"])
-
-
 def note_drift_gone(connection: Connection, grant_id: str, side: Side, now: int) -> bool:
     """What was reported is no longer so, by somebody else's doing. True when it had been reported."""
     row = locked(connection, grant_id)
     before = connection.execute(sql.select(sides.c.drift, sides.c.ours).where(*of_side(grant_id, side))).one()
-    if before.drift is None or row is None:
+    found = finding_of(before.drift)
+    if found is None or row is None:
         return False
-    found = json.loads(before.drift)
-    gone = {"state": State.ABSENT, "ours": None} if DriftKind(found["class"]).foreign else {}
+    gone = {"state": State.ABSENT, "ours": None} if found.kind.foreign else {}
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(drift=None, **gone))
     about = about_grant(connection, grant_id)
-    name = name_of(EventKind.DRIFT_REPAIRED, grant_id, side, str(found["at"]))
-    reason = Reason(code=found["class"], text=f"no longer so: {found['text']}")
+    name = name_of(EventKind.DRIFT_REPAIRED, grant_id, side, str(found.at))
+    reason = Reason(code=found.kind, text=f"no longer so: {found.text}")
     events = [Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason)]
     if gone and before.ours is not None:
         events.append(ownership(connection, work_of(connection, grant_id, side), None, now))

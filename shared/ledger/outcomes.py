@@ -19,7 +19,8 @@ from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
-from shared.rules.facts import NOTHING_UP, DriftKind, Side, State, Work
+from shared.rules.drift import how_it_ended, still_so
+from shared.rules.facts import NOTHING_UP, Side, State, Work
 from shared.rules.leases import Due, Lease, Timing, passing
 
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
@@ -72,8 +73,8 @@ def settle(
         return False
     if any(what is not Due.WARN for what in passing(leases, now, timing).values()):
         return False  # what was never done before its end is not done after it
-    found = None if fresh.mine.drift is None else json.loads(fresh.mine.drift)
-    if found is not None and prefixes_differ and found["class"] == DriftKind.PREFIXES_DIFFER:
+    found = fresh.mine.drift
+    if found is not None and still_so(found.kind, fresh.mine, fresh.wanted, prefixes_differ=prefixes_differ):
         found = None  # it stays
     drift = {} if found is None else {"drift": None}
     connection.execute(sides.update().where(*mine(work)).values(**_at_rest(work), **drift))
@@ -86,8 +87,8 @@ def settle(
         calls = [*served_by(connection, work), *served]
         news.append(Event(name, kind, seen, association_id=association_id, served=calls))
     if found is not None:
-        name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found["at"]))
-        reason = Reason(code=found["class"], text=f"repaired: {found['text']}")
+        name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found.at))
+        reason = Reason(code=found.kind, text=f"{how_it_ended(found.kind, fresh.wanted)}: {found.text}")
         news.append(Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason))
     if not both_sides:
         connection.execute(sides.update().where(*of_side(work.grant_id, Side.ASSOCIATE)).values(unsettled=False))

@@ -17,7 +17,20 @@ from shared.ledger.tables import approvals, grants, holds, intents, settings, si
 from shared.messages.approval import OnEnd
 from shared.messages.completion import EventKind, ReasonCode
 from shared.messages.forms import GrantKey, InstanceType
-from shared.rules.facts import Hold, HoldKind, Intent, IntentResult, Mode, Operation, Side, SideRecord, Stops, Work
+from shared.rules.facts import (
+    DriftKind,
+    Finding,
+    Hold,
+    HoldKind,
+    Intent,
+    IntentResult,
+    Mode,
+    Operation,
+    Side,
+    SideRecord,
+    Stops,
+    Work,
+)
 from shared.rules.leases import Lease, Level, Wanted, wanted
 from shared.rules.steps import stops
 
@@ -158,9 +171,20 @@ def side_of(row: Row[Any]) -> SideRecord:
         waiting_since=row.waiting_since,
         waiting=row.trouble is not None and json.loads(row.trouble)["code"] in _WAITING,
         dead=row.dead_at is not None,
-        drift=row.drift,
+        drift=finding_of(row.drift),
         knocks=row.knocks,
     )
+
+
+def finding_of(text: str | None) -> Finding | None:
+    """What a side's row says was found on the cloud."""
+    found = None if text is None else json.loads(text)
+    return None if found is None else Finding(DriftKind(found["class"]), found["text"], found["at"])
+
+
+def finding_text(found: Finding) -> str:
+    """A finding, as a side's row keeps it."""
+    return json.dumps({"class": found.kind, "text": found.text, "at": found.at})
 
 
 def hold_of(row: Row[Any]) -> Hold:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen, AssociationStatus, Drift, DriftKind, Side, SideRecord, Standing
+from shared.rules.leases import Level, Wanted
 
 
 @dataclass(frozen=True)
@@ -50,34 +52,69 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
         text = f"{where} is gone from region {key.instance_region}"
         yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, text)
         return
-    if up and key not in seen.granted:
-        yield Drift(key, Side.GRANT, DriftKind.GRANT_MISSING, f"the grant of {where} to {key.ecr_id} is gone")
-    if not up and key in seen.granted and not _known_foreign(standing.grant):
+    granted, there = key in seen.granted, seen.associations.get(key)
+    if granted and not _known_foreign(standing.grant) and not _rests_on(seen_wanted, standing.grant):
         text = f"{where} is granted to {key.ecr_id}, and no lease of ours wants it"
         yield Drift(key, Side.GRANT, DriftKind.FOREIGN_GRANT, text)
-    there = seen.associations.get(key)
-    if up and ours and there is None:
-        yield Drift(
-            key, Side.ASSOCIATE, DriftKind.ASSOCIATION_MISSING, f"{where} is no longer associated with {key.ecr_id}"
-        )
-    if not up and there is not None and not _known_foreign(standing.associate):
+    if up and not granted:
+        yield Drift(key, Side.GRANT, DriftKind.GRANT_MISSING, f"the grant of {where} to {key.ecr_id} is gone")
+    if there is not None and not _known_foreign(standing.associate) and not _rests_on(seen_wanted, standing.associate):
         text = f"{where} is associated with {key.ecr_id}, and no lease of ours wants it"
         yield Drift(key, Side.ASSOCIATE, DriftKind.FOREIGN_ASSOCIATION, text)
-    wanted = standing.grant.observed_wanted
-    comparable = (
-        there is not None and there.status == AssociationStatus.ACTIVE and key.instance_type is InstanceType.VPC
-    )
-    right = wanted.beside(there.prefixes) if wanted is not None and there is not None else ()
-    if up and ours and there is not None and comparable and there.prefixes != right:
+        return
+    if not up or not ours or seen_wanted is None:
+        return
+    if there is None:
+        text = f"{where} is no longer associated with {key.ecr_id}"
+        yield Drift(key, Side.ASSOCIATE, DriftKind.ASSOCIATION_MISSING, text)
+        return
+    right = seen_wanted.beside(there.prefixes)
+    comparable = there.status == AssociationStatus.ACTIVE and key.instance_type is InstanceType.VPC
+    if comparable and there.prefixes != right:
         shown = ", ".join(there.prefixes) or "none"
         text = f"{where}: allowed prefixes are {shown}, approved are {', '.join(right) or 'none'}"
         yield Drift(key, Side.ASSOCIATE, DriftKind.PREFIXES_DIFFER, text)
+
+
+def _rests_on(wanted: Wanted | None, row: SideRecord) -> bool:
+    """Whether what the cloud shows on a side is what leases rest on.
+
+    A lease past its end keeps what stood, and nothing that came afterwards: that is somebody else's, and nobody wants it.
+    """
+    if wanted is None or wanted.down:
+        return False
+    return wanted.up or not (row.nothing_up or (row.drift is not None and row.drift.kind.foreign))
 
 
 def wants_made(standing: Standing) -> bool:
     """Whether what is missing may be made again: not past the end of what was approved."""
     wanted = standing.grant.observed_wanted
     return wanted is not None and wanted.up
+
+
+def still_so(kind: DriftKind, mine: SideRecord, wanted: Wanted, *, prefixes_differ: bool) -> bool:
+    """Whether what was found still is so, although its side came to rest: it was left as it was.
+
+    ``mine``: the side as it was just seen. ``prefixes_differ``: what the leases rest on allows other prefixes than they do.
+    """
+    match kind:
+        case DriftKind.GRANT_MISSING | DriftKind.ASSOCIATION_MISSING | DriftKind.INSTANCE_DELETED:
+            return wanted.level is Level.KEEP and mine.nothing_up  # a lease past its end makes nothing
+        case DriftKind.FOREIGN_GRANT | DriftKind.FOREIGN_ASSOCIATION:
+            return not wanted.up and not mine.nothing_up and not mine.ours
+        case DriftKind.PREFIXES_DIFFER:
+            return prefixes_differ
+        case DriftKind.ECR_OWNER_CHANGED:
+            return not wanted.down  # neither side's look at the instance shows who owns the router
+        case unreachable:
+            assert_never(unreachable)
+
+
+def how_it_ended(kind: DriftKind, wanted: Wanted) -> str:
+    """In a word how drift came to be none: mended, or what was wanted changed."""
+    if kind.foreign and not wanted.down:
+        return "wanted now"
+    return "repaired" if kind.foreign or not wanted.down else "no longer wanted"
 
 
 def gone_again(standing: Standing, row: SideRecord, seen: CloudSeen) -> bool:

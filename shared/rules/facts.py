@@ -177,6 +177,15 @@ class Intent:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Drift as a side remembers it until it is over. ``at``: when it was found (epoch milliseconds)."""
+
+    kind: DriftKind
+    text: str
+    at: int
+
+
+@dataclass(frozen=True)
 class SideRecord:
     """One side of a grant as last read. Times are epoch milliseconds.
 
@@ -196,7 +205,7 @@ class SideRecord:
     waiting_since: int | None
     waiting: bool
     dead: bool
-    drift: str | None
+    drift: Finding | None
     knocks: int
 
     @property

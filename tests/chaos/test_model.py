@@ -151,11 +151,6 @@ class Life(RuleBasedStateMachine):
             self._open.close()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    raises=AssertionError,
-    reason="open: with some constants it finds drift association-missing where nobody else was, in a storm",
-)
 @pytest.mark.timeout(400)
 def test_hypothesis_finds_nothing_either() -> None:
     """The same machine with every choice drawn by hypothesis."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from shared.ledger.admission import admit
 from shared.ledger.drift import note_drift, note_drift_gone, read_standing
-from shared.ledger.intents import intend, resolve
+from shared.ledger.intents import intend, resolve, saw
 from shared.ledger.operating import adopt
 from shared.ledger.outcomes import settle
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, unsettled
 from shared.messages.completion import EventKind
-from shared.rules.facts import Drift, DriftKind, Operation, Side
+from shared.rules.facts import Drift, DriftKind, Operation, Seen, Side, State
 from tests.ledger.kit import HOUR, NOW, Database, check_order, grant_id, key, opening, read
 
 ID = grant_id()
@@ -103,6 +102,27 @@ def test_what_is_not_ours_to_change_is_not_told_as_repaired(standing: Ledger, da
     assert "drift-repaired" in database.kinds()
 
 
+def test_what_a_lease_past_its_end_does_not_make_again_stays_found(ledger: Ledger, database: Database) -> None:
+    """It keeps what stands, and makes nothing: that something is missing is neither over nor told as repaired."""
+    end = NOW + HOUR
+    ledger.write(admit, opening(ends_at=end), "message-1", NOW, ledger.timing)
+    for now in (NOW, end):
+        for side in Side:
+            work = ledger.write(saw, read(ledger, side, now), Seen(State.PRESENT, ours=False), now)
+            assert ledger.write(settle, work, None, now, association_id=None, served=[], both_sides=True)
+    missing = Drift(key(), Side.ASSOCIATE, DriftKind.ASSOCIATION_MISSING, "it is gone")
+    later = end + HOUR
+    assert drifted(ledger, missing, generation=read(ledger, now=later).generation, now=later)
+
+    ledger.write(adopt, ID, Side.GRANT, "operator@example.com", later)
+    work = read(ledger, Side.ASSOCIATE, later)
+    work = ledger.write(saw, work, Seen(State.ABSENT), later)
+    assert ledger.write(settle, work, None, later, association_id=None, served=[], both_sides=True)
+    assert "drift-repaired" not in database.kinds()
+    assert not drifted(ledger, missing, generation=work.generation, now=later + HOUR), "it is no news"
+    check_order(ledger, database)
+
+
 def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
     """Somebody else may mend it."""
     assert drifted(standing, MISSING)
@@ -142,7 +162,7 @@ def test_a_stranger_gets_a_row(ledger: Ledger, database: Database) -> None:
     (one,) = list(read_standing(ledger))
     assert (one.key, one.generation, one.grant.state, one.grant.ours) == (FOREIGN.key, 0, "present", False)
     assert one.grant.drift is not None
-    assert json.loads(one.grant.drift)["class"] == "foreign-grant"
+    assert one.grant.drift.kind is DriftKind.FOREIGN_GRANT
     assert ledger.read(unsettled, NOW + HOUR, 10) == []
     assert ledger.write(adopt, FOREIGN.key.grant_id, Side.GRANT, "operator", NOW + 2 * HOUR)
     check_order(ledger, database)
