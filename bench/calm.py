@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from shared.cloud.calls import Trail
+from shared.cloud.pace import Busiest
 from shared.errors import GrantError
 from shared.messages.forms import GrantKey
 from shared.rules.facts import AssociationSeen, SpokeSeen
@@ -55,6 +56,10 @@ class CalmCloud:
     ) -> None:
         """As account A."""
         self.associations[key] = AssociationSeen("ACTIVE", association_id, prefixes)
+
+    def busiest(self) -> Busiest:
+        """No budget."""
+        return Busiest()
 
     def owns_ecr(self, _owner: str, _ecr_id: str) -> bool:
         """Every ECR stays with its owner here."""

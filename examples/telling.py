@@ -112,14 +112,14 @@ class Narrator:
             case "completion.published":
                 return f"completion published: {fact['kind']}"
             case "grant.later":
-                return f"under way ({fact['code']}), looking again in {fact['seconds']:.0f} s"
+                return f"under way ({fact['code']}), looking again in {fact['wait_seconds']:.0f} s"
             case "grant.waiting" | "grant.held" as event:
                 return f"{event.removeprefix('grant.')}: {fact['why']}"
-            case "drift.found":
+            case "drift.found" | "drift.reported":
                 return f"drift found: {fact['text']}"
             case "reconcile.done":
                 return f"reconciled: {fact['grants']} grants compared, {fact['woken']} woken, {fact['due']} changed by time"
-            case "grant.failed" | "event.failed":
+            case "grant.failed" | "message.failed" | "reconcile.failed":
                 return f"unexpected: {fact.get('exception', text)}"
         return None
 

@@ -5,25 +5,25 @@ from functools import cache
 from typing import Any
 
 from shared.cloud.pages import READ_ONLY, Pages
-from shared.loop.frame import Function
+from shared.loop.frame import Function, said
 from shared.loop.reconcile import Reconcile
 from shared.settings import read_head_key
 
 # A pass has ten minutes, and more pages than one window of the quota holds: it may wait for the next one.
 # It never writes on the cloud, so its sessions cannot, whatever the roles in the other accounts allow.
-_function = Function(patience=70.0, session_policy=READ_ONLY)
 _head_key = cache(read_head_key)
+_function = Function(patience=70.0, session_policy=READ_ONLY, also=_head_key)
 
 
 def initialize(context: object) -> None:
     """Once per instance: settings and configuration are read before the first tick. The ledger is asked by each of them."""
     _function.open(context)
-    _head_key()
 
 
 def handler(event: bytes, context: object) -> dict[str, Any]:  # noqa: ARG001  # a tick says nothing but now
     """One pass over everything; returns what it found."""
     frame = _function.open(context)
-    frame.check()
     frame.arrive(context)
-    return asdict(Reconcile(frame, Pages(frame.calls), head_key=_head_key()).run())
+    with said():
+        frame.check()
+        return asdict(Reconcile(frame, Pages(frame.calls), head_key=_head_key()).run())

@@ -12,29 +12,41 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import stamina
-import structlog
 from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
 from alibabacloud_vpc20160428.client import Client as VpcClient
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from shared import words
 from shared.cloud.clients import config, drop_connections, runtime
 from shared.cloud.errors import check_envelope, translated
 from shared.cloud.keys import Keys
-from shared.cloud.pace import Pace
+from shared.cloud.pace import Busiest, Pace
 from shared.cloud.sessions import Sessions
-from shared.errors import Locked, TemporaryError, Throttled
+from shared.errors import GrantError, Locked, TemporaryError, Throttled
 from shared.messages.completion import Served
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Operation
 from shared.rules.inventory import Inventory
 from shared.settings import Settings
 
-log = structlog.get_logger()
-
 
 def _may_pass_soon(error: Exception) -> bool:
     """Trouble worth another try in place. Waiting for our own budget is not: it already was waited for."""
     return isinstance(error, TemporaryError) and error.code != "Paced"
 
+
+def _say_retried(details: RetryDetails) -> None:
+    """In our words, and without the call's arguments."""
+    error = details.caused_by
+    words.cloud_retried(
+        code=error.code if isinstance(error, GrantError) else type(error).__name__,
+        reason=str(error),
+        tries=details.retry_num,
+        wait_seconds=round(details.wait_for, 3),
+    )
+
+
+set_on_retry_hooks([_say_retried])
 
 # How often and how long reads are tried again in place; whatever lasts longer is the ledger's business.
 reading = stamina.retry(on=_may_pass_soon, attempts=3, timeout=10.0, wait_initial=0.2, wait_max=2.0)
@@ -110,6 +122,10 @@ class Calls:
     def crowded(self) -> bool:
         """Whether a budget was used up lately, so that ``expect`` is worth asking."""
         return self._pace.crowded
+
+    def busiest(self) -> Busiest:
+        """The budget that came closest to its ceiling since this was asked last."""
+        return self._pace.busiest()
 
     def expect(self, key: GrantKey, operation: Operation) -> None:
         """Raise Throttled when a write would have to wait for long, before any call is made.
@@ -198,5 +214,5 @@ class Calls:
         trail.calls.append(
             Served(operation=operation, account=uid, session=session.name, api_request_id=body.request_id)
         )
-        log.info("cloud.called", operation=operation, account=uid, session=session.name, api_request_id=body.request_id)
+        words.cloud_called(operation=operation, account=uid, session=session.name, api_request_id=body.request_id)
         return body

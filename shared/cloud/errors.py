@@ -10,15 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import structlog
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from Tea.exceptions import TeaException
 
+from shared import words
 from shared.errors import CloudTrouble, CloudUnreachable, GrantError, PermissionMissing, Throttled
 from shared.messages.catalogue import by_status, find, unknown_codes, what_next
 from shared.messages.codes import OPERATOR
-
-log = structlog.get_logger()
 
 # A write that ended like this may have taken effect all the same.
 _MAY_HAVE_LANDED = (CloudTrouble, CloudUnreachable)
@@ -33,17 +31,20 @@ def made(code: str | None, status: int | None, where: str, detail: str) -> Grant
     else:
         kind, en, zh, who = entry.kind, entry.en, entry.zh, entry.who
     # Here alone, so that the log tells every answer of the platform in the words of the catalogue.
-    met = log.warning if entry is None else log.info
-    met(
-        "error.unknown" if entry is None else "error.met",
-        code=code,
-        status=status,
-        where=where,
-        meaning=en,
-        meaning_zh=zh,
-        who=who,
-        next=what_next(kind),
-    )
+    if entry is None:
+        words.error_unknown(
+            code=code, status=status, where=where, meaning=en, meaning_zh=zh, who=who, next=what_next(kind)
+        )
+    else:
+        words.error_met(
+            code=entry.code if code is None else code,
+            status=status,
+            where=where,
+            meaning=en,
+            meaning_zh=zh,
+            who=who,
+            next=what_next(kind),
+        )
     return kind(
         f"{where}: {en} ({detail})",
         code=code,

@@ -24,6 +24,15 @@ class Quota:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Busiest:
+    """The most calls that were in one window of one budget, of how many that may hold, and which API in which account."""
+
+    used: int = 0
+    calls: int = 0
+    what: str = ""
+
+
 @dataclass
 class _Budget:
     """One budget: when calls were let go, who is about to call, and which places were promised to those sent away."""
@@ -62,6 +71,7 @@ class Pace:
         self._sleep = sleep
         self._crowded_until = float("-inf")
         self._lock = threading.Lock()
+        self._busiest = Busiest()
         self._budgets: dict[tuple[str, str, str], _Budget] = {}
 
     def quota(self, operation: str) -> Quota:
@@ -79,7 +89,9 @@ class Pace:
                 wait = self._wait(budget, operation, now)
                 if wait <= 0:
                     budget.taken.append(now)
-                    if len(budget.taken) >= self._calls(budget, operation, now):
+                    calls = self._calls(budget, operation, now)
+                    self._note(Busiest(len(budget.taken), calls, f"{operation} in {account}"))
+                    if len(budget.taken) >= calls:
                         self._crowded_until = max(self._crowded_until, now + self._span(operation))
                     if budget.coming:
                         budget.coming.popleft()
@@ -94,6 +106,17 @@ class Pace:
     def crowded(self) -> bool:
         """Whether any budget was used up lately, so that it is worth asking before anything is spent."""
         return self._clock() < self._crowded_until
+
+    def busiest(self) -> Busiest:
+        """The budget that came closest to its ceiling since this was asked last."""
+        with self._lock:
+            found, self._busiest = self._busiest, Busiest()
+            return found
+
+    def _note(self, one: Busiest) -> None:
+        with self._lock:
+            if one.used * max(self._busiest.calls, 1) > self._busiest.used * one.calls:
+                self._busiest = one
 
     def expect(self, account: str, region: str, operation: str) -> None:
         """Announce a call. Raises what ``take`` would raise if it would be sent away, before anything is spent on it."""

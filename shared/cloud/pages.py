@@ -12,6 +12,7 @@ from alibabacloud_vpc20160428.client import Client as VpcClient
 
 from shared.cloud.calls import Calls
 from shared.cloud.hub import as_shown, id_of, status_of
+from shared.cloud.pace import Busiest
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen
 from shared.rules.leases import in_order
@@ -53,6 +54,10 @@ class Pages:
     def calls(self) -> int:
         """How many calls were made so far."""
         return self._calls.made
+
+    def busiest(self) -> Busiest:
+        """The budget that came closest to its ceiling since this was asked last."""
+        return self._calls.busiest()
 
     def grants_on_ecr(self, owner: str, ecr_id: str) -> Iterator[GrantKey]:
         """Everything that is granted to an ECR, as account A sees it."""

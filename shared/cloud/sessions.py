@@ -8,18 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
+from shared import words
 from shared.cloud.clients import config, runtime
 from shared.cloud.errors import translated
 from shared.cloud.keys import Keys
 from shared.cloud.pace import Pace
 from shared.errors import Throttled
 from shared.settings import Settings
-
-log = structlog.get_logger()
 
 # One hour is inside every role's maximum, also where a role assumes a role.
 _SESSION_SECONDS = 3600
@@ -95,6 +93,6 @@ class Sessions:
             self._pace.throttled("home", "", "AssumeRole")
             raise
         given = body.credentials
-        log.info("role.assumed", account=account, role=arn, session=name, api_request_id=body.request_id)
+        words.role_assumed(account=account, role=arn, session=name, api_request_id=body.request_id)
         expires = datetime.fromisoformat(given.expiration).timestamp()
         return RoleSession(Keys(given.access_key_id, given.access_key_secret, given.security_token), name, expires)

@@ -16,8 +16,9 @@ from sqlalchemy.engine import Connection
 
 from shared.ledger.tables import chain
 from shared.messages.texts import canonical
+from shared.words import ledger_head
 
-HEAD_EVENT = "ledger.head"
+HEAD_EVENT = ledger_head.name
 """The log word of a line that holds a head."""
 
 _TRIES, _DEEPEST = 100, 4  # braces in one text, fields in fields: logs put no more around a line

@@ -31,7 +31,7 @@ from shared.rules.facts import (
     Stops,
     Work,
 )
-from shared.rules.leases import Lease, Level, Wanted, wanted
+from shared.rules.leases import Lease, Level, Wanted, longest_waiting, wanted
 from shared.rules.steps import stops
 
 # The statements of every step, built once: building one costs more than running it.
@@ -63,18 +63,20 @@ def work_of(
     rows = {one.side: side_of(one) for one in connection.execute(_SIDES, of_grant)}
     made = connection.execute(_INTENTS, of_grant).all()
     mine = [intent for intent in made if intent.side == side]
+    counting = leases_of(connection, grant_id) if leases is None else leases
     pending = [intent.made_at for intent in made if intent.side != side and intent.result is None]
     return Work(
         grant_id=grant_id,
         key=key,
         generation=row.generation,
-        wanted=wanted(leases_of(connection, grant_id) if leases is None else leases),
+        wanted=wanted(counting),
         mine=rows[side],
         other=rows[side.other],
         writes=tuple(_intent_of(intent) for intent in mine if intent.result != IntentResult.REFUSED),
         my_intents=tuple(_intent_of(intent) for intent in mine if intent.result is None),
         other_pending=max(pending, default=None),
         stops=stops_on(connection, grant_id, key, mode),
+        waits=longest_waiting(counting),
     )
 
 
@@ -208,6 +210,7 @@ def lease_of(row: Row[Any]) -> Lease:
         ends_at=row.ends_at,
         on_end=OnEnd(row.on_end),
         allowed_prefixes=tuple(json.loads(row.allowed_prefixes)),
+        admitted_at=row.admitted_at,
         closed=row.closed_by is not None,
         rejected=row.outcome == EventKind.REJECTED,
         early=row.early_until is not None,

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-import structlog
-
+from shared import words
 from shared.cloud.calls import Trail
 from shared.errors import (
     GrantError,
@@ -28,13 +27,13 @@ from shared.ledger.intents import carried_out, give_up_others, intend, resolve, 
 from shared.ledger.outcomes import gone_event, mark_dead, put_off, refuse, settle, tell_unwanted, up_event
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, read_work, release
+from shared.log import bound
 from shared.loop.drivers import Driver, Look
-from shared.messages.completion import Reason, ReasonCode
+from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.rules.facts import Intent, Mode, Operation, Side, State, Work
 from shared.rules.inventory import Association, Inventory
+from shared.rules.leases import counts_from
 from shared.rules.steps import Step, allowed, believable
-
-log = structlog.get_logger()
 
 _STEPS_PER_VISIT = 12
 _UNWOKEN_MS = 300_000  # when to look without being woken, in case the other side's completion got lost
@@ -135,7 +134,7 @@ class Converge:
 
     def _work(self, work: Work) -> Visit:
         try:
-            with structlog.contextvars.bound_contextvars(grant=work.grant_id, side=self._driver.side):
+            with bound(grant=work.grant_id, side=self._driver.side):
                 if not work.wanted.down:
                     self._inventory.check(work.key)  # letting go needs no more than to be let in
                 if work.stops.look and not work.my_intents:
@@ -146,7 +145,7 @@ class Converge:
                 error = _not_listed(work, error)
             reason = Reason.of(error)
             if self._ledger.write(refuse, work, reason, self._clock(), newest=error.code in _SUMS):
-                log.warning("request.rejected", grant=work.grant_id, code=error.code, reason=str(error))
+                words.request_rejected(grant=work.grant_id, code=error.code, reason=str(error))
                 return self._work_again(work)
             return self._die(work, error)
         except NeedsSomebody as error:
@@ -157,8 +156,8 @@ class Converge:
             # Perhaps only for a moment. If it still is away, there is nobody to tell but who called.
             reason = Reason(code=ReasonCode.LEDGER_AWAY, text="the ledger was away")
             return self._later(work, _POLL_MS, reason, attempt=False)
-        except Exception as error:  # a bug in one grant's work must not stop its neighbours
-            log.exception("grant.failed", grant=work.grant_id)
+        except Exception as error:  # noqa: BLE001  # a bug in one grant's work must not stop its neighbours
+            words.grant_failed(grant=work.grant_id, side=self._driver.side)
             return self._try_later(work, GrantError(f"unexpected {type(error).__name__}", code="Unexpected"))
 
     def _work_again(self, work: Work) -> Visit:
@@ -169,7 +168,7 @@ class Converge:
     def _die(self, work: Work, error: GrantError) -> Visit:
         if not self._ledger.write(mark_dead, work, Reason.of(error), self._clock()):
             return self._leases_changed(work)
-        log.error("grant.dead", grant=work.grant_id, side=self._driver.side, code=error.code, reason=str(error))
+        words.grant_dead(grant=work.grant_id, side=self._driver.side, code=error.code, reason=str(error))
         return Visit(Outcome.DEAD)
 
     def _try_later(self, work: Work, error: GrantError) -> Visit:
@@ -187,8 +186,8 @@ class Converge:
     def _later(self, work: Work, wait_ms: int, reason: Reason, *, attempt: bool) -> Visit:
         now = self._clock()
         if self._ledger.write(put_off, work, now + wait_ms, reason, now, self._ledger.timing, attempt=attempt):
-            log.error("grant.stuck", grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
-        log.info("grant.later", grant=work.grant_id, side=self._driver.side, seconds=wait_ms / 1000, code=reason.code)
+            words.grant_stuck(grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
+        words.grant_later(grant=work.grant_id, side=self._driver.side, code=reason.code, wait_seconds=wait_ms / 1000)
         return Visit(Outcome.LATER, now + wait_ms)
 
     def _loop(self, start: Work) -> Visit:
@@ -206,7 +205,7 @@ class Converge:
             if self._is_theirs(work) and not work.my_intents:
                 return Visit(Outcome.SETTLED)  # what we had asked for is known: the rest is account A's own
             step = Step.LATER if doubtful else self._step(work, look, begun_at)
-            log.debug("grant.step", step=step.value, state=look.seen.state)
+            words.grant_step(step=step.value, state=look.seen.state)
             match step:
                 case Step.SETTLE:
                     if self._settle(work, look, trail):
@@ -247,20 +246,20 @@ class Converge:
         if work.wanted.down:
             self._ledger.write(tell_unwanted, work, self._clock(), let_go=not look.in_use)
         self._until_woken(work, Reason(code=ReasonCode.OTHERS_TURN, text=why))
-        log.info("grant.waiting", grant=work.grant_id, side=self._driver.side, why=why)
+        words.grant_waiting(grant=work.grant_id, side=self._driver.side, why=why)
         return Visit(Outcome.WAITING)
 
     def _hold(self, work: Work) -> Visit:
         """A person said that nothing may be done."""
         why = (work.stops.remove if work.wanted.down else work.stops.create) or work.stops.remove or ""
         self._until_woken(work, Reason(code=ReasonCode.HELD, text=why))
-        log.info("grant.held", grant=work.grant_id, side=self._driver.side, why=why)
+        words.grant_held(grant=work.grant_id, side=self._driver.side, why=why)
         return Visit(Outcome.HELD)
 
     def _until_woken(self, work: Work, reason: Reason) -> None:
         now = self._clock()
         if self._ledger.write(put_off, work, now + _UNWOKEN_MS, reason, now, self._ledger.timing, attempt=False):
-            log.error("grant.stuck", grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
+            words.grant_stuck(grant=work.grant_id, side=self._driver.side, code=reason.code, reason=reason.text)
 
     def _read(self, grant_id: str, now: int) -> Work | None:
         return self._ledger.write(read_work, grant_id, self._driver.side, now, self._ledger.timing, self._mode)
@@ -315,9 +314,11 @@ class Converge:
         certainly_not = error is not None and not error.executed
         self._ledger.write(carried_out, intent, served, self._clock(), refused=certainly_not)
         if error is None:
-            log.info(f"{intent.operation}.requested", api_request_id=served[-1].api_request_id if served else None)
+            words.write_requested(
+                operation=intent.operation, api_request_id=served[-1].api_request_id if served else None
+            )
         else:
-            log.warning(f"{intent.operation}.failed", code=error.code, reason=str(error))
+            words.write_failed(operation=intent.operation, code=error.code, reason=str(error))
         return error
 
     def _settle(self, work: Work, look: Look, trail: Trail) -> bool:
@@ -346,8 +347,20 @@ class Converge:
             timing=self._ledger.timing,
         )
         if settled:
-            log.info("side.settled", event_kind=kind, generation=work.generation, ours=work.mine.ours)
+            words.side_settled(
+                event_kind=kind,
+                generation=work.generation,
+                ours=work.mine.ours,
+                admitted_seconds=self._since_admission(work, kind),
+            )
         return settled
+
+    def _since_admission(self, work: Work, kind: EventKind | None) -> float | None:
+        """How long the oldest approval that waited for this side to come up has waited; None where it was up, or went down."""
+        before = work.mine.observed_wanted
+        if kind is not up_event(self._driver.side) or work.waits is None or not (before is None or before.down):
+            return None
+        return (self._clock() - counts_from(work.waits, self._ledger.timing)) / 1000
 
     def _pause(self, work: Work) -> int:
         return min(self._settle_ms, _POLL_MS) if work.my_intents else _POLL_MS

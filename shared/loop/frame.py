@@ -12,22 +12,21 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 
-import structlog
-
+from shared import words
 from shared.cloud.calls import Calls
 from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
-from shared.errors import BadInput, GrantError, LedgerError, PermanentError, SettingsError, Throttled
+from shared.errors import BadInput, GrantError, LedgerError, NeedsSomebody, PermanentError, SettingsError, Throttled
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.outbox import give_back, mark_published, take_entries
 from shared.ledger.outcomes import put_off, request_of
 from shared.ledger.schema import check_code, check_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import give_up, read_work
-from shared.log import bind, configure
+from shared.log import bind, configure, seconds_since_start
 from shared.loop.converge import Converge, Outcome, Visit
 from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
@@ -38,8 +37,6 @@ from shared.rules.facts import Side, State, Work
 from shared.rules.inventory import Association, Inventory
 from shared.rules.steps import Step
 from shared.settings import Settings, read_inventory, read_settings
-
-log = structlog.get_logger()
 
 # New work is started only while one grant's worst case still fits; a claim outlives the invocation that took it.
 _RESERVE_SECONDS = 45.0
@@ -59,13 +56,8 @@ class Frame:
 
     def __init__(self, context: object, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
         """Read everything that must be right. Raises SettingsError, naming every fault; the ledger is not asked yet."""
-        configure()
-        try:
-            self.settings: Settings = read_settings()
-            self.inventory: Inventory = read_inventory(self.settings.accounts_file)
-        except SettingsError as fault:
-            log.error("start.failed", reason=str(fault))  # noqa: TRY400  # what is wrong is in its words
-            raise
+        self.settings: Settings = read_settings()
+        self.inventory: Inventory = read_inventory(self.settings.accounts_file)
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
         self._checked = False
         self._keys = home_keys(context)
@@ -104,7 +96,8 @@ class Frame:
 
         Raises LedgerError when the ledger is away and a message could not be sent again either.
         """
-        deadline = time.monotonic() + _limit(context) - min(_RESERVE_SECONDS, _limit(context) / 2)
+        started = time.monotonic()
+        deadline = started + _limit(context) - min(_RESERVE_SECONDS, _limit(context) / 2)
         invocation = self.arrive(context)
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
@@ -128,10 +121,28 @@ class Frame:
             self._converge(driver, invocation, touched, deadline, _limit(context), counted)
         else:
             self._wake_later(driver, touched, away)
-        log.info("event.handled", **counted, unknown_errors=dict(unknown_codes))
+        self._say_handled(counted, time.monotonic() - started)
         if away is not None and lost:
             raise away
         return counted
+
+    def _say_handled(self, counted: dict[str, int], seconds: float) -> None:
+        busiest = self.calls.busiest()
+        words.event_handled(
+            settled=counted.get(Outcome.SETTLED, 0),
+            waiting=counted.get(Outcome.WAITING, 0),
+            held=counted.get(Outcome.HELD, 0),
+            later=counted.get(Outcome.LATER, 0),
+            busy=counted.get(Outcome.BUSY, 0),
+            dead=counted.get(Outcome.DEAD, 0),
+            rejected=counted.get("rejected", 0),
+            sent_again=counted.get("sent again", 0),
+            seconds=round(seconds, 3),
+            quota_used=busiest.used,
+            quota=busiest.calls,
+            quota_of=busiest.what,
+            unknown_errors=dict(unknown_codes),
+        )
 
     def _converge(
         self,
@@ -157,11 +168,11 @@ class Frame:
             try:
                 return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id)
             except LedgerError as away:
-                log.error("ledger.away", grant=grant_id, reason=str(away))  # noqa: TRY400  # what happened is in its words
+                words.ledger_away(grant=grant_id, reason=str(away))
                 self._unreleased.append((grant_id, driver.side, invocation))
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
-            except Exception:  # whatever is wrong with one grant stops nothing but itself
-                log.exception("grant.failed", grant=grant_id, side=driver.side)
+            except Exception:  # noqa: BLE001  # whatever is wrong with one grant stops nothing but itself
+                words.grant_failed(grant=grant_id, side=driver.side)
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
 
         for grant_id, found_out in _at_once(visit, touched):
@@ -178,7 +189,7 @@ class Frame:
             self._unreleased.pop()
 
     def _wake_later(self, driver: Driver, touched: Iterable[str], away: LedgerError) -> None:
-        log.error("ledger.away", reason=str(away))
+        words.ledger_away(grant=None, reason=str(away))
         for grant_id in touched:
             self.wake(grant_id, driver.side, now_ms() + _AWAY_SECONDS * 1000)
 
@@ -197,11 +208,11 @@ class Frame:
                 self.messaging.send(queue, again(item), _AWAY_SECONDS)
                 break
             except GrantError as error:
-                told = {"message_id": item.message_id, "code": error.code, "reason": str(error)}
-                log.warning("message.not_sent_again", **told)
+                words.message_not_sent_again(message_id=item.message_id, code=error.code, reason=str(error))
+                _say_refused(queue, error)
         else:
             return hint
-        log.warning("message.sent_again", message_id=item.message_id, reason=str(away))
+        words.message_sent_again(message_id=item.message_id, reason=str(away))
         return True
 
     def converge(self, driver: Driver, invocation: str, limit_seconds: float) -> Converge:
@@ -237,7 +248,7 @@ class Frame:
             seconds = paced.retry_after or 0.0
             next_at = now + int(seconds * 1000)
             self.ledger.write(put_off, work, next_at, Reason.of(paced), now, self.ledger.timing, attempt=False)
-            log.info("grant.later", grant=grant_id, side=driver.side, seconds=round(seconds, 3), code=paced.code)
+            words.grant_later(grant=grant_id, side=driver.side, code=paced.code, wait_seconds=round(seconds, 3))
             return Visit(Outcome.LATER, next_at)
         except PermanentError:
             return None  # no longer in the inventory: converge says so
@@ -255,24 +266,24 @@ class Frame:
             admission = self.ledger.write(
                 admit, body, item.message_id, now_ms(), self.ledger.timing, self.inventory.allow
             )
-            log.info(
-                "approval.admitted" if admission.new else "approval.repeated",
-                action=body.action,
-                grant=body.grant.grant_id,
-                request_id=body.request_id,
-                message_id=item.message_id,
-                held_until=admission.early_until,
-            )
+            grant_id, name, until = body.grant.grant_id, body.request_id, admission.early_until
+            about = item.message_id
+            if admission.new:
+                words.approval_admitted(
+                    action=body.action, grant=grant_id, request_id=name, message_id=about, early_until=until
+                )
+            else:
+                words.approval_repeated(action=body.action, grant=grant_id, request_id=name, message_id=about)
             return admission.touched
         except PermanentError as error:
             reason, request = Reason.of(error), request or request_named(item.body)
             self.ledger.write(reject_message, item.message_id, item.body, reason, now_ms(), request=request)
-            log.warning("message.rejected", message_id=item.message_id, code=error.code, reason=str(error))
+            words.message_rejected(message_id=item.message_id, code=error.code, reason=str(error))
             return None
         except LedgerError:
             raise
-        except Exception as error:  # whatever is wrong with one message stops nothing but itself
-            log.exception("message.failed", message_id=item.message_id)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one message stops nothing but itself
+            words.message_failed(message_id=item.message_id)
             text = f"unexpected {type(error).__name__}: nothing was done with it, and the log has the rest"
             reason = Reason(code="Unexpected", text=text)
             self.ledger.write(reject_message, item.message_id, _plain(item.body), reason, now_ms(), request=request)
@@ -283,7 +294,7 @@ class Frame:
         try:
             self._publish()
         except LedgerError as away:
-            log.error("ledger.away", reason=str(away))  # noqa: TRY400  # what happened is in its words
+            words.ledger_away(grant=None, reason=str(away))
 
     def _publish(self) -> None:
         while entries := self.ledger.write(take_entries, _ENTRIES, now_ms(), now_ms() + self._entries_ms):
@@ -292,14 +303,15 @@ class Frame:
                     message_id = self.messaging.publish(self.settings.completions_topic, entry.body, entry.tag)
                 except PermanentError as error:
                     # The topic will not take this one, and it must not stop those behind it. It stays taken for a while.
-                    log.warning("completion.refused", seq=entry.seq, code=error.code, reason=str(error))
+                    words.completion_refused(seq=entry.seq, code=error.code, reason=str(error))
                     continue
                 except GrantError as error:
-                    log.warning("completion.kept", seq=entry.seq, code=error.code, reason=str(error))
+                    words.completion_kept(seq=entry.seq, code=error.code, reason=str(error))
+                    _say_refused(self.settings.completions_topic, error)
                     self.ledger.write(give_back, [left.seq for left in entries[position:]])
                     return
                 self.ledger.write(mark_published, [entry.seq])
-                log.info("completion.published", kind=entry.tag, seq=entry.seq, message_id=message_id)
+                words.completion_published(kind=entry.tag, seq=entry.seq, message_id=message_id)
 
     def wake(self, grant_id: str, side: Side, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
@@ -308,7 +320,27 @@ class Frame:
         try:
             self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
         except GrantError as error:
-            log.warning("wake.lost", grant=grant_id, code=error.code, reason=str(error))
+            words.wake_lost(grant=grant_id, code=error.code, reason=str(error))
+            _say_refused(queue, error)
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Whatever ends a pass is said before it is raised: the platform would only count it."""
+    try:
+        yield
+    except LedgerError as away:
+        words.ledger_away(grant=None, reason=str(away))
+        raise
+    except Exception:
+        words.reconcile_failed(what="pass", account=None)
+        raise
+
+
+def _say_refused(queue: str, error: GrantError) -> None:
+    """What only a person can mend about a queue or the topic is said as that, beside what came of it."""
+    if isinstance(error, NeedsSomebody):
+        words.queue_refused(queue=queue, code=error.code, reason=str(error))
 
 
 def _ahead(work: Work, now: int) -> Step | None:
@@ -362,13 +394,31 @@ class Function:
     another account is narrowed to.
     """
 
-    def __init__(self, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
+    def __init__(
+        self,
+        patience: float = _PATIENCE_SECONDS,
+        session_policy: str | None = None,
+        also: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``also``: what else has to be read for this function to start. Raises SettingsError where it cannot."""
         self._patience = patience
         self._session_policy = session_policy
+        self._also = also
         self._frame: Frame | None = None
 
     def open(self, context: object) -> Frame:
-        """The frame, built on first use."""
+        """The frame, built on first use. Whatever stands in its way is said before it is raised: only a person can help."""
         if self._frame is None:
-            self._frame = Frame(context, self._patience, self._session_policy)
+            configure()
+            try:
+                frame = Frame(context, self._patience, self._session_policy)
+                self._also()
+            except (SettingsError, LedgerError) as fault:
+                words.start_failed(reason=str(fault))
+                raise
+            except Exception as fault:
+                words.start_failed(reason=f"unexpected {type(fault).__name__}")
+                raise
+            self._frame = frame
+            words.start_ready(seconds=seconds_since_start())
         return self._frame

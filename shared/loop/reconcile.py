@@ -5,18 +5,19 @@ What it finds it writes into the ledger and hands to the acting functions by a w
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared import words
+from shared.cloud.pace import Busiest
 from shared.errors import GrantError, LedgerError
+from shared.ledger.ages import read_open
 from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_standing
 from shared.ledger.heads import head_of
 from shared.ledger.operating import adopt
@@ -31,8 +32,6 @@ from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_m
 from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
 from shared.rules.inventory import Association, Inventory
 from shared.settings import Settings
-
-log = structlog.get_logger()
 
 _WAKES = 2_000
 _AT_ONCE = 200
@@ -54,6 +53,13 @@ class Report:
     trouble: list[str] = field(default_factory=list)  # accounts that could not be read, and why
     left: list[str] = field(default_factory=list)  # what time ran out for: the next pass begins with it
     head: int = 0  # the last event of the record
+    unsettled: int = (
+        0  # sides that are not as wanted and not dead, when the pass was over; since when the oldest is, in seconds
+    )
+    unsettled_seconds: float | None = None
+    dead: int = 0  # sides that wait to be redriven
+    outbox: int = 0  # completions that are recorded and not out, and how old the oldest is, in seconds
+    outbox_seconds: float | None = None
 
 
 class Surroundings(Protocol):
@@ -89,6 +95,10 @@ class Pages(Protocol):
     @property
     def calls(self) -> int:
         """How many calls were made so far."""
+        ...
+
+    def busiest(self) -> Busiest:
+        """The budget that came closest to its ceiling since this was asked last."""
         ...
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
@@ -151,15 +161,41 @@ class Reconcile:
         self._wake(report)
         self._frame.publish()
         report.head = self._sign_head()
+        self._measure(report)
         report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
-        log.info(
-            "reconcile.done",
-            **{k: v for k, v in asdict(report).items() if k not in ("trouble", "left")},
+        self._say_done(report)
+        return report
+
+    def _say_done(self, report: Report) -> None:
+        busiest = self._cloud.busiest()
+        words.reconcile_done(
+            due=report.due,
+            woken=report.woken,
+            grants=report.grants,
+            drift=report.drift,
+            gone=report.gone,
+            calls=report.calls,
+            seconds=report.seconds,
             trouble=len(report.trouble),
             left=len(report.left),
+            head=report.head,
+            unsettled=report.unsettled,
+            unsettled_seconds=report.unsettled_seconds,
+            dead=report.dead,
+            outbox=report.outbox,
+            outbox_seconds=report.outbox_seconds,
+            quota_used=busiest.used,
+            quota=busiest.calls,
+            quota_of=busiest.what,
         )
-        return report
+
+    def _measure(self, report: Report) -> None:
+        """How much is open now, and for how long."""
+        found, now = self._ledger.read(read_open), self._clock()
+        report.unsettled, report.dead, report.outbox = found.unsettled, found.dead, found.outbox
+        report.unsettled_seconds = _age(found.unsettled_since, now)
+        report.outbox_seconds = _age(found.outbox_since, now)
 
     def _allowed(self, content: str) -> None:
         """Raise PermanentError where an approval whose date has come is not allowed (any more)."""
@@ -215,7 +251,7 @@ class Reconcile:
         where = f"shown in {drift.key.instance_region}"
         text = f"{drift.text}; {where}, it cannot be read as a grant, so it is compared with nothing"
         report.trouble.append(text)
-        log.error("reconcile.unreadable", kind=drift.kind, text=text)
+        words.reconcile_unreadable(kind=drift.kind, text=text)
 
     def _compare_one(
         self, one: Standing, seen: CloudSeen, quiet_since: int, report: Report, adopting: list[Drift]
@@ -242,8 +278,8 @@ class Reconcile:
             yield
         except LedgerError:
             raise
-        except Exception as error:
-            log.exception("reconcile.failed", grant=key.grant_id)
+        except Exception as error:  # noqa: BLE001  # said, with its traceback
+            words.reconcile_failed(what=f"grant {key.grant_id}", account=key.instance_owner_uid)
             report.trouble.append(f"grant {key.grant_id} ({key.instance_id}): unexpected {type(error).__name__}")
 
     def _at_rest(self, standing: Standing) -> bool:
@@ -282,7 +318,8 @@ class Reconcile:
         for drift in news:
             mended = drift.kind in repair
             report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
-            log.warning("drift.found", kind=drift.kind, grant=drift.key.grant_id, text=drift.text, repair=mended)
+            say = words.drift_found if mended else words.drift_reported
+            say(kind=drift.kind, grant=drift.key.grant_id, text=drift.text)
             if mended and drift.kind.foreign and drift.key.instance_owner_uid in self._inventory.accounts:
                 # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
                 adopting.append(drift)
@@ -351,12 +388,11 @@ class Reconcile:
                 read(place)
             except GrantError as error:
                 report.trouble.append(f"{where}: {error}")
-                told = {"account": place[0], "code": error.code, "reason": str(error)}
-                log.error("reconcile.unread", what=what, **told)  # noqa: TRY400  # what happened is in its words
+                words.reconcile_unread(what=what, account=place[0], code=error.code, reason=str(error))
                 return None
-            except Exception as error:  # whatever one account shows stops nothing but itself
+            except Exception as error:  # noqa: BLE001  # whatever one account shows stops nothing but itself
                 report.trouble.append(f"{where}: unexpected {type(error).__name__}")
-                log.exception("reconcile.unread", what=what, account=place[0])
+                words.reconcile_failed(what=f"{what} {place[1]}", account=place[0])
                 return None
             return place
 
@@ -369,8 +405,12 @@ class Reconcile:
         """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
         head = self._ledger.read(head_of, self._clock())
         signed = head if self._head_key is None else head.sign(self._head_key)
-        log.info("ledger.head", **json.loads(signed.line()))
+        words.ledger_head(seq=signed.seq, hash=signed.hash, at=signed.at, signature=signed.signature)
         return head.seq
+
+
+def _age(since: int | None, now: int) -> float | None:
+    return None if since is None else (now - since) / 1000
 
 
 def _combined(by_ecr: set[GrantKey], by_owner: set[GrantKey], spokes_read: set[tuple[str, str]]) -> Iterator[GrantKey]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.messages.forms import GrantKey
-from shared.rules.leases import Wanted
+from shared.rules.leases import Lease, Wanted
 
 
 class Side(StrEnum):
@@ -228,6 +228,7 @@ class Work:
     my_intents: tuple[Intent, ...]  # those that may still land
     other_pending: int | None  # until when a write of the other side may still land, counted from its call
     stops: Stops = Stops()
+    waits: Lease | None = None  # of the leases that have not taken effect, the oldest
 
     @property
     def settled(self) -> bool:

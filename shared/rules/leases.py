@@ -31,6 +31,7 @@ class Lease:
     ends_at: int | None
     on_end: OnEnd
     allowed_prefixes: tuple[str, ...]
+    admitted_at: int
     closed: bool = False
     rejected: bool = False
     early: bool = False  # dated further ahead than clocks may differ: not believed yet
@@ -72,6 +73,18 @@ class Wanted:
     def beside(self, standing: Iterable[str]) -> tuple[str, ...]:
         """The prefixes that an association should allow, where these are standing."""
         return in_order({*self.prefixes, *(set(self.may_stay) & set(standing))})
+
+
+def longest_waiting(leases: Iterable[Lease]) -> Lease | None:
+    """Of the leases whose effect was not seen yet, the oldest."""
+    return min((lease for lease in leases if not lease.done), key=lambda lease: lease.admitted_at, default=None)
+
+
+def counts_from(lease: Lease, timing: Timing) -> int:
+    """From when its approval could take effect: from its admission, or from its date where that lay further ahead than clocks
+    may differ.
+    """
+    return max(lease.admitted_at, lease.approved_at - timing.skew)
 
 
 def live(lease: Lease) -> bool:

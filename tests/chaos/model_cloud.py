@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from shared.cloud.calls import Trail
+from shared.cloud.pace import Busiest
 from shared.errors import (
     CloudTrouble,
     CloudUnreachable,
@@ -195,6 +196,10 @@ class ModelCloud:
             seen = _seen(place.link.at(self._moment()))
             if (key.ecr_owner_uid, key.ecr_id) == (owner, ecr_id) and seen.status is not None:
                 yield key, seen
+
+    def busiest(self) -> Busiest:
+        """No budget."""
+        return Busiest()
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
         """Every ECR stays with its owner here."""

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sql
 
 from shared.cloud.calls import Calls
+from shared.cloud.pace import Busiest
 from shared.cloud.pages import Pages
 from shared.ledger.tables import events, grants
 from shared.ledger.transactions import Ledger
@@ -46,6 +47,10 @@ class Answers:
             "DescribeExpressConnectRouterChildInstance": Row(child_instance_list=[]),
             "DescribeVpcGrantRulesToEcr": Row(grant_rule_models=[]),
         }
+
+    def busiest(self) -> Busiest:
+        """No budget."""
+        return Busiest()
 
     def pages(self, _account: str, operation: str, *_request: Any, **_region: Any) -> list[Row]:
         """One page of each listing."""

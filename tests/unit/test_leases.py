@@ -21,6 +21,7 @@ LEASE = Lease(
     ends_at=None,
     on_end=OnEnd.REPORT,
     allowed_prefixes=("10.0.0.0/16",),
+    admitted_at=NOW - 90,
 )
 
 
