@@ -15,21 +15,26 @@ Account = Annotated[str, "the uid of the account whose resources it is about"]
 Action = Annotated[str, "`grant` or `revoke`"]
 ApiRequest = Annotated[str | None, "the platform's id of the call"]
 Api = Annotated[str, "the name of the API"]
-Code = Annotated[str, "a code of the [catalogue](errors.md)"]
-Count = Annotated[int, "how many"]
+CODE = "a code of the [catalogue](errors.md), or as the platform says it"
+Code = Annotated[str, CODE]
+Count = Annotated[int, "how many of the event's grants and messages ended so"]
 Digest = Annotated[str, "the hash of the last event"]
 DriftClass = Annotated[str, "the class of drift"]
 GrantId = Annotated[str, "the grant, `g-…`"]
 MessageId = Annotated[str, "the message's id in its queue"]
 Moment = Annotated[int, "when, in epoch milliseconds"]
-Number = Annotated[int, "which one, counted from 1"]
+Generation = Annotated[int, "counts the changes of the grant's leases"]
+Number = Annotated[int, "the event's place in the record"]
 OnSide = Annotated[str, "`grant` (account B's side) or `associate` (account A's)"]
 Queue = Annotated[str, "the name of the queue or topic"]
 Reason = Annotated[str, "what was found, in words"]
+Text = Annotated[str, "what was found, in the catalogue's words"]
 RequestId = Annotated[str, "the id that the issuer gave its request"]
 Seconds = Annotated[float, "how long it took, in seconds"]
 Session = Annotated[str, "the name of the role session in that account's own audit log"]
-What = Annotated[str, "what kind of thing it is"]
+Wait = Annotated[float, "until the next try or look, in seconds"]
+What = Annotated[str, "which account, router, grant or pass it was about"]
+Write = Annotated[str, "`grant`, `revoke`, `associate`, `dissociate`, `set_prefixes`, `attach` or `detach`"]
 # Three facts of the busiest budget since the last such line.
 Used = Annotated[int, "the most calls that were in one window of the quota, of the budget that came closest to its own"]
 Ceiling = Annotated[int, "how many calls that window may hold"]
@@ -156,8 +161,8 @@ def completion_kept(*, seq: Number, code: Code, reason: Reason) -> None:
 @word(
     "completion.refused",
     Level.ERROR,
-    "The topic will not take this very completion; those behind it go out. It is tried again, so mend what the reason names; "
-    "`ecr-grants show` has what it says.",
+    "The topic will not take this very completion; those behind it go out, and it is tried again. Mend what the reason names, or "
+    "report it: it should not have been made like that.",
 )
 def completion_refused(*, seq: Number, code: Code, reason: Reason) -> None:
     """A completion is refused for what it is."""
@@ -172,17 +177,17 @@ def wake_lost(*, grant: GrantId, code: Code, reason: Reason) -> None:
 
 
 @word("grant.step", Level.DEBUG)
-def grant_step(*, step: What, state: Annotated[str, "what was seen on this side"]) -> None:
+def grant_step(*, step: Annotated[str, "the step"], state: Annotated[str, "what was seen on this side"]) -> None:
     """What is done next about a side, after a look."""
 
 
 @word("write.requested", Level.INFO)
-def write_requested(*, operation: What, api_request_id: ApiRequest) -> None:
+def write_requested(*, write: Write, api_request_id: ApiRequest) -> None:
     """A write to the cloud was accepted; a look will tell whether it landed."""
 
 
 @word("write.failed", Level.WARNING)
-def write_failed(*, operation: What, code: Code, reason: Reason) -> None:
+def write_failed(*, write: Write, code: Code, reason: Reason) -> None:
     """A write to the cloud was answered with an error; a look will tell what became of it."""
 
 
@@ -190,7 +195,7 @@ def write_failed(*, operation: What, code: Code, reason: Reason) -> None:
 def side_settled(
     *,
     event_kind: Annotated[str | None, "the completion that tells it, if any"],
-    generation: Number,
+    generation: Generation,
     ours: Annotated[bool | None, "whether we made or adopted what is there"],
     admitted_seconds: Annotated[
         float | None,
@@ -202,9 +207,7 @@ def side_settled(
 
 
 @word("grant.later", Level.INFO)
-def grant_later(
-    *, grant: GrantId, side: OnSide, code: Code, wait_seconds: Annotated[float, "until it is looked at again"]
-) -> None:
+def grant_later(*, grant: GrantId, side: OnSide, code: Code, wait_seconds: Wait) -> None:
     """A side is looked at again at a known time."""
 
 
@@ -272,7 +275,7 @@ def reconcile_done(
     head: Annotated[int, "the last event of the record"],
     unsettled: Annotated[int, "sides that are not as wanted and not dead, held ones among them"],
     unsettled_seconds: Age,
-    dead: Annotated[int, "sides that wait to be redriven"],
+    dead_sides: Annotated[int, "sides that wait to be redriven"],
     outbox: Annotated[int, "completions that are recorded and not out"],
     outbox_seconds: Age,
     quota_used: Used,
@@ -298,7 +301,7 @@ def reconcile_unread(*, what: What, account: Account, code: Code, reason: Reason
     "Look in the account's console at what the text names. If it should not be there, whoever made it takes it away; if the "
     "platform shows something of a new form, report it.",
 )
-def reconcile_unreadable(*, kind: DriftClass, text: Reason) -> None:
+def reconcile_unreadable(*, drift_kind: DriftClass, text: Reason) -> None:
     """The cloud shows a grant or association that cannot be read as one, so it is compared with nothing."""
 
 
@@ -313,7 +316,7 @@ def reconcile_failed(*, what: What, account: Account | None) -> None:
 
 
 @word("drift.found", Level.WARNING)
-def drift_found(*, kind: DriftClass, grant: GrantId, text: Reason) -> None:
+def drift_found(*, drift_kind: DriftClass, grant: GrantId, text: Reason) -> None:
     """The cloud is not as it had settled; it is being mended."""
 
 
@@ -323,7 +326,7 @@ def drift_found(*, kind: DriftClass, grant: GrantId, text: Reason) -> None:
     "`ecr-grants show GRANT` has what was seen, and `ecr-grants errors CLASS` who must act. What is foreign is adopted "
     "(`ecr-grants adopt`) or taken away by whoever made it; what is missing is made again once `DRIFT_REPAIR` lists it.",
 )
-def drift_reported(*, kind: DriftClass, grant: GrantId, text: Reason) -> None:
+def drift_reported(*, drift_kind: DriftClass, grant: GrantId, text: Reason) -> None:
     """The cloud is not as it had settled, and nothing mends that but a person's decision."""
 
 
@@ -359,7 +362,7 @@ def cloud_retried(
     code: Code,
     reason: Reason,
     tries: Annotated[int, "how often it was tried"],
-    wait_seconds: Annotated[float, "until it is tried again"],
+    wait_seconds: Wait,
 ) -> None:
     """A call to the cloud is tried again in place."""
 
@@ -370,8 +373,8 @@ def error_met(
     code: Code,
     status: Annotated[int | None, "of HTTP"],
     where: Reason,
-    meaning: Reason,
-    meaning_zh: Reason,
+    meaning: Text,
+    meaning_zh: Text,
     who: Annotated[str, "who must act"],
     next: Annotated[str, "what happens next"],  # noqa: A002
 ) -> None:
@@ -381,11 +384,11 @@ def error_met(
 @word("error.unknown", Level.WARNING)
 def error_unknown(
     *,
-    code: Annotated[str | None, "as the platform says it"],
+    code: Annotated[str | None, CODE],
     status: Annotated[int | None, "of HTTP"],
     where: Reason,
-    meaning: Reason,
-    meaning_zh: Reason,
+    meaning: Text,
+    meaning_zh: Text,
     who: Annotated[str, "who must act"],
     next: Annotated[str, "what happens next"],  # noqa: A002
 ) -> None:

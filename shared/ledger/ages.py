@@ -51,7 +51,7 @@ _OPEN = sql.select(
     _dead_ones.c.many.label("dead"),
     _waiting.c.many.label("outbox"),
     _waiting.c.since.label("outbox_since"),
-)
+).select_from(_first.join(_dead_ones, sql.true()).join(_waiting, sql.true()))  # one row each
 
 
 def read_open(connection: Connection) -> Open:

@@ -314,11 +314,9 @@ class Converge:
         certainly_not = error is not None and not error.executed
         self._ledger.write(carried_out, intent, served, self._clock(), refused=certainly_not)
         if error is None:
-            words.write_requested(
-                operation=intent.operation, api_request_id=served[-1].api_request_id if served else None
-            )
+            words.write_requested(write=intent.operation, api_request_id=served[-1].api_request_id if served else None)
         else:
-            words.write_failed(operation=intent.operation, code=error.code, reason=str(error))
+            words.write_failed(write=intent.operation, code=error.code, reason=str(error))
         return error
 
     def _settle(self, work: Work, look: Look, trail: Trail) -> bool:

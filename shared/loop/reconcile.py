@@ -182,7 +182,7 @@ class Reconcile:
             head=report.head,
             unsettled=report.unsettled,
             unsettled_seconds=report.unsettled_seconds,
-            dead=report.dead,
+            dead_sides=report.dead,
             outbox=report.outbox,
             outbox_seconds=report.outbox_seconds,
             quota_used=busiest.used,
@@ -251,7 +251,7 @@ class Reconcile:
         where = f"shown in {drift.key.instance_region}"
         text = f"{drift.text}; {where}, it cannot be read as a grant, so it is compared with nothing"
         report.trouble.append(text)
-        words.reconcile_unreadable(kind=drift.kind, text=text)
+        words.reconcile_unreadable(drift_kind=drift.kind, text=text)
 
     def _compare_one(
         self, one: Standing, seen: CloudSeen, quiet_since: int, report: Report, adopting: list[Drift]
@@ -319,7 +319,7 @@ class Reconcile:
             mended = drift.kind in repair
             report.drift[drift.kind] = report.drift.get(drift.kind, 0) + 1
             say = words.drift_found if mended else words.drift_reported
-            say(kind=drift.kind, grant=drift.key.grant_id, text=drift.text)
+            say(drift_kind=drift.kind, grant=drift.key.grant_id, text=drift.text)
             if mended and drift.kind.foreign and drift.key.instance_owner_uid in self._inventory.accounts:
                 # Policy says so beforehand: what nobody asked us for is adopted, and so taken down as nobody wants it.
                 adopting.append(drift)

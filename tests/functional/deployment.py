@@ -40,6 +40,7 @@ from tests.functional.world import (
     Spoke,
     Stage,
 )
+from tests.said import strange
 
 Json = dict[str, Any]
 
@@ -290,6 +291,11 @@ class Deployment:
         lines += self.admin.logs(function, after=lines[-1]["number"] if lines else 0)
         return lines
 
+    def said(self) -> list[str]:
+        """What the deployed functions of ours have logged so far."""
+        ours = {function["name"] for function in self.admin.functions()} & {*FUNCTIONS, RECONCILE_FUNCTION}
+        return [line["text"] for name in sorted(ours) for line in self.logs(name)]
+
     def story(self) -> str:
         """The last lines of the functions' logs, for whoever reads a failure."""
         lines = [(line["time"], name, line["text"]) for name in FUNCTIONS for line in self.logs(name)]
@@ -351,5 +357,7 @@ def deployment(
         made = Deployment(url, stage, ledger, accounts)
         try:
             yield made
+            if template is not None:
+                assert strange(made.said()) == []
         finally:
             made.close()

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sql
 
 from shared.ledger.admission import admit
+from shared.ledger.ages import read_open
 from shared.ledger.drift import note_drift, note_drift_gone, read_standing
 from shared.ledger.intents import saw
 from shared.ledger.operating import dead_rows, lift_hold, set_hold
@@ -79,6 +80,8 @@ QUESTIONS: dict[str, tuple[Callable[[Ledger], object], str, str]] = {
         "approvals_due",
     ),
     "what stands": (lambda ledger: list(read_standing(ledger)), "FROM grants", "grants_shown"),
+    "how old what is unsettled is": (lambda ledger: ledger.read(read_open), "FROM outbox", "sides_unsettled"),
+    "how much is dead": (lambda ledger: ledger.read(read_open), "FROM outbox", "sides_dead"),
     "what is dead": (lambda ledger: ledger.read(dead_rows), "FROM sides", "sides_dead"),
     "who waits for what is dead": (lambda ledger: ledger.read(dead_requests), "FROM approvals", "approvals_waiting"),
     "what a revoke can close": (

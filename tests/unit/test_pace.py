@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.cloud.pace import Pace, Quota
+from shared.cloud.pace import Busiest, Pace, Quota
 from shared.errors import Throttled
 
 GRANT = "GrantInstanceToExpressConnectRouter"
@@ -275,3 +275,21 @@ def test_windows_may_be_shorter(time: Time) -> None:
         Quota(100, 0.1),
     )
     assert most_in_a_window(taken(pace, time, 480), 6) == 120
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_that_came_closest_to_its_ceiling_is_told_once(pace: Pace, time: Time) -> None:
+    """By share and not by number: sixty writes of 120 are more than a hundred reads of 300."""
+    assert pace.busiest() == Busiest(0, 0, "")
+    taken(pace, time, 100, LOOK)
+    taken(pace, time, 60, GRANT)
+    assert pace.busiest() == Busiest(60, 120, f"{GRANT} in 2")
+    assert pace.busiest() == Busiest(0, 0, "")
+    time.now += 30
+    taken(pace, time, 1)
+    assert pace.busiest() == Busiest(61, 120, f"{GRANT} in 2")
+    time.now += 300
+    taken(pace, time, 1, LOOK)
+    assert pace.busiest() == Busiest(1, 300, f"{LOOK} in 2")

@@ -1,0 +1,1 @@
+"""What surrounds the functions on the platform. Nothing here ships with them."""
