@@ -29,7 +29,7 @@ The functions write one JSON object a line, and Log Service has it as the field 
 functions' log project. Nobody has tried it on a live account: what could not be verified is a parameter.
 """
 
-_RIGHTS = "Give it the permission that the reason names, or the trust; [operating](operating.md#rights) has which role needs what."
+_RIGHTS = "Give it the permission that the reason names, or the trust; [operating](operating.md#rights) has what each role needs."
 _TODO = {
     OWNER_A: "The owner of account A changes what the meaning names.",
     OWNER_B: "The owner of account B changes what the meaning names.",

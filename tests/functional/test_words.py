@@ -1,0 +1,230 @@
+"""What needs a person is an error in the log: each such word, as the deployed functions say it, with the figures beside it.
+
+Not here, since nothing from outside can bring it about: ``message.failed``, ``grant.failed`` and ``reconcile.failed`` are faults
+of ours, which would be mended if one were known; tests/ledger and tests/chaos meet the first two by breaking something.
+``reconcile.unreadable`` needs rows that the local cloud never shows: tests/ledger/test_unreadable.py has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from alibabacloud_expressconnectrouter20230901 import models as ecr_models
+
+from deploy.queries import ERRORS
+from functions.associate import handler as associate
+from functions.grant import handler as grant
+from functions.reconcile import handler as reconcile
+from shared.errors import LedgerError, SettingsError
+from shared.loop.frame import Function
+from tests.functional.approvals import approval
+from tests.functional.deployment import Deployment, Json, deployment
+from tests.functional.inprocess import Context
+from tests.functional.launch import environment, ledger_without
+from tests.functional.waiting import until
+from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, Stage
+from tests.said import lines_of, strange
+
+FAULTS_OF_OURS = {"message.failed", "grant.failed", "reconcile.failed"}
+NOT_SHOWN = {"reconcile.unreadable"}
+OF_A_START = {"start.failed"}
+DENIED = {"kind": "error", "status": 403, "code": "NoPermission", "message": "You are not authorized."}
+
+
+@dataclass
+class Said:
+    """A deployment in which everything went wrong that needs a person, and what its functions said."""
+
+    cloud: Deployment
+    granted: Json
+
+    def lines(self, word: str) -> list[dict[str, Any]]:
+        """The lines of one word."""
+        return [line for line in lines_of(self.cloud.said()) if line["event"] == word]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
+    """One fault after another, each waited for by its line."""
+    stage = Stage()
+    spokes = [stage.new_spoke() for _ in range(5)]
+    with deployment(stage, tmp_path_factory.mktemp("said"), settings={"STUCK_SECONDS": "1"}) as cloud:
+        found = Said(cloud, approval(spokes[0].uid, next(spokes[0].vpcs)))
+
+        def waited(word: str, meanwhile: Callable[[], object] = lambda: cloud.receive(1)) -> None:
+            until(lambda: found.lines(word), f"a line {word}", meanwhile=meanwhile)
+
+        assert cloud.settled(found.granted)["event"] == "done"
+        # Somebody grants past us; the next pass cannot read that account at first.
+        foreign = approval(spokes[0].uid, next(spokes[0].vpcs))
+        cloud.ecr(spokes[0].admin).grant_instance_to_express_connect_router(
+            ecr_models.GrantInstanceToExpressConnectRouterRequest(
+                ecr_id=HUB_ECR,
+                ecr_owner_ali_uid=int(HUB),
+                instance_id=foreign["instance"]["id"],
+                instance_type="VPC",
+                instance_region_id=REGION,
+            )
+        )
+        cloud.reconcile()
+        waited("drift.reported")
+        cloud.admin.plan(
+            service="vpc", operation="DescribeVpcGrantRulesToEcr", account=spokes[0].uid, times=9, **DENIED
+        )
+        cloud.reconcile()
+        waited("reconcile.unread")
+        cloud.admin.clear()
+        # Nobody may enter one account, and another stays busy for longer than a second.
+        cloud.admin.plan(service="sts", operation="AssumeRole", account=spokes[1].uid, times=9, **DENIED)
+        cloud.settled(approval(spokes[1].uid, next(spokes[1].vpcs)))
+        cloud.admin.plan(
+            kind="server_error", service="vpc", operation="DescribeVpcAttribute", account=spokes[2].uid, times=60
+        )
+        cloud.send(approval(spokes[2].uid, next(spokes[2].vpcs)))
+        waited("grant.stuck", lambda: cloud.admin.advance(5))
+        cloud.admin.clear()
+        # The topic refuses one completion for what it is, then all of them for who sends it.
+        for word, code in (("completion.refused", "MalformedXML"), ("queue.refused", "AccessDenied")):
+            refused = {"kind": "error", "status": 400, "code": code, "message": "No.", "times": 1}
+            cloud.admin.plan(service="mns", operation="PublishMessage", **refused)
+            cloud.send(approval(spokes[3].uid, next(spokes[3].vpcs)))
+            waited(word)
+        # The ledger is away, for the functions and for the timer.
+        with ledger_without(cloud.ledger_url, "grants"):
+            cloud.send(approval(spokes[4].uid, next(spokes[4].vpcs)))
+            waited("ledger.away", lambda: None)
+        yield found
+
+
+@pytest.mark.parametrize(
+    "word", sorted({word.name for word in ERRORS} - FAULTS_OF_OURS - NOT_SHOWN - OF_A_START), ids=str
+)
+def test_what_needs_a_person_is_an_error(said: Said, word: str) -> None:
+    """Each with the facts that its alarm and its runbook entry speak of."""
+    assert said.lines(word)
+    assert {line["level"] for line in said.lines(word)} == {"error"}
+
+
+def test_every_line_is_as_its_word_is_declared(said: Said) -> None:
+    """Whatever went wrong."""
+    assert strange(said.cloud.said()) == []
+
+
+def test_a_function_says_how_long_it_took_to_start(said: Said) -> None:
+    """From when the process began to load our code; each of its instances once, before it handles anything."""
+    started = said.lines("start.ready")
+    assert started
+    assert all(0 < line["seconds"] < 120 for line in started)
+    first = lines_of(line["text"] for line in said.cloud.logs(GRANT_FUNCTION))[0]
+    assert first["event"] == "start.ready"
+
+
+def test_a_grant_says_how_long_it_took(said: Said) -> None:
+    """Account B's side before account A's, both from the admission of the approval."""
+    name = said.cloud.event(said.granted, "granted")["grant"]["grant_id"]
+    took = {
+        line["event_kind"]: line["admitted_seconds"] for line in said.lines("side.settled") if line["grant"] == name
+    }
+    assert 0 < took["granted"] < took["associated"]
+
+
+def test_an_event_says_how_long_it_took_and_how_full_the_quota_was(said: Said) -> None:
+    """Where calls were made; where none were, no quota is named."""
+    handled = said.lines("event.handled")
+    assert all(line["seconds"] > 0 for line in handled)
+    called = [line for line in handled if line["quota_used"]]
+    assert called
+    for line in called:
+        assert 1 <= line["quota_used"] <= line["quota"] in (100, 120, 300)
+        assert " in " in line["quota_of"]
+    assert all((line["quota"], line["quota_of"]) == (0, "") for line in handled if not line["quota_used"])
+
+
+def test_a_pass_that_the_ledger_ends_says_so(said: Said) -> None:
+    """The platform would only count an error."""
+    before = len(ledger_away(said.cloud))
+    with ledger_without(said.cloud.ledger_url, "grants"), pytest.raises(Exception, match="ledger"):
+        said.cloud.reconcile()
+    assert len(ledger_away(said.cloud)) == before + 1
+
+
+def ledger_away(cloud: Deployment) -> list[dict[str, Any]]:
+    """What the timer's function said about the ledger."""
+    lines = lines_of(line["text"] for line in cloud.logs(RECONCILE_FUNCTION))
+    return [line for line in lines if line["event"] == "ledger.away"]
+
+
+# -- a function that cannot start --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment of a function that could start."""
+    _, accounts = Stage().write(tmp_path)
+    found = environment(f"sqlite:///{tmp_path / 'ledger.db'}", accounts, "127.0.0.1:1") | {"FC_REGION": REGION}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    for name in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET"):
+        monkeypatch.setenv(f"ALIBABA_CLOUD_{name}", "nobody's")
+    return monkeypatch
+
+
+def started(module: ModuleType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
+    """A cold start, as the platform's initializer call makes it."""
+    also = {"also": module.read_head_key} if module is reconcile else {}
+    monkeypatch.setattr(module, "_function", Function(**{**also, **more}))
+    module.initialize(Context("cold"))
+
+
+@pytest.mark.parametrize(
+    ("module", "variable", "value"),
+    [
+        pytest.param(grant, "MODE", "sometimes", id="a setting"),
+        pytest.param(associate, "ACCOUNTS_FILE", "/nowhere/accounts.yaml", id="the inventory"),
+        pytest.param(reconcile, "HEAD_KEY", "no-key-at-all", id="the signing key"),
+    ],
+)
+def test_a_function_that_cannot_start_says_so(
+    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType, variable: str, value: str
+) -> None:
+    """As an error that names what is wrong and shows no secret, before the platform is told."""
+    variables.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        started(module, variables)
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert strange([json.dumps(line)]) == []
+    assert (line["event"], line["level"]) == ("start.failed", "error")
+    assert variable in line["reason"]
+    assert "no-key-at-all" not in line["reason"]
+
+
+def test_a_start_that_fails_for_no_known_reason_says_so_too(
+    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the kind of error alone: nobody knows what its text holds."""
+
+    def broken() -> None:
+        raise RuntimeError("a-secret")
+
+    with pytest.raises(RuntimeError):
+        started(grant, variables, also=broken)
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert (line["event"], line["reason"]) == ("start.failed", "unexpected RuntimeError")
+
+
+def test_an_address_that_is_none_is_said_without_its_password(
+    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It cannot be connected to, whatever the database does."""
+    variables.setenv("LEDGER_URL", "nothing://user:a-password-nobody-may-see@host/ledger")
+    with pytest.raises(LedgerError):
+        started(grant, variables)
+    told = capsys.readouterr().out
+    assert '"start.failed"' in told
+    assert "a-password-nobody-may-see" not in told
