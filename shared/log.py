@@ -22,6 +22,7 @@ from shared import STARTED
 P = ParamSpec("P")
 
 LONGEST = 30_000  # bytes; what is longer may be cut in two on its way, and half a line is no JSON
+_NAMES = 1_000  # bytes; what the names of a line's facts take at most
 
 ALWAYS = ("event", "level", "time")
 """What every line has beside the facts of its word."""
@@ -103,16 +104,16 @@ def seconds_since_start() -> float:
 
 
 _log = structlog.get_logger()
-_render = structlog.processors.JSONRenderer()
+_render = json.JSONEncoder(default=repr).encode  # made once: structlog's own renderer makes one for every line
 
 
-def _line(logger: Any, method: str, facts: Any) -> str:
+def _line(_logger: object, _method: str, facts: Any) -> str:
     """The line, whole where that is possible: else every fact of it stays, and long texts lose their middles."""
-    line = str(_render(logger, method, facts))
+    line = _render(facts)
     if len(line) <= LONGEST:  # what is rendered is ASCII
         return line
-    room = LONGEST // (len(facts) + 1)
-    return str(_render(logger, method, {name: _short(value, room) for name, value in facts.items()}))
+    room = (LONGEST - _NAMES) // len(facts)
+    return _render({name: _short(value, room) for name, value in facts.items()})
 
 
 def _short(value: Any, room: int) -> Any:
@@ -120,7 +121,7 @@ def _short(value: Any, room: int) -> Any:
     if not isinstance(value, str):
         return f"{len(value)} entries" if isinstance(value, dict) else value
     text, kept = value, room
-    while len(json.dumps(text)) > room - len(TRACEBACK) - 8:
+    while len(_render(text)) > room:
         kept = kept * 3 // 4
         text = f"{value[: kept // 2]} … {len(value) - kept} characters left out … {value[-kept // 2 :]}"
     return text
