@@ -47,6 +47,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/python -m cli schemas --check
 	@$(BIN)/python -m cli errors --check
 	@$(BIN)/python -m deploy.alarms --check
+	@$(BIN)/python -m deploy.templates --check
 
 test: setup ## Run all tests, with coverage of what is deployed
 	@$(BIN)/coverage erase
@@ -74,10 +75,11 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 			--no-emit-index-url --no-emit-find-links --output-file requirements/$$part.txt requirements/$$part.in; \
 	done
 
-documents: setup ## Write what is generated: the messages' JSON Schemas, the tables of errors and of alarms
+documents: setup ## Write what is generated: JSON Schemas, the tables of errors and of alarms, the templates
 	@$(BIN)/python -m cli schemas
 	@$(BIN)/python -m cli errors --write
 	@$(BIN)/python -m deploy.alarms
+	@$(BIN)/python -m deploy.templates
 
 clean: ## Remove the virtual environment and everything generated
 	rm -rf $(VENV) .local *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

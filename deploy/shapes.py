@@ -114,12 +114,6 @@ class Statement(_Shape):
     unproven: str = ""
     """Why no test sees each action used, and where the need for it comes from; empty where tests do."""
 
-    @property
-    def many(self) -> Blank | None:
-        """The blank that stands for a list, where one does: then there is one resource, and it holds that blank once."""
-        found = [blank for blank in MANY if f"{{{blank}}}" in self.resources[0]]
-        return found[0] if found else None
-
     def document(self, values: Values) -> Document:
         """The statement as RAM reads it, with one resource for each value of each blank."""
         filled = [text for resource in self.resources for text in fill(resource, values)]

@@ -113,7 +113,8 @@ def _functions(*functions: str, part: str = "") -> tuple[str, ...]:
 _NAMES = tuple(each.name for each in WORK_QUEUES)
 _DEAD = tuple(each.name for each in DEAD_LETTER_QUEUES)
 _LOGSTORE = f"acs:log:*:{{hub}}:project/{LOG.project}/logstore/{LOG.name}"
-_ROUTER = "acs:expressconnectrouter:*:{account}:expressconnectrouter/{router}"
+# Without the account: a role reaches its own account's alone, and no two routers share an id.
+_ROUTER = "acs:expressconnectrouter:*:*:expressconnectrouter/{router}"
 
 # -- what the functions run as -----------------------------------------------------------------------------------------
 
