@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
 
     _add_check(commands)
+    _add_from(commands)
 
     journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
     journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
@@ -81,6 +82,16 @@ def _add_check(commands: Any) -> None:
     world = commands.add_parser("world", help="what a world file may say", description=_world.__doc__)
     world.add_argument("--schema", action="store_true", help="as a JSON Schema, for editors")
     world.set_defaults(command=_world)
+
+
+def _add_from(commands: Any) -> None:
+    made = commands.add_parser("from", help="make a world of ROS templates", description=_from.__doc__)
+    made.add_argument("folder", type=Path, help="the folder of the templates")
+    made.add_argument("--stacks", type=Path, metavar="FILE", help="which is applied where; FOLDER/example-stacks.yaml")
+    made.add_argument(
+        "--world", type=Path, metavar="FILE", help="a world that has what stacks do not make, such as VPCs"
+    )
+    made.set_defaults(command=_from)
 
 
 def _add_up(commands: Any) -> None:
@@ -201,6 +212,19 @@ def _world(asked: argparse.Namespace) -> int:
     from localcloud.worldschema import outline, schema  # noqa: PLC0415 - needed for this command only
 
     print(json.dumps(schema(), indent=2, ensure_ascii=False) if asked.schema else "\n".join(outline()))
+    return 0
+
+
+def _from(asked: argparse.Namespace) -> int:
+    """Apply ROS templates and print the world that comes of them; what is left out of it is said on standard error."""
+    import yaml  # noqa: PLC0415 - needed for this command only
+
+    from localcloud.ros.stacks import world_from  # noqa: PLC0415 - needed for this command only
+
+    outcome = world_from(asked.folder, asked.stacks, asked.world)
+    print(yaml.safe_dump(outcome.world, sort_keys=False, allow_unicode=True, width=120), end="")
+    for remark in outcome.remarks:
+        print(remark, file=sys.stderr)
     return 0
 
 
