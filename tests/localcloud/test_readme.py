@@ -9,6 +9,8 @@ import pytest
 from localcloud.faults import Kind
 from localcloud.mns.operations.table import OPERATIONS
 from localcloud.operations import Product
+from localcloud.ros.functions import EMULATED
+from localcloud.ros.kinds import KINDS
 from localcloud.server import PRODUCTS
 from localcloud.switches import Switches
 
@@ -47,3 +49,11 @@ def test_every_kind_of_trouble_is_explained() -> None:
     table = README.partition("| kind | what happens |")[2].partition("**The admin API**")[0]
 
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)?)`", table)) - {"retry_after"} == set(get_args(Kind))
+
+
+def test_the_row_of_templates_is_complete() -> None:
+    """Every resource type and function of ROS templates that is emulated is in its row, and nothing else is."""
+    row = next(line for line in README.splitlines() if line.startswith("| ROS"))
+
+    assert set(re.findall(r"ALIYUN::\w+::\w+", row)) == set(KINDS)
+    assert set(re.findall(r"Fn::\w+|\bRef\b", row)) == set(EMULATED)
