@@ -31,6 +31,11 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	rm -f "$$log"
 	@touch $@
 
+.local/ros/.ready: requirements/ros.txt | $(VENV)/.ready
+	@rm -rf .local/ros
+	@$(BIN)/python -m pip download --quiet --no-deps --require-hashes --dest .local/ros --requirement requirements/ros.txt
+	@touch $@
+
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
 
 demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only)
@@ -49,7 +54,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/python -m deploy.alarms --check
 	@$(BIN)/python -m deploy.templates --check
 
-test: setup ## Run all tests, with coverage of what is deployed
+test: setup .local/ros/.ready ## Run all tests, with coverage of what is deployed
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
@@ -74,6 +79,8 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --output-file requirements/$$part.txt requirements/$$part.in; \
 	done
+	@$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file requirements/ros.txt requirements/ros.in
 
 documents: setup ## Write what is generated: JSON Schemas, the tables of errors and of alarms, the templates
 	@$(BIN)/python -m cli schemas
