@@ -277,9 +277,15 @@ OPERATOR = Policy(
         ),
         _send("Sends dead letters again, approvals too: an operator is trusted to.", *_NAMES),
         Statement(
-            why="How many messages wait, how many are dead, and whether the queues are as they should be.",
+            why="How many are dead.",
             actions=("mns:GetQueueAttributes",),
-            resources=_queues(*_NAMES, *_DEAD),
+            resources=_queues(*_DEAD),
+        ),
+        Statement(
+            why="Whether the work queues are as they should be.",
+            actions=("mns:GetQueueAttributes",),
+            resources=_queues(*_NAMES),
+            unproven=_DOCTORS,
         ),
         Statement(
             why="Runs reconcile, and no other function: what an acting one is handed could be made to look like an approval.",

@@ -18,7 +18,6 @@ from deploy.database import database
 from deploy.expressions import EXECUTING_ACCOUNT, Names, attribute, policy, ref, text, trust
 from deploy.shapes import Blank, Policy, Queue, Role, Subscription
 
-FOLDER = Path(__file__).parent
 Part = dict[str, Any]
 
 _HUB: Names = {
@@ -230,16 +229,17 @@ def _text(purpose: str, template: Part) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the templates, or with --check say which are not current; the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.templates", description=main.__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where they are")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 when a template is not current"
     )
     asked = parser.parse_args(arguments)
     stale = []
     for name, content in templates().items():
-        path = FOLDER / name
+        path = asked.folder / name
         if path.exists() and path.read_text("utf-8") == content:
             continue
-        stale.append(f"deploy/{name}")
+        stale.append(str(path))
         if not asked.check:
             path.write_text(content, "utf-8")
     if asked.check and stale:

@@ -20,16 +20,18 @@ from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
 from mns.account import Account
 from mns.mns_exception import MNSServerException
+from mns.queue import Message
 from mns.topic import TopicMessage
 from Tea.exceptions import TeaException
 from typer.testing import CliRunner
 
 from cli.main import app
+from deploy.surroundings import OPERATOR as OPERATOR_POLICY
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.errors import GrantError
 from tests.functional.approvals import approval
-from tests.functional.deployment import OPERATOR, WORK_QUEUES, Deployment, config, deployment
+from tests.functional.deployment import OPERATOR, REQUESTER, WORK_QUEUES, Deployment, config, deployment
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     EXAMPLE,
@@ -43,8 +45,11 @@ from tests.functional.world import (
 
 DEAD_LETTERS = tuple(f"{name}-dead" for name in WORK_QUEUES)
 POLICIES = EXAMPLE["accounts"][HUB]["users"]["operator"]["policies"]
-ASKED_FOR_ELSEWHERE = {"mns:GetQueueAttributes"}
-"""How full a queue is: what a person looks at, and no command does yet."""
+IDLE = Key("LTAI-example-idle", "example-secret-of-the-idle")
+UNPROVEN = {
+    (OPERATOR_POLICY.name, number) for number, statement in enumerate(OPERATOR_POLICY.statements) if statement.unproven
+}
+"""Statements that the surroundings say no test here sees used."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ RIGHTS = [
     for action in statement["Action"]
     for resource in statement["Resource"]
 ]
-USED = [right for right in RIGHTS if right.action not in ASKED_FOR_ELSEWHERE]
+USED = [right for right in RIGHTS if (right.policy, right.statement) not in UNPROVEN]
 
 
 def key_without(right: Right) -> Key:
@@ -101,6 +106,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
             "access_key": {"id": key.id, "secret": key.secret},
             "policies": policies_without(right),
         }
+    idle = {"access_key": {"id": IDLE.id, "secret": IDLE.secret}, "policies": {}}
+    stage.hub["users"]["requester-without"] = idle
     with deployment(stage, tmp_path_factory.mktemp("operator")) as made:
         yield made
 
@@ -184,6 +191,48 @@ def test_without_any_one_permission_a_command_says_which(cloud: Deployment, righ
     said = Day(cloud, key_without(right)).work()
     place = right.resource.partition(f"{HUB}:")[2]
     assert any(right.action in line and place in line for line in said.splitlines()), said
+
+
+def hand_in(account: Account, queue: str = "ecr-approvals") -> Any:
+    """Send to a queue."""
+    message: Any = Message
+    return account.get_queue(queue).send_message(message("{}"))
+
+
+def publish(account: Account) -> Any:
+    """Publish a completion."""
+    message: Any = TopicMessage
+    return account.get_topic("ecr-completions").publish_message(message("{}"))
+
+
+@pytest.mark.parametrize(
+    ("action", "attempt"),
+    [
+        pytest.param("mns:SendMessage", lambda account: hand_in(account, "ecr-grants-wakes"), id="wake"),
+        pytest.param(
+            "mns:ReceiveMessage", lambda account: account.get_queue("ecr-approvals").receive_message(0), id="read"
+        ),
+        pytest.param("mns:PublishMessage", publish, id="publish"),
+    ],
+)
+def test_a_requester_hands_in_and_does_nothing_else(
+    cloud: Deployment, action: str, attempt: Callable[[Account], object]
+) -> None:
+    """One queue, one action: and without that one not even this."""
+    with account_of(cloud, REQUESTER) as requester:
+        assert hand_in(requester).message_id
+        with pytest.raises(MNSServerException, match=action):
+            attempt(requester)
+    with account_of(cloud, IDLE) as nobody, pytest.raises(MNSServerException, match="mns:SendMessage"):
+        hand_in(nobody)
+
+
+@contextlib.contextmanager
+def account_of(cloud: Deployment, key: Key) -> Iterator[Account]:
+    """The queues, with somebody's key."""
+    account = Account(cloud.url, key.id, key.secret)
+    with contextlib.closing(Connection(account)):
+        yield account
 
 
 class Connection:
