@@ -19,19 +19,20 @@ from aiohttp import web
 from localcloud.clock import iso, milliseconds
 from localcloud.fc.functions import Function
 from localcloud.fc.tasks import Task
-from localcloud.fc.template.props import CustomRuntimeConfig, LogConfig
+from localcloud.fc.template.props import CustomRuntimeConfig, LogConfig, VpcConfig
 from localcloud.fc.template.triggers import HttpTrigger, Trigger
 from localcloud.refusal import Refusal, Unauthenticated, not_emulated
 
 Generation = Literal["2.0", "3.0"]
 
 _FLAT = re.compile(
-    r"/2023-03-30/functions(?:/(?P<function>[^/]+)(?:/(?P<part>invocations|triggers|async-tasks)"
-    r"(?:/(?P<item>[^/]+)(?P<stop>/stop)?)?)?)?"
+    r"/2023-03-30/functions(?:/(?P<function>[^/]+)(?:/(?P<part>invocations|triggers|async-tasks|concurrency|"
+    r"async-invoke-config)(?:/(?P<item>[^/]+)(?P<stop>/stop)?)?)?)?"
 )
 _SERVICE = re.compile(
     r"/2021-04-06/services/(?P<service>[^/]+)/functions/(?P<function>[^/]+)"
-    r"(?:/(?P<part>invocations|triggers|stateful-async-invocations)(?:/(?P<item>[^/]+))?)?"
+    r"(?:/(?P<part>invocations|triggers|stateful-async-invocations|on-demand-config|async-invoke-config)"
+    r"(?:/(?P<item>[^/]+))?)?"
 )
 _OPERATIONS: Mapping[tuple[str, str, bool, bool], str] = {
     # method, part, item named, stop
@@ -39,6 +40,9 @@ _OPERATIONS: Mapping[tuple[str, str, bool, bool], str] = {
     ("GET", "", False, False): "GetFunction",
     ("GET", "triggers", False, False): "ListTriggers",
     ("GET", "triggers", True, False): "GetTrigger",
+    ("GET", "concurrency", False, False): "GetConcurrencyConfig",
+    ("GET", "on-demand-config", False, False): "GetFunctionOnDemandConfig",
+    ("GET", "async-invoke-config", False, False): "GetFunctionAsyncInvokeConfig",
     ("GET", "async-tasks", False, False): "ListAsyncTasks",
     ("GET", "async-tasks", True, False): "GetAsyncTask",
     ("PUT", "async-tasks", True, True): "StopAsyncTask",
@@ -68,12 +72,13 @@ class Route:
     """The trigger or task it names, when it names one."""
 
     def resource(self, region: str, account: str) -> str:
-        """The ARN that policies name."""
+        """The ARN that policies name; of triggers it is the trigger's (deploy.md section 3.1)."""
         root = f"acs:fc:{region}:{account}:"
+        trigger = f"/triggers/{self.item or '*'}" if self.operation in {"ListTriggers", "GetTrigger"} else ""
         if self.generation == "2.0":
             service, _, name = self.function.partition("$")
-            return f"{root}services/{service}/functions/{name}"
-        return f"{root}functions/{self.function or '*'}"
+            return f"{root}services/{service}/functions/{name}{trigger}"
+        return f"{root}functions/{self.function or '*'}{trigger}"
 
 
 def generation_of(path: str) -> Generation:
@@ -176,15 +181,55 @@ def function_body(function: Function, generation: Generation) -> dict[str, Any]:
         if hooks.initializer is not None:
             body |= {"initializer": hooks.initializer.handler, "initializationTimeout": hooks.initializer.timeout}
         return body
-    log = props.log_config if isinstance(props.log_config, LogConfig) else None
     return body | {
         "functionArn": function.arn,
         "role": function.identity.role_arn,
         "internetAccess": props.internet_access,
-        "logConfig": {"project": log.project, "logstore": log.logstore} if log else {},
+        "logConfig": _log_config(function),
+        "vpcConfig": props.vpc_config.model_dump(by_alias=True) if isinstance(props.vpc_config, VpcConfig) else {},
         "state": "Active",
         "lastUpdateStatus": "Successful",
     }
+
+
+def _log_config(function: Function) -> dict[str, str]:
+    """Where the log is kept. What the component makes for ``auto`` has names of its own, which are documented nowhere."""
+    log = function.props.log_config
+    if isinstance(log, LogConfig):
+        return {"project": log.project, "logstore": log.logstore}
+    return {"project": f"serverless-{function.around.region}-local", "logstore": "default-logs"} if log else {}
+
+
+def concurrency_body(function: Function, generation: Generation) -> dict[str, Any]:
+    """How many instances a function may have. The code for none is the one that the vendor's Terraform provider expects."""
+    reserved = function.props.reserved_concurrency
+    if reserved is None:
+        raise Refusal(404, "OnDemandConfigNotFound", f"function '{function.name}' has no limit of its own.")
+    if generation == "2.0":
+        service, _, name = function.name.partition("$")
+        return {"resource": f"services/{service}.LATEST/functions/{name}", "maximumInstanceCount": reserved}
+    return {"functionArn": function.arn, "reservedConcurrency": reserved}
+
+
+def asynchronous_body(function: Function, generation: Generation) -> dict[str, Any]:
+    """What becomes of asynchronous calls. The code for nothing is the one that the vendor's deployment tools expect."""
+    if "async_invoke_config" not in function.props.model_fields_set:
+        raise Refusal(
+            404, "AsyncConfigNotExists", f"function '{function.name}' has no asynchronous settings of its own."
+        )
+    config = function.props.async_invoke_config
+    body: dict[str, Any] = {
+        "qualifier": config.qualifier,
+        "maxAsyncRetryAttempts": config.max_async_retry_attempts,
+        "maxAsyncEventAgeInSeconds": config.max_async_event_age_in_seconds,
+        "destinationConfig": config.destination_config.model_dump(by_alias=True, exclude_none=True),
+        "createdTime": iso(function.created),
+        "lastModifiedTime": iso(function.created),
+    }
+    if generation == "2.0":
+        service, _, name = function.name.partition("$")
+        return body | {"service": service, "function": name, "statefulInvocation": config.async_task}
+    return body | {"functionArn": function.arn, "asyncTask": config.async_task}
 
 
 def trigger_body(function: Function, trigger: Trigger, url: str) -> dict[str, Any]:

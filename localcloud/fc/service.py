@@ -302,6 +302,10 @@ class FcService:
             return await self._invoke(request, route, call, deployed.function, body)
         if route.operation == "GetFunction":
             return _json(call, api.function_body(deployed.function, route.generation))
+        if route.operation in {"GetConcurrencyConfig", "GetFunctionOnDemandConfig"}:
+            return _json(call, api.concurrency_body(deployed.function, route.generation))
+        if route.operation == "GetFunctionAsyncInvokeConfig":
+            return _json(call, api.asynchronous_body(deployed.function, route.generation))
         if route.operation in {"ListTriggers", "GetTrigger"}:
             return self._triggers(request, route, call, deployed)
         return self._async_tasks(request, route, call, deployed.function)

@@ -236,6 +236,54 @@ def test_functions_and_triggers_can_be_read_on_both_routes(functions: Functions)
     assert functions.flat(f"functions/{name}/triggers/timer", "GET").json()["triggerType"] == "timer"
 
 
+def test_limits_and_asynchronous_settings_can_be_read_on_both_routes(functions: Functions) -> None:
+    """As deployed; what was never set is not found, by the codes that the vendor's own tools expect."""
+    queue = f"acs:mns:cn-hangzhou:{functions.account}:/queues/failed/messages"
+    limited = {
+        "concurrencyConfig": {"reservedConcurrency": 2},
+        "asyncInvokeConfig": {
+            "maxAsyncRetryAttempts": 0,
+            "maxAsyncEventAgeInSeconds": 240,
+            "destinationConfig": {"onFailure": {"destination": queue}},
+        },
+    }
+    functions.deploy(function("ecr$grant", **limited), function("ecr$free"))
+    client, name = functions.client(), quote("ecr$grant", safe="")
+    old = client.get_function_on_demand_config("ecr", "grant", fc_models.GetFunctionOnDemandConfigRequest()).body
+    assert old.maximum_instance_count == 2
+    request = fc_models.GetFunctionAsyncInvokeConfigRequest()
+    config = client.get_function_async_invoke_config("ecr", "grant", request).body
+    assert (config.max_async_retry_attempts, config.max_async_event_age_in_seconds) == (0, 240)
+    assert (config.stateful_invocation, config.destination_config.on_failure.destination) == (False, queue)
+    assert functions.flat(f"functions/{name}/concurrency", "GET").json()["reservedConcurrency"] == 2
+    flat = functions.flat(f"functions/{name}/async-invoke-config", "GET").json()
+    assert (flat["maxAsyncRetryAttempts"], flat["maxAsyncEventAgeInSeconds"], flat["asyncTask"]) == (0, 240, False)
+    for part, code in (("concurrency", "OnDemandConfigNotFound"), ("async-invoke-config", "AsyncConfigNotExists")):
+        with pytest.raises(ClientException) as refused:
+            functions.flat(f"functions/{quote('ecr$free', safe='')}/{part}", "GET")
+        assert (refused.value.statusCode, refused.value.code) == (404, code)
+
+
+@pytest.mark.parametrize(
+    ("part", "action", "resource"),
+    [
+        ("", "fc:GetFunction", "functions/grant"),
+        ("/triggers", "fc:ListTriggers", "functions/grant/triggers/*"),
+        ("/triggers/timer", "fc:GetTrigger", "functions/grant/triggers/timer"),
+        ("/concurrency", "fc:GetConcurrencyConfig", "functions/grant"),
+        ("/async-invoke-config", "fc:GetFunctionAsyncInvokeConfig", "functions/grant"),
+    ],
+)
+def test_each_read_needs_a_permission_of_its_own(functions: Functions, part: str, action: str, resource: str) -> None:
+    """So that whoever looks at triggers and limits need not be shown the environment."""
+    functions.deploy(function("grant", triggers=[timer_trigger("@every 5m")]))
+    with pytest.raises(ClientException) as refused:
+        functions.flat(f"functions/grant{part}", "GET", key=functions.nobody)
+    assert (refused.value.statusCode, refused.value.code) == (403, "AccessDenied")
+    assert action in refused.value.message
+    assert f"acs:fc:cn-hangzhou:{functions.account}:{resource}" in refused.value.message
+
+
 def test_lists_come_in_pages(functions: Functions) -> None:
     """limit and nextToken walk through functions and triggers without missing or repeating one."""
     functions.deploy(*[function(f"f{number}", triggers=[]) for number in range(3)])
