@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead, documents, grants, holding, ledger, run
+from cli import dead, doctor, documents, grants, holding, ledger, run
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.schema import REVISIONS
@@ -21,6 +21,7 @@ command(app, "show")(grants.show_grant)
 command(app, "mode")(holding.mode)
 command(app, "hold")(holding.hold)
 command(app, "lift")(holding.lift)
+command(app, "doctor")(doctor.doctor)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
 app.add_typer(dead.app)

@@ -158,6 +158,34 @@ def read_head_key() -> Ed25519PrivateKey | None:
     return _read(Signing).head_key
 
 
+def examined(region: str) -> tuple[Settings, dict[str, str]]:
+    """The settings of functions in a region, as this environment has them, and what is wrong with which variable.
+
+    In place of a variable that cannot be used stands its default; in place of an address of the ledger, nothing. No value is in
+    what is told: a secret may stand in the wrong variable.
+    """
+    given: dict[str, Any] = {"FC_REGION": region}
+    told: dict[str, str] = {}
+    try:
+        return Settings(**given), told
+    except ValidationError as error:
+        for fault in error.errors():
+            told[str(fault["loc"][0])] = (
+                "is missing" if fault["type"] == "missing" else f"is not usable ({fault['msg']})"
+            )
+    defaults = {str(one.validation_alias): one.default for one in Settings.model_fields.values()}
+    instead = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "nowhere"}
+    settings = Settings(**given | {name: instead.get(name, defaults[name]) for name in told})
+    return settings.model_copy(update={"ledger_url": ""}) if "LEDGER_URL" in told else settings, told
+
+
+def setting_names(*, required: bool = False) -> set[str]:
+    """The variables that functions read; or those of them that a deployment has to give."""
+    fields = [*Settings.model_fields.values(), *Signing.model_fields.values()]
+    names = {str(one.validation_alias) for one in fields if one.is_required() or not required}
+    return names - {"FC_REGION"} if required else names  # the platform gives that one
+
+
 def _read(kind: type[T]) -> T:
     try:
         return kind()

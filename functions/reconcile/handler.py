@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from shared.cloud.pages import READ_ONLY, Pages
+from shared.loop.entering import entered, is_asked
 from shared.loop.frame import Function, said
 from shared.loop.reconcile import Reconcile
 from shared.settings import read_head_key
@@ -20,10 +21,12 @@ def initialize(context: object) -> None:
     _function.open(context)
 
 
-def handler(event: bytes, context: object) -> dict[str, Any]:  # noqa: ARG001  # a tick says nothing but now
-    """One pass over everything; returns what it found."""
+def handler(event: bytes, context: object) -> dict[str, Any]:
+    """One pass over everything, as a tick says nothing but now; or whether the accounts can be entered. Returns what it found."""
     frame = _function.open(context)
     frame.arrive(context)
     with said():
+        if is_asked(event):
+            return entered(frame.inventory.accounts, frame.calls.enter)
         frame.check()
         return asdict(Reconcile(frame, Pages(frame.calls), head_key=_head_key()).run())

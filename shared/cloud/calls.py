@@ -118,6 +118,12 @@ class Calls:
         self._keys = keys
         self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
 
+    def enter(self, uid: str) -> None:
+        """Assume the role that the inventory lists for an account, anew, and call nothing with it. Raises GrantError."""
+        account = self._inventory.account(uid, "account")
+        self._sessions.forget(uid)
+        self._sessions.enter(uid, account.role, account.external_id, self._session_name)
+
     @property
     def crowded(self) -> bool:
         """Whether a budget was used up lately, so that ``expect`` is worth asking."""

@@ -8,7 +8,7 @@ time limit of its own, and an answer that does not come is an error, never a sec
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, HTTPSConnection
@@ -48,6 +48,24 @@ class Counts:
     hidden: int
 
 
+@dataclass(frozen=True)
+class QueueSeen:
+    """A queue's attributes as MNS names them, in seconds. Where its dead letters go is not among what is shown here."""
+
+    attributes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SubscriptionSeen:
+    """What of a topic is pushed where, and how."""
+
+    name: str
+    endpoint: str
+    filter_tag: str
+    strategy: str
+    format: str
+
+
 class _OneAnswer:
     """Turns "closed without an answer" into an error that the SDK does not retry."""
 
@@ -68,14 +86,33 @@ class _Tls(_OneAnswer, HTTPSConnection):
     pass
 
 
+def _if_there(ask: Callable[[], Any]) -> Any:
+    """What is told about a thing; None where there is none."""
+    try:
+        return ask()
+    except MNSServerException as error:
+        if error.type in ("QueueNotExist", "TopicNotExist", "SubscriptionNotExist"):
+            return None
+        raise
+
+
 class Messaging:
     """Publishes to topics and sends to queues of the function's own account."""
 
-    def __init__(self, endpoint: str, home: Callable[[], Keys], caller: str = "the function's role") -> None:
-        """``caller``: whom the keys of ``home`` belong to, for whoever reads that a permission is missing."""
+    def __init__(
+        self,
+        endpoint: str,
+        home: Callable[[], Keys],
+        caller: str = "the function's role",
+        seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        """``caller``: whom the keys of ``home`` belong to, for whoever reads that a permission is missing. ``seconds``: how long
+        one answer is waited for.
+        """
         self._endpoint = endpoint
         self._home = home
         self._caller = caller
+        self._seconds = seconds
 
     def publish(self, topic: str, body: str, tag: str) -> str:
         """Publish a text under a tag (at most 16 characters). Returns the message id. Raises GrantError."""
@@ -95,6 +132,40 @@ class Messaging:
             warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns about its own attributes
             told = account.get_queue(queue).get_attributes()
             return Counts(int(told.active_messages), int(told.inactive_messages))
+
+    def queue(self, name: str) -> QueueSeen | None:
+        """A queue's attributes; None where there is no such queue. Raises GrantError."""
+        with self._account("GetQueueAttributes", name) as account:
+            told = _if_there(account.get_queue(name).get_attributes)
+            if told is None:
+                return None
+            return QueueSeen(
+                {
+                    "VisibilityTimeout": int(told.visibility_timeout),
+                    "MessageRetentionPeriod": int(told.message_retention_period),
+                    "PollingWaitSeconds": int(told.polling_wait_seconds),
+                }
+            )
+
+    def has_topic(self, name: str) -> bool:
+        """Whether there is such a topic. Raises GrantError."""
+        with self._account("GetTopicAttributes", name) as account:
+            return _if_there(account.get_topic(name).get_attributes) is not None
+
+    def subscriptions(self, topic: str) -> list[str]:
+        """The names of a topic's subscriptions, of which it has a hundred at most. Raises GrantError."""
+        with self._account("ListSubscriptionByTopic", topic) as account:
+            urls, _ = account.get_topic(topic).list_subscription()
+            return [url.rstrip("/").rpartition("/")[2] for url in urls]
+
+    def subscription(self, topic: str, name: str) -> SubscriptionSeen | None:
+        """A subscription; None where there is no such one. Raises GrantError."""
+        with self._account("GetSubscriptionAttributes", f"{topic}, subscription {name}") as account:
+            told = _if_there(account.get_subscription(topic, name).get_attributes)
+            if told is None:
+                return None
+            facts = (told.endpoint, told.filter_tag or "", told.notify_strategy, told.notify_content_format)
+            return SubscriptionSeen(name, *facts)
 
     def peek(self, queue: str) -> list[Parked]:
         """Up to sixteen messages, without taking them. Raises GrantError."""
@@ -139,7 +210,7 @@ class Messaging:
         account = Account(self._endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
         http = account.mns_client.http
         kind = _Tls if http.is_https else _Plain
-        http.conn = kind(http.host, timeout=_TIMEOUT_SECONDS)
+        http.conn = kind(http.host, timeout=self._seconds)
         try:
             yield account
         except MNSServerException as error:

@@ -62,14 +62,17 @@ def now_ms() -> int:
 class Ledger:
     """One ledger at one address (a SQLAlchemy URL). Safe to share between threads."""
 
-    def __init__(self, url: str, timing: Timing | None = None) -> None:
-        """``timing``: what its functions are told where rules go by time. Raises LedgerError when the address is not one;
-        does not connect yet.
+    def __init__(self, url: str, timing: Timing | None = None, connect_seconds: int | None = None) -> None:
+        """``timing``: what its functions are told where rules go by time. ``connect_seconds``: how long it may take to connect.
+
+        Raises LedgerError when the address is not one; does not connect yet.
         """
         self.timing = timing or Timing()
         self._used_at = time.monotonic()
         try:
-            limits = _LIMITS if sql.make_url(url).get_backend_name() == "postgresql" else {}
+            limits = dict(_LIMITS) if sql.make_url(url).get_backend_name() == "postgresql" else {}
+            if limits and connect_seconds is not None:
+                limits["connect_timeout"] = connect_seconds
             self.engine = sql.create_engine(url, connect_args=limits, hide_parameters=True)
         except (ArgumentError, ImportError, ValueError):  # no address, or of a database whose driver is not installed
             raise LedgerError(

@@ -1,0 +1,119 @@
+"""What the checks of `ecr-grants doctor` are told, and how many of them are run side by side without waiting for any for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cli.doctor_template import Wanted
+from shared.cloud.deployed import Deployed
+from shared.cloud.functions import Functions
+from shared.cloud.identity import Identity
+from shared.cloud.keys import Keys
+from shared.cloud.messaging import Messaging
+from shared.errors import GrantError, LedgerError, PermissionMissing, SettingsError
+from shared.rules.health import Check, Finding, unknown
+from shared.rules.inventory import Inventory
+from shared.settings import Settings
+
+CALL_SECONDS = 4.0
+"""How long one answer is waited for."""
+SECONDS = 9.0
+"""How long all of them together are."""
+
+CALLER = "this key"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One deployment, as far as it is known before anything but the keys is asked for.
+
+    ``wanted`` is None where there is no s.yaml to compare with; ``service`` names an FC 2.0 service.
+    """
+
+    settings: Settings
+    inventory: Inventory | None
+    wanted: list[Wanted] | None
+    keys: Keys
+    identity: Identity
+    fc_address: str
+    service: str | None = None
+
+    @property
+    def uid(self) -> str:
+        """The account that the keys belong to: the hub's."""
+        return self.identity.account
+
+    def messaging(self) -> Messaging:
+        """Its queues and topic."""
+        endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=self.uid)
+        return Messaging(endpoint, lambda: self.keys, CALLER, CALL_SECONDS)
+
+    def functions(self) -> Functions:
+        """Its functions, to be run or read."""
+        return Functions(self.fc_address, self.settings.region, self.keys, int(CALL_SECONDS * 1000))
+
+    def deployed(self) -> Deployed:
+        """Its functions, to be read."""
+        return Deployed(self.functions(), self.service)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Something to look at, and what it can say something about."""
+
+    about: str
+    checks: tuple[Check, ...]
+    run: Callable[[], Iterable[Finding]]
+
+    def failed(self, why: str) -> list[Finding]:
+        """What is said where nothing could be found out."""
+        return [unknown(check, self.about, why) for check in self.checks]
+
+
+def examine(probes: Sequence[Probe], seconds: float) -> list[Finding]:
+    """What all of them found, side by side. One that fails, or has not ended after so many seconds, is unknown."""
+    found: dict[int, list[Finding]] = {}
+
+    def run(number: int, probe: Probe) -> None:
+        found[number] = _contained(probe)
+
+    threads = [threading.Thread(target=run, args=one, daemon=True) for one in enumerate(probes)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    late = f"no answer within {SECONDS:g} s"
+    ended = dict(found)
+    return [
+        one for number, probe in enumerate(probes) for one in (ended[number] if number in ended else probe.failed(late))
+    ]
+
+
+def _contained(probe: Probe) -> list[Finding]:
+    try:
+        return list(probe.run())
+    except (GrantError, LedgerError, SettingsError) as error:
+        return probe.failed(str(error))
+    except Exception as error:  # noqa: BLE001  # a defect of one check is no reason to say nothing about the others
+        return probe.failed(f"this check failed ({type(error).__name__}): a defect of ours, please report it")
+
+
+@contextmanager
+def seen(found: list[Finding], check: Check, about: str) -> Iterator[None]:
+    """Look at one thing of several. Where it cannot be looked at, that is said of it alone."""
+    try:
+        yield
+    except GrantError as error:
+        found.append(unknown(check, about, str(error), _right(error)))
+
+
+def _right(error: GrantError) -> str:
+    """What to do where a key lacks a right, as far as it is not in the words."""
+    if isinstance(error, PermissionMissing):
+        return "run it with a key that has the policies ecr-grants-operator and ecr-grants-deployer"
+    return ""
