@@ -14,26 +14,48 @@ from cli.output import either
 from shared.errors import SettingsError
 from shared.ledger.heads import Head, head_of, heads_in
 from shared.ledger.proof import first_fault
-from shared.ledger.schema import check_schema, upgrade_schema
+from shared.ledger.revision import CODE
+from shared.ledger.schema import Half, Schema, check_schema, upgrade_schema
 from shared.ledger.transactions import now_ms
 
 app = command_line("ledger", "The ledger's database and its record.")
 
 
 @command(app, "upgrade")
-def ledger_upgrade(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
-    """Create the tables, or bring them to what this version wants. Safe to repeat."""
+def ledger_upgrade(
+    ledger_url: LedgerUrl,
+    before: Annotated[bool, typer.Option("--before", help="What the version that runs now can live with.")] = False,
+    after: Annotated[bool, typer.Option("--after", help="What is left, when nothing older than this runs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create the tables; bring those of a ledger in use to what this version wants, one half --before it and one --after it.
+
+    Safe to repeat. Without either option a ledger in use is not changed: what to do is said.
+    """
+    if before and after:
+        raise typer.BadParameter("--before and --after have a deployment between them: say one")
+    half = Half.BEFORE if before else Half.AFTER if after else None
     with addressed(ledger_url) as ledger:
-        revision = upgrade_schema(ledger)
-        either(f"the ledger is at revision {revision}", as_json=as_json, revision=revision)
+        _tell(upgrade_schema(ledger, half), as_json)
 
 
 @command(app, "check")
 def ledger_check(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
-    """Say whether the tables are the ones this version wants; exit code 1 when not."""
-    with opened(ledger_url) as ledger:
-        revision = check_schema(ledger)
-        either(f"the ledger is at revision {revision}, as wanted", as_json=as_json, revision=revision)
+    """Say whether the ledger accepts this version, and which others; exit code 1 when not."""
+    with addressed(ledger_url) as ledger:
+        _tell(check_schema(ledger), as_json)
+
+
+def _tell(found: Schema, as_json: bool) -> None:
+    either(
+        f"the ledger is at revision {found.revision}, and accepts code of revision {found.oldest} to {found.newest}"
+        f" (this is {CODE})",
+        as_json=as_json,
+        revision=found.revision,
+        oldest=found.oldest,
+        newest=found.newest,
+        code=CODE,
+    )
 
 
 @command(app, "verify")

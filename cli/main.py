@@ -11,7 +11,7 @@ import typer
 from cli import dead, doctor, documents, grants, holding, ledger, run
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
-from shared.ledger.schema import REVISIONS
+from shared.ledger.revision import REVISION
 from shared.log import configure
 
 app = command_line("ecr-grants", "Operate ECR Grants: approved, audited, time-bound, reversible grants.")
@@ -31,7 +31,7 @@ app.add_typer(run.app)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"ecr-grants {version('ecr-grants')} (ledger revision {REVISIONS[-1]})")
+        say(f"ecr-grants {version('ecr-grants')} (ledger revision {REVISION})")
         raise typer.Exit
 
 

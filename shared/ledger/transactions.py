@@ -30,8 +30,9 @@ from sqlalchemy.exc import (
     TimeoutError,  # noqa: A004  # a connection of the pool did not come free
 )
 
-from shared.errors import LedgerError
-from shared.ledger.tables import chain, grants
+from shared.errors import GrantError, LedgerError
+from shared.ledger.revision import CODE, check_accepted
+from shared.ledger.tables import accepts, chain, grants
 from shared.rules.leases import Timing
 
 _REST_SECONDS = 15.0  # gateways and address translation keep idle connections for longer than this
@@ -39,6 +40,7 @@ _PING_AFTER_SECONDS = 1.0
 _PING_SECONDS = 5.0
 # A peer that is gone without a word is noticed by the connection itself (libpq, "keepalives", "tcp_user_timeout").
 _LIMITS = {
+    "prepare_threshold": None,  # what is prepared stays with one session, and a pooler lends us another for each transaction
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -50,7 +52,21 @@ _LIMITS = {
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_WRITERS_IN_ORDER = sql.select(chain.c.seq).with_for_update()
+Password = Callable[[bool], str]
+"""Where the password comes from. Asked with True it is read anew: the database has refused the one that was known."""
+
+# Both rows are locked: whoever waited reads the range as it is then.
+_WRITERS_IN_ORDER = (
+    sql.select(accepts.c.oldest, accepts.c.newest)
+    .select_from(chain.join(accepts, accepts.c.name == "code"))
+    .with_for_update()
+)
+# Limits on the server's side: a worker that is frozen inside a transaction must not stop everybody else. They go with the
+# transaction's first word, and end with it: through a pooler the next one is another session's.
+_BEGIN = (
+    "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '30s';"
+    " SET LOCAL statement_timeout = '60s'"
+)
 _GRANT_LOCKED = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant")).with_for_update()
 
 
@@ -62,12 +78,24 @@ def now_ms() -> int:
 class Ledger:
     """One ledger at one address (a SQLAlchemy URL). Safe to share between threads."""
 
-    def __init__(self, url: str, timing: Timing | None = None, connect_seconds: int | None = None) -> None:
-        """``timing``: what its functions are told where rules go by time. ``connect_seconds``: how long it may take to connect.
+    def __init__(
+        self,
+        url: str,
+        timing: Timing | None = None,
+        *,
+        code: int = CODE,
+        password: Password | None = None,
+        connect_seconds: int | None = None,
+    ) -> None:
+        """``timing``: what its functions are told where rules go by time. ``code``: the revision of the code that works on it.
+        ``password``: where it comes from when it is not in the address; it may raise GrantError. ``connect_seconds``: how long
+        it may take to connect.
 
         Raises LedgerError when the address is not one; does not connect yet.
         """
         self.timing = timing or Timing()
+        self._code = code
+        self._password = password
         self._used_at = time.monotonic()
         try:
             limits = dict(_LIMITS) if sql.make_url(url).get_backend_name() == "postgresql" else {}
@@ -81,6 +109,9 @@ class Ledger:
         if self.engine.dialect.name == "postgresql":
             sql.event.listen(self.engine, "connect", _prepare_postgresql)
             sql.event.listen(self.engine, "checkout", _still_there)
+            sql.event.listen(self.engine, "begin", _begin_postgresql)
+            if password is not None:
+                sql.event.listen(self.engine, "do_connect", self._connect)
         if self.engine.dialect.name == "sqlite":
             sql.event.listen(self.engine, "connect", _prepare_sqlite)
             sql.event.listen(self.engine, "begin", _begin_sqlite)
@@ -96,14 +127,14 @@ class Ledger:
         self._used_at = time.monotonic()
 
     def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError when the ledger is away.
+        """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError when the ledger is away, or
+        does not accept this code: rules that are gone write nothing, however long a batch has been running.
 
         Writers go one after another, in both databases: nothing can deadlock, and what one has read no other changes. They are
         short, and the cloud's quota of calls is the far tighter limit.
         """
         with self.transaction() as connection:
-            if self.engine.dialect.name == "postgresql":  # SQLite has taken its write lock when the transaction started
-                connection.execute(_WRITERS_IN_ORDER)
+            check_accepted(self._code, *queue_up(connection))
             return function(connection, *args, **kwargs)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -122,6 +153,38 @@ class Ledger:
             raise _without_values(error) from None  # a defect of ours, not of the database
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             raise away(self.engine.url, error) from error
+
+    def _connect(self, dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Connect with the password that is known, and once more with a new one when the database refused that.
+
+        libpq says in no code why it was refused, only that a password was asked for (PQconnectionUsedPassword).
+        """
+        known = self._asked_for(False)
+        try:
+            return dialect.connect(*arguments, **options | {"password": known})
+        except dialect.loaded_dbapi.OperationalError as refused:
+            if not getattr(getattr(refused, "pgconn", None), "used_password", False):
+                raise
+            news = self._asked_for(True)
+            if news == known:
+                raise
+            return dialect.connect(*arguments, **options | {"password": news})
+
+    def _asked_for(self, anew: bool) -> str:
+        assert self._password is not None  # noqa: S101  # only then are we listening
+        try:
+            return self._password(anew)
+        except GrantError as error:
+            raise LedgerError(f"the ledger is away: {place(self.engine.url)}: no password: {error}") from error
+
+
+def queue_up(connection: Connection) -> tuple[int | None, int | None]:
+    """Wait until no other writer is left. Returns the oldest and newest revision of the code that the ledger accepts.
+
+    SQLite has taken its write lock when the transaction started.
+    """
+    row = connection.execute(_WRITERS_IN_ORDER).one_or_none()
+    return (None, None) if row is None else (row.oldest, row.newest)
 
 
 def away(url: sql.URL, error: BaseException) -> LedgerError:
@@ -219,9 +282,9 @@ def _shut(descriptor: int) -> None:
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
-    """Limits on the server's side: a worker that is frozen inside a transaction must not stop everybody else."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '30s'")
-        cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
-        cursor.execute("SET statement_timeout = '60s'")
-    connection.commit()
+    """The driver begins no transaction by itself: ours begin with their limits, in the same round trip."""
+    connection.autocommit = True
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    connection.exec_driver_sql(_BEGIN, execution_options={"no_parameters": True})  # only so several go as one message

@@ -23,7 +23,7 @@ from shared.errors import BadInput, GrantError, LedgerError, NeedsSomebody, Perm
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.outbox import give_back, mark_published, take_entries
 from shared.ledger.outcomes import put_off, request_of
-from shared.ledger.schema import check_code, check_schema
+from shared.ledger.schema import check_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import give_up, read_work
 from shared.log import bind, configure, seconds_since_start
@@ -71,15 +71,13 @@ class Frame:
         self._unreleased: list[tuple[str, Side, str]] = []
 
     def check(self) -> None:
-        """Make sure that the ledger is there with a schema that this code may work on. Raises LedgerError.
+        """Make sure, once, that the ledger is there and accepts this revision of the code. Raises LedgerError.
 
-        The schema is looked at once, and at every event whether the ledger still accepts this revision of the code.
+        Whether it still does is read by every write with its lock.
         """
         if not self._checked:
             check_schema(self.ledger)
             self._checked = True
-        else:
-            check_code(self.ledger)
 
     def arrive(self, context: object) -> str:
         """A new invocation: its id on every log line, its keys for every call. Returns the id."""

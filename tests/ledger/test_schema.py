@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,18 @@ from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger.admission import admit
 from shared.ledger.heads import head_of
-from shared.ledger.schema import CODE, REVISIONS, check_code, check_schema, upgrade_schema
+from shared.ledger.revision import CODE, REVISION
+from shared.ledger.schema import MIGRATIONS, Half, Schema, check_schema, upgrade_schema
 from shared.ledger.tables import accepts, events, metadata, outbox
-from shared.ledger.transactions import Ledger
+from shared.ledger.transactions import Ledger, queue_up
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening
 from tests.ledger.postgres import PASSWORD, Postgres
+from tests.upgrade.releases import CHANGE, NEXT, next_migrations
 
 ROOT = Path(__file__).parents[2]
-REVISION = REVISIONS[-1]
+WHOLE = Schema(REVISION, CODE, CODE)
+TOLD = f"the ledger is at revision {REVISION}, and accepts code of revision {CODE} to {CODE} (this is {CODE})"
 
 
 def ecr_grants(*arguments: str, url: str | None = None) -> Result:
@@ -54,19 +59,21 @@ def tables(database: Database) -> list[str]:
 
 def test_tables_are_made_from_nothing(made: Ledger, empty: Database) -> None:
     """One call makes every table, exactly as the code speaks of them, and the check agrees."""
-    assert upgrade_schema(made) == REVISION
+    assert upgrade_schema(made) == WHOLE
 
-    assert check_schema(made) == REVISION
+    assert check_schema(made) == WHOLE
     assert tables(empty) == sorted([*metadata.tables, "alembic_version"])
     with empty.connected() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_the_check_knows_the_revisions_that_there_are() -> None:
-    """It does without the tool that makes them."""
-    scripts = ScriptDirectory(str(ROOT / "shared" / "ledger" / "migrations"))
-    made = [script.revision for script in scripts.walk_revisions()]
-    assert made[::-1] == list(REVISIONS)
+def test_each_revision_of_the_code_has_its_schema() -> None:
+    """In order, without a gap, and this code's is the last. Which half is which is said by names."""
+    scripts = [*ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
+    assert [int(script.revision) for script in scripts] == list(range(2, CODE + 1))
+    assert scripts[-1].revision == REVISION
+    for script in scripts[1:]:
+        assert callable(script.module.before), f"{script.revision} does not say what comes before its code"
 
 
 def test_an_upgrade_may_be_repeated(made: Ledger) -> None:
@@ -74,7 +81,7 @@ def test_an_upgrade_may_be_repeated(made: Ledger) -> None:
     upgrade_schema(made)
     made.write(admit, opening(), "message-1", NOW, made.timing)
 
-    assert upgrade_schema(made) == REVISION
+    assert upgrade_schema(made) == WHOLE
     assert made.read(head_of, NOW).seq == 1
 
 
@@ -84,15 +91,23 @@ def test_nothing_works_before_the_tables_are_there(made: Ledger) -> None:
         check_schema(made)
 
 
-def test_a_schema_from_the_future_is_refused(made: Ledger, empty: Database) -> None:
-    """Neither the check nor an upgrade touches what newer code made; both say to deploy newer code."""
-    upgrade_schema(made)
-    with empty.connected() as connection:
+def become_of_the_future(database: Database) -> None:
+    """Leave a ledger as code leaves it that is newer than ours, once nothing older runs."""
+    with database.connected() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute(accepts.update().values(oldest=9999, newest=9999))
 
-    for refuses in (check_schema, upgrade_schema):
+
+def test_a_schema_from_the_future_is_refused(made: Ledger, empty: Database) -> None:
+    """Neither the check nor an upgrade, of whichever half, touches what newer code made; all say to deploy newer code."""
+    upgrade_schema(made)
+    become_of_the_future(empty)
+
+    with pytest.raises(LedgerError, match=f"accepts code of revision 9999 to 9999, this is {CODE}: deploy newer code"):
+        check_schema(made)
+    for half in (None, *Half):
         with pytest.raises(LedgerError, match=r"9999.*newer than this code"):
-            refuses(made)
+            upgrade_schema(made, half)
 
 
 def test_a_schema_of_before_the_first_release_is_refused(made: Ledger, empty: Database) -> None:
@@ -113,34 +128,69 @@ def test_a_schema_of_before_the_first_release_is_refused(made: Ledger, empty: Da
         pytest.param(3, None, id="the oldest"),
         pytest.param(4, None, id="inside: it stands beside the others while one replaces another"),
         pytest.param(5, None, id="the newest"),
-        pytest.param(6, "this is 6: run `ecr-grants ledger upgrade`, or deploy older code", id="above the newest"),
+        pytest.param(
+            6, "this is 6: run `ecr-grants ledger upgrade` --before, or deploy older code", id="above the newest"
+        ),
     ],
 )
-def test_the_ledger_names_the_code_that_it_accepts(
-    ledger: Ledger, database: Database, code: int, says: str | None
-) -> None:
-    """From the oldest to the newest revision, whichever version of the schema this code was written for."""
+def test_the_ledger_names_the_code_that_it_accepts(database: Database, code: int, says: str | None) -> None:
+    """From the oldest to the newest revision, whichever version of the schema this code was written for: at the start, and in
+    every transaction that writes."""
     with database.connected() as connection:
         connection.execute(accepts.update().values(oldest=3, newest=5))
+    ledger = Ledger(database.url, code=code)
+    calls = (
+        lambda: check_schema(ledger, code),
+        lambda: ledger.write(admit, opening(), "message-1", NOW, ledger.timing),
+    )
     try:
-        if says is None:
-            check_code(ledger, code)
-        else:
-            with pytest.raises(LedgerError, match=f"accepts code of revision 3 to 5, {says}"):
-                check_code(ledger, code)
+        for call in calls:
+            if says is None:
+                call()
+            else:
+                with pytest.raises(LedgerError, match=f"accepts code of revision 3 to 5, {says}"):
+                    call()
+        assert database.count(events) == (1 if says is None else 0)
     finally:
+        ledger.close()
         with database.connected() as connection:
             connection.execute(accepts.update().values(oldest=CODE, newest=CODE))
 
 
-def test_asking_whether_this_code_is_accepted_costs_one_statement(ledger: Ledger) -> None:
-    """It is asked at every event; a fresh ledger accepts the code that made it."""
+def test_asking_whether_this_code_is_accepted_costs_no_statement(ledger: Ledger) -> None:
+    """It is asked by every write, together with the lock that puts writers in order."""
     asked: list[str] = []
-    check_code(ledger)
+    ledger.write(lambda _: None)
     sql.event.listen(ledger.engine, "before_cursor_execute", lambda _c, _k, statement, *_: asked.append(str(statement)))
-    check_code(ledger)
+    ledger.write(lambda _: None)
 
-    assert len([one for one in asked if one != "BEGIN"]) == 1
+    (locking,) = [one for one in asked if not one.startswith("BEGIN")]
+    assert "chain" in locking
+
+
+def test_a_writer_that_waited_goes_by_what_the_ledger_accepts_then(ledger: Ledger, database: Database) -> None:
+    """Old code that was just about to write when the ledger stopped accepting it writes nothing."""
+    told: list[Exception] = []
+
+    def write() -> None:
+        try:
+            ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
+        except LedgerError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=write)
+    newer = Ledger(database.url)
+    with newer.transaction() as connection:
+        queue_up(connection)
+        thread.start()
+        time.sleep(0.3)  # it waits for us by now; where it does not yet, the truth is the same
+        connection.execute(accepts.update().values(oldest=CODE + 1, newest=CODE + 1))
+    thread.join()
+    newer.close()
+    with database.connected() as connection:
+        connection.execute(accepts.update().values(oldest=CODE, newest=CODE))
+    assert "deploy newer code" in str(told)
+    assert database.count(events) == 0
 
 
 def test_a_ledger_that_accepts_nobody_is_refused(made: Ledger, empty: Database) -> None:
@@ -149,8 +199,99 @@ def test_a_ledger_that_accepts_nobody_is_refused(made: Ledger, empty: Database) 
     with empty.connected() as connection:
         connection.execute(accepts.delete())
 
-    with pytest.raises(LedgerError, match="names no revision of the code"):
-        check_schema(made)
+    for refuses in (check_schema, lambda ledger: ledger.write(lambda _: None)):
+        with pytest.raises(LedgerError, match="names no revision of the code"):
+            refuses(made)
+
+
+# -- two halves --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def upgrade_next(made: Ledger, tmp_path: Path) -> Callable[[Half | None], Schema]:
+    """An upgrade as the version after this one does it, on the ledger that is being made."""
+    migrations = next_migrations(tmp_path)
+    return lambda half: upgrade_schema(made, half, code=NEXT, migrations=migrations)
+
+
+def test_a_new_ledger_gets_both_halves_at_once(upgrade_next: Callable[[Half | None], Schema]) -> None:
+    """There is nobody who could mind."""
+    assert upgrade_next(None) == Schema("0003", NEXT, NEXT)
+
+
+@pytest.mark.parametrize("half", Half)
+def test_a_pipeline_may_say_its_half_on_a_new_ledger(upgrade_next: Callable[[Half | None], Schema], half: Half) -> None:
+    """The first deployment is like every other."""
+    assert upgrade_next(half) == Schema("0003", NEXT, NEXT)
+
+
+def test_a_ledger_in_use_is_not_changed_without_a_word(
+    made: Ledger, upgrade_next: Callable[[Half | None], Schema]
+) -> None:
+    """What to do is said, in the order in which to do it."""
+    before = upgrade_schema(made)
+    with pytest.raises(
+        LedgerError, match=r"in use .*this code is 3.*--before, deploy, and once nothing older.*--after"
+    ):
+        upgrade_next(None)
+    assert check_schema(made) == before
+
+
+def test_before_and_after_have_both_versions_between_them(
+    made: Ledger, upgrade_next: Callable[[Half | None], Schema]
+) -> None:
+    """After the first half both work, also from a cold start; after the second only the new one does. Each may be repeated."""
+    first = upgrade_schema(made)
+    assert first == Schema("0002", CODE, CODE)
+    with pytest.raises(LedgerError, match=f"accepts code of revision 2 to 2, this is {NEXT}"):
+        check_schema(made, NEXT)
+
+    for _ in range(2):
+        assert upgrade_next(Half.BEFORE) == Schema("0002", CODE, NEXT)
+    assert check_schema(made) == check_schema(made, NEXT)
+    made.write(admit, opening("REQ-1"), "message-1", NOW, made.timing)
+    assert upgrade_schema(made) == Schema("0002", CODE, NEXT), "the older code finds nothing to do"
+
+    for _ in range(2):
+        assert upgrade_next(Half.AFTER) == Schema("0003", NEXT, NEXT)
+    with pytest.raises(LedgerError, match="this is 2: deploy newer code"):
+        made.write(admit, opening("REQ-2"), "message-2", NOW, made.timing)
+    assert made.read(head_of, NOW).seq == 1
+
+
+def test_with_everything_stopped_after_alone_does_both(
+    made: Ledger, upgrade_next: Callable[[Half | None], Schema]
+) -> None:
+    """Nothing older runs, so nothing has to be there before."""
+    upgrade_schema(made)
+    assert upgrade_next(Half.AFTER) == Schema("0003", NEXT, NEXT)
+
+
+def test_a_version_is_not_passed_over(made: Ledger, tmp_path: Path) -> None:
+    """What the second change needs before it may rest on what the first leaves after it."""
+    upgrade_schema(made)
+    migrations = next_migrations(tmp_path)
+    later = (migrations / "versions" / CHANGE.name).read_text("utf-8").replace("0003", "0004").replace("0002", "0003")
+    (migrations / "versions" / "0004_more.py").write_text(later.replace("made_by", "unmade_by"), "utf-8")
+
+    with pytest.raises(LedgerError, match="more than one behind 0004: deploy the versions between"):
+        upgrade_schema(made, Half.BEFORE, code=4, migrations=migrations)
+    assert check_schema(made) == Schema("0002", CODE, CODE)
+    assert upgrade_schema(made, Half.AFTER, code=4, migrations=migrations) == Schema("0004", 4, 4)
+
+
+def test_a_half_that_is_cut_off_leaves_the_ledger_as_it_was(made: Ledger, tmp_path: Path) -> None:
+    """The range that it accepts included."""
+    upgrade_schema(made)
+    migrations = next_migrations(tmp_path)
+    path = migrations / "versions" / CHANGE.name
+    path.write_text(
+        path.read_text("utf-8").replace("    op.add_column", '    op.execute("SELECT nonsense")\n    op.add_column')
+    )
+
+    with pytest.raises(LedgerError, match="nonsense"):
+        upgrade_schema(made, Half.BEFORE, code=NEXT, migrations=migrations)
+    assert check_schema(made) == Schema("0002", CODE, CODE)
 
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing(made: Ledger, empty: Database) -> None:
@@ -174,12 +315,12 @@ def test_an_upgrade_that_is_cut_off_leaves_nothing(made: Ledger, empty: Database
     cut.close()
 
     assert tables(empty) == []
-    assert upgrade_schema(made) == REVISION
+    assert upgrade_schema(made) == WHOLE
 
 
 def upgrade(ledger: Ledger, number: int) -> str:
     """Bring the schema up to date, as everybody does at this moment."""
-    return upgrade_schema(ledger)
+    return upgrade_schema(ledger).revision
 
 
 def test_everybody_may_upgrade_at_once(crowd: Crowd, empty: Database) -> None:
@@ -206,21 +347,27 @@ def test_upgrade_and_check_as_people_run_them(empty: Database) -> None:
 
     assert before.exit_code == 1
     assert before.output.startswith("ecr-grants: the ledger has no tables yet: run `ecr-grants ledger upgrade` (")
-    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, f"the ledger is at revision {REVISION}", "")
-    assert json.loads(after.output) == {"revision": REVISION}
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, TOLD, "")
+    assert json.loads(after.output) == {"revision": REVISION, "oldest": CODE, "newest": CODE, "code": CODE}
     assert PASSWORD not in before.output + after.output
 
 
 def test_a_schema_from_the_future_is_told_in_one_line(made: Ledger, empty: Database) -> None:
     """By every command, with exit code 1."""
     upgrade_schema(made)
-    with empty.connected() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    become_of_the_future(empty)
 
     for words in (["ledger", "check"], ["ledger", "upgrade"], ["ledger", "verify"], ["grants"], ["mode"]):
         ran = ecr_grants(*words, url=empty.url)
         assert (ran.exit_code, len(ran.output.strip().splitlines())) == (1, 1), (words, ran.output, ran.exception)
-        assert "newer than this code" in ran.output
+        assert "deploy newer code" in ran.output
+
+
+def test_both_halves_in_one_command_are_a_mistake(empty: Database) -> None:
+    """There is a deployment between them."""
+    ran = ecr_grants("ledger", "upgrade", "--before", "--after", url=empty.url)
+    assert (ran.exit_code, "say one" in ran.output) == (2, True)
+    assert tables(empty) == []
 
 
 KEY = Ed25519PrivateKey.generate()
