@@ -1,6 +1,6 @@
 """The admin API of the local cloud: JSON over loopback, unsigned, for tests and for people.
 
-Journal, world snapshot, clock, planned trouble, switches, quotas and the functions' logs. A bad request is answered
+Journal, world snapshot, clock, planned trouble, switches, quotas, secrets and the functions' logs. A bad request is answered
 400 with a reason and changes nothing.
 """
 
@@ -93,6 +93,7 @@ class Admin:
             ("PUT", "switches"): self._turn_switches,
             ("GET", "quotas"): self._quotas,
             ("PUT", "quotas"): self._change_quotas,
+            ("PUT", "secrets"): self._put_secret,
             ("GET", "functions"): self._functions,
             ("POST", "functions"): self._kill_function,
             ("POST", "deploy"): self._deploy,
@@ -209,6 +210,17 @@ class Admin:
         except ValueError as error:
             raise BadRequest(str(error)) from error
         return {"quotas": self._cloud.quotas.table()}
+
+    async def _put_secret(self, asked: _Asked) -> Any:
+        asked.only()
+        body = asked.mapping()
+        if set(body) != {"account", "name", "value"} or not all(isinstance(each, str) for each in body.values()):
+            raise BadRequest('the body must be {"account": uid, "name": name, "value": text}')
+        secret = self._cloud.world.secrets.get((body["account"], body["name"]))
+        if secret is None or not body["value"]:
+            what = "value: must not be empty" if secret else f"account {body['account']} has no secret {body['name']!r}"
+            raise BadRequest(what, 400 if secret else 404)
+        return {"name": body["name"], "version": secret.put(body["value"]).name}
 
     async def _functions(self, asked: _Asked) -> Any:
         if len(asked.path) == 1:

@@ -32,7 +32,7 @@ class Call:
     """One request: built by a service after authentication, completed by ``Cloud.perform``, kept by the journal."""
 
     service: str
-    """"sts", "vpc", "ecr", "mns" or "fc"."""
+    """"sts", "vpc", "ecr", "kms", "mns" or "fc"."""
     operation: str
     caller: Caller
     account: str

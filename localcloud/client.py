@@ -91,6 +91,10 @@ class AdminClient:
         """Change quotas; names carry a colon, so pass them as ``**{"ecr:…": {...}}``."""
         self.call("PUT", "quotas", limits)
 
+    def put_secret(self, account: str, name: str, value: str) -> None:
+        """Give a secret a new value."""
+        self.call("PUT", "secrets", {"account": account, "name": name, "value": value})
+
     def functions(self) -> list[dict[str, Any]]:
         """What is deployed."""
         functions: list[dict[str, Any]] = self.call("GET", "functions")["functions"]

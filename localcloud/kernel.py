@@ -42,6 +42,7 @@ _DENIALS = {
         "Forbidden.RAM",
         "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
     ),
+    "kms": ("Forbidden.NoPermission", "This operation is forbidden by permission system."),
     "mns": ("AccessDenied", "The OwnerId that your Access Key Id associated to is forbidden for this operation."),
     "fc": ("AccessDenied", "the caller is not authorized to perform '{action}' on resource '{resource}'"),
 }

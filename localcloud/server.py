@@ -13,6 +13,7 @@ from localcloud.ecr.product import PRODUCT as ECR
 from localcloud.fc.service import FcService
 from localcloud.gateway import Gateway
 from localcloud.kernel import Cloud
+from localcloud.kms import PRODUCT as KMS
 from localcloud.mns.service import MnsService
 from localcloud.operations import Product
 from localcloud.plain import Peer, PlainServer, TlsWitness
@@ -26,7 +27,7 @@ MOST_BYTES = 33 * 1024 * 1024
 """A synchronous invocation may carry 32 MiB; whatever is larger is refused unread."""
 LONGEST_LINE = 64 * 1024
 """SDKs put everything into the query, session policies and tokens of some kilobytes included."""
-PRODUCTS: Mapping[str, Product] = {product.version: product for product in (STS, VPC, ECR)}
+PRODUCTS: Mapping[str, Product] = {product.version: product for product in (STS, VPC, ECR, KMS)}
 """The products that speak RPC, by the API version that requests name."""
 
 

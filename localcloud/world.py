@@ -51,6 +51,33 @@ class Role:
     policies: tuple[Policy, ...]
 
 
+class SecretVersion(NamedTuple):
+    """One value that a secret had."""
+
+    name: str
+    value: str
+
+
+class Secret:
+    """A generic secret: the value that counts, and the one before it."""
+
+    def __init__(self, value: str, created: float) -> None:
+        self.created = created
+        self._versions = [SecretVersion("v1", value)]
+
+    def put(self, value: str) -> SecretVersion:
+        """A new value that counts from now on."""
+        made = SecretVersion(f"v{int(self._versions[-1].name[1:]) + 1}", value)
+        self._versions = [self._versions[-1], made]
+        return made
+
+    def version(self, stage: str) -> SecretVersion | None:
+        """What carries a stage: ACSCurrent, or ACSPrevious once there is one."""
+        if stage == "ACSCurrent":
+            return self._versions[-1]
+        return self._versions[-2] if len(self._versions) > 1 else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Key:
     secret: str
@@ -90,6 +117,8 @@ class World:
         self.deploy_account = file.deploy.account if file.deploy else next(iter(file.accounts))
         self.roles: dict[tuple[str, str], Role] = {}
         self.sessions: dict[str, Session] = {}
+        self.secrets: dict[tuple[str, str], Secret] = {}
+        """By account and name."""
         self._keys: dict[str, _Key] = {}
         self._tokens: dict[str, str] = {}
         self._most_sessions = SESSIONS_BEFORE_SWEEP
@@ -108,6 +137,8 @@ class World:
             caller = Caller(uid, "user", name, None, f"acs:ram::{uid}:user/{name}", key.id, key.id)
             self._keys[key.id] = _Key(key.secret, key.status == "Active", caller)
             self._policies[uid, "user", name] = _compiled(f"user {name}", user.policies)
+        for name, secret in account.secrets.items():
+            self.secrets[uid, name] = Secret(secret.value, self.clock.now())
         for name, spec in account.roles.items():
             role = Role(
                 account=uid,
@@ -224,6 +255,11 @@ class World:
                     "enterprise": account.enterprise,
                     "users": list(account.users),
                     "roles": list(account.roles),
+                    "secrets": [
+                        {"name": name, "version": current.name}
+                        for (owner, name), secret in self.secrets.items()
+                        if owner == uid and (current := secret.version("ACSCurrent"))
+                    ],
                     "vpcs": [vpc.model_dump() for vpc in account.vpcs],
                     "vbrs": [vbr.model_dump() for vbr in account.vbrs],
                 }

@@ -55,6 +55,7 @@ EcrId = Annotated[str, StringConstraints(pattern=r"^ecr-[a-z0-9]{6,32}$")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.@_-]{1,64}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
 MnsName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,192}$")]
 Policies = dict[str, dict[str, Any]]
 
 
@@ -220,6 +221,13 @@ class TopicSpec(_Spec):
     """Subscriptions by name."""
 
 
+class SecretSpec(_Spec):
+    """A generic secret of Secrets Manager."""
+
+    value: str = Field(min_length=1, max_length=30720, repr=False)
+    """What it holds at the start, as text; obviously fake. The admin API changes it."""
+
+
 class AccountSpec(_Spec):
     """One main account and everything in it."""
 
@@ -241,6 +249,8 @@ class AccountSpec(_Spec):
     """Queues by name."""
     topics: dict[MnsName, TopicSpec] = {}
     """Topics by name."""
+    secrets: dict[SecretName, SecretSpec] = {}
+    """Secrets by name."""
 
 
 class DeploySpec(_Spec):

@@ -65,7 +65,8 @@ class Postgres:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ecr-grants-pg-"))
         self._programs = _package() / "pginstall" / "bin"
-        self._user: dict[str, Any] = {}
+        self.user: dict[str, Any] = {}
+        """Whom the server, and what goes with it, runs as: arguments of ``subprocess``."""
         self._log = self.folder / "log"
         self._keeper: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
@@ -80,7 +81,7 @@ class Postgres:
     def _step_down(self) -> None:
         """The server refuses to run as root, and its user may not be able to enter the folder of the virtual environment."""
         nobody = pwd.getpwnam("nobody")
-        self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        self.user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         package = _package()
         for part in (package, package.with_name(package.name + ".libs")):
@@ -97,7 +98,7 @@ class Postgres:
         command = [str(self._programs / "initdb"), "--pgdata", str(self.folder / "data"), "--username", USER]
         command += ["--pwfile", str(password), "--auth", "scram-sha-256", "--no-sync", "--encoding", "UTF8"]
         command += ["--locale", "C"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **self._user)
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **self.user)
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
         password.unlink()
@@ -106,7 +107,7 @@ class Postgres:
         """Return when it accepts connections."""
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        user = f"{self._user['user']}:{self._user['group']}" if self._user else ""
+        user = f"{self.user['user']}:{self.user['group']}" if self.user else ""
         keeper = [sys.executable, "-IS", str(Path(__file__).with_name("keeper.py")), str(self.folder), user]
         with self._log.open("ab") as log:
             self._keeper = subprocess.Popen(

@@ -102,7 +102,7 @@ def test_a_connection_in_use_is_not_asked_each_time(through: tuple[Ledger, Relay
     for _ in range(3):
         ledger.read(said_mode)
 
-    assert len(asked) == 3
+    assert len([one for one in asked if not one.startswith("BEGIN")]) == 3
 
 
 @pytest.mark.parametrize(
