@@ -29,7 +29,7 @@ def get_secret_value(cloud: Cloud, caller: Caller, params: Params) -> Work:
         if params.flag(flag):
             raise not_emulated(flag)
 
-    def look(call: Call) -> Reply:
+    def look(call: Call) -> Reply:  # noqa: ARG001
         secret = cloud.world.secrets.get((caller.account, name))
         version = None if secret is None else secret.version(stage)
         if secret is None or version is None:
