@@ -99,7 +99,7 @@ class Ledger:
         try:
             address, options = _options(sql.make_url(url))
             if options and connect_seconds is not None:
-                options["connect_timeout"] = connect_seconds
+                options = options | {"connect_timeout": connect_seconds}
             self.engine = sql.create_engine(address, connect_args=options, hide_parameters=True)
         except (ArgumentError, ImportError, ValueError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
