@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.record import About, Event, append, name_of
+from shared.ledger.closing import not_closed
+from shared.ledger.record import About, Event, append, fresh_name, name_of
 from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_generation, wanted_text, work_of
 from shared.ledger.tables import EVERYONE, approvals, events, grants, marks, sides
 from shared.ledger.transactions import locked
@@ -253,10 +254,10 @@ def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> b
     about = about_work(work)
     news = []
     for row in _waiting(connection, work.grant_id, settled=True):
-        if row.outcome is None:
-            news.append(finish(connection, row, EventKind.DEAD, reason, about, now))
-        elif row.asked_again is not None:
+        if row.asked_again is not None and row.outcome is not None:
             news.append(_again(connection, row, EventKind.DEAD, reason, about))
+        elif row.outcome in (None, EventKind.DEAD):  # dead again: it was tried once more, in vain
+            news.append(finish(connection, row, EventKind.DEAD, reason, about, now))
     if work.wanted.down and work.mine.side is Side.GRANT:
         news.append(unwanted_event(work))
     append(connection, now, *news)
@@ -275,8 +276,11 @@ def finish(
         .where(approvals.c.approval_id == approval.approval_id)
         .values(outcome=outcome, outcome_at=now, **over)
     )
+    name = outcome_event(approval.approval_id, outcome)
+    if outcome is EventKind.DEAD and approval.outcome == EventKind.DEAD:
+        name = fresh_name(connection, "outcome", approval.approval_id, outcome)
     return Event(
-        outcome_event(approval.approval_id, outcome),
+        name,
         outcome,
         about,
         request_of(approval),
@@ -335,9 +339,9 @@ def _answers(connection: Connection, work: Work, about: About, now: int, *, both
         if action is Action.GRANT and not row.live:
             news.append(_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
             continue
-        closed = action is Action.GRANT or _closed_anything(connection, row)
-        wrote = landed and row.asked_again is None
-        text = done_text(action, work.wanted, spoke, hub, wrote=wrote, theirs=not both_sides, closed=closed)
+        closed, missed = (True, []) if action is Action.GRANT else not_closed(connection, row)
+        so = {"wrote": landed and row.asked_again is None, "theirs": not both_sides, "closed": closed}
+        text = done_text(action, work.wanted, spoke, hub, **so, missed=missed)
         if action is Action.REVOKE and json.loads(row.content)["closes"] == Every.EVERYONE:
             text += _from_when(connection, row)
         reason = Reason(code=ReasonCode.DONE, text=text)
@@ -369,14 +373,6 @@ def _no_longer(connection: Connection, row: Row[Any]) -> Reason:
     if row.closed_by is not None:
         return closed_reason(connection, row.closed_by, was_up=True)
     return Reason(code=ReasonCode.ENDED, text=f"its approved end came: it ended at {_moment(row.ended_at)}")
-
-
-def _closed_anything(connection: Connection, revoke: Row[Any]) -> bool:
-    """Whether a revoke closed a lease, now or before; one that names none needs to find none."""
-    if isinstance(json.loads(revoke.content)["closes"], str):
-        return True
-    found = sql.select(approvals.c.approval_id).where(approvals.c.closed_by == revoke.approval_id)
-    return connection.execute(found.limit(1)).first() is not None
 
 
 def _moment(at: int | None) -> str:

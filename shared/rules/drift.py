@@ -48,6 +48,11 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
             yield Drift(key, Side.GRANT, DriftKind.ECR_OWNER_CHANGED, text)
         return
     listed = key.instance_owner_uid in seen.listed
+    before = _found_gone(standing.grant)
+    if up and not listed and before is not None and key not in seen.granted:
+        # Nobody can look any more, and its grant went with it: it is not found missing anew.
+        yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, before)
+        return
     if up and listed and (key.instance_owner_uid, key.instance_id) not in seen.existing:
         text = f"{where} is gone from region {key.instance_region}"
         yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, text)
@@ -84,6 +89,11 @@ def _rests_on(wanted: Wanted | None, row: SideRecord) -> bool:
     if wanted is None or wanted.down:
         return False
     return wanted.up or not (row.nothing_up or (row.drift is not None and row.drift.kind.foreign))
+
+
+def _found_gone(row: SideRecord) -> str | None:
+    """What was said when the instance was found to be gone, where that is what is reported of this side; else None."""
+    return row.drift.text if row.drift is not None and row.drift.kind is DriftKind.INSTANCE_DELETED else None
 
 
 def wants_made(standing: Standing) -> bool:

@@ -167,6 +167,24 @@ def test_sent_again_while_its_grant_is_dead_it_is_told_so(ledger: Ledger, databa
     check_order(ledger, database)
 
 
+def test_whoever_waits_is_told_each_death(ledger: Ledger, database: Database) -> None:
+    """After a redrive, too: it was tried in vain once more, perhaps for another reason. Asked again, that message is answered."""
+    open_one(ledger, "REQ-1", "vpc-1")
+    for trouble in ("the platform failed", "it failed once more"):
+        reason = Reason(code="CloudTrouble", text=trouble)
+        assert ledger.write(mark_dead, read(ledger, now=LATER), reason, LATER)
+        assert ledger.write(redrive, grant_id(), Side.GRANT, "operator", LATER)
+    ask_again(ledger)
+    assert ledger.write(mark_dead, read(ledger, now=LATER), TROUBLE, LATER)
+
+    told = answers(database)
+    assert [text for _, _, text in told[:2]] == ["dead: the platform failed", "dead: it failed once more"]
+    assert [(message, text.partition(";")[0]) for _, message, text in told[2:]] == [
+        ("again-1", "dead: the platform failed")
+    ]
+    check_order(ledger, database)
+
+
 def test_what_failed_for_the_leases_of_before_does_not_answer_a_new_one(ledger: Ledger, database: Database) -> None:
     """A worker may learn that it cannot go on after another lease came, which nobody has tried yet."""
     open_one(ledger, "REQ-1", "vpc-1")
@@ -271,6 +289,57 @@ def test_a_revoke_that_matched_nothing_says_so(ledger: Ledger, database: Databas
         "done: nothing by that name was open on this grant, and the close stands for when it comes; "
         "other leases keep the grant up"
     )
+
+
+@pytest.mark.parametrize(
+    ("closes", "says"),
+    [
+        pytest.param(
+            ["REQ-2"],
+            f"another grant, which this does not touch: REQ-2 is a lease of vpc-2 ({grant_id('vpc-2')}); "
+            "other leases keep the grant up",
+            id="of another grant",
+        ),
+        pytest.param(
+            ["REQ-0"], "what was over already: REQ-0; other leases keep the grant up", id="of a lease that was over"
+        ),
+        pytest.param(
+            ["REQ-1", "REQ-2", "REQ-I"],
+            f"another grant, which this does not touch: REQ-2 is a lease of vpc-2 ({grant_id('vpc-2')}); "
+            "nothing by the name REQ-I was open on this grant, and the close stands for when it comes; closed; "
+            "nothing of ours was up any more",
+            id="beside one that it closed",
+        ),
+        pytest.param(
+            [f"REQ-X{number}" for number in range(8)],
+            "nothing by that name was open on this grant, and the close stands for when it comes; "
+            "other leases keep the grant up",
+            id="many misspelt ones",
+        ),
+        pytest.param(
+            ["REQ-1", *(f"REQ-X{number}" for number in range(8))],
+            "nothing by the name REQ-X0, REQ-X1, REQ-X2, REQ-X3, REQ-X4 and 3 more was open on this grant, "
+            "and the close stands for when it comes; closed; nothing of ours was up any more",
+            id="many misspelt ones beside one that it closed",
+        ),
+    ],
+)
+def test_a_revoke_says_what_goes_by_the_names_that_closed_nothing(
+    ledger: Ledger, database: Database, closes: list[str], says: str
+) -> None:
+    """A misspelt name, one of another grant and one that is over are different mistakes. Another issuer's tell nothing."""
+    open_one(ledger, "REQ-I", "vpc-1", issuer="somebody-else", approved_at=NOW - 30 * HOUR, ends_at=NOW - HOUR)
+    open_one(ledger, "REQ-0", "vpc-1", approved_at=NOW - 2 * HOUR, ends_at=NOW - HOUR)
+    open_one(ledger, "REQ-1", "vpc-1")
+    open_one(ledger, "REQ-2", "vpc-2")
+    come_up(ledger, "vpc-1")
+    ledger.write(admit, closing(closes), "message-end", NOW + 1, ledger.timing)
+    for side in (Side.ASSOCIATE, Side.GRANT):
+        if "REQ-1" in closes:
+            ledger.write(saw, read(ledger, side), Seen("absent"), NOW + 1)
+        assert settle_side(ledger, side, None, now=NOW + 1)
+
+    assert answers(database)[-1] == ("REQ-END", "message-end", f"done: {says}")
 
 
 def test_where_the_association_is_theirs_the_answer_is_bs_view(ledger: Ledger, database: Database) -> None:

@@ -14,11 +14,12 @@ from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.loop.reconcile import Reconcile
+from shared.messages.completion import EventKind
 from shared.messages.forms import GrantKey
 from shared.rules.facts import AssociationSeen, Side
 from shared.rules.inventory import Inventory
 from shared.settings import Settings
-from tests.ledger.kit import NOW, key, opening
+from tests.ledger.kit import HOUR, NOW, key, opening, settle_side
 
 KNOWN = key()
 ANOTHER = replace(KNOWN, ecr_id="ecr-another", ecr_owner_uid="1000000000000009", instance_id="vpc-2")
@@ -30,6 +31,7 @@ class Shown:
 
     by_ecr: Sequence[GrantKey]
     by_owner: Sequence[GrantKey]
+    deleted: bool = False
     calls: int = 0
 
     def busiest(self) -> Busiest:
@@ -51,7 +53,7 @@ class Shown:
         ]
 
     def existing(self, account: str, region: str, instances: Sequence[str]) -> set[str]:  # noqa: ARG002
-        return set(instances)
+        return set() if self.deleted else set(instances)
 
 
 @dataclass
@@ -99,3 +101,17 @@ def test_a_stranger_beside_what_we_know_is_found(
     """Account B's word on its own VPCs counts, also on routers of an owner for whom it has nothing that we know."""
     shown = Shown([ANOTHER], by_owner)
     assert Reconcile(around, shown, clock=lambda: NOW).run().drift == found
+
+
+def test_an_instance_that_was_deleted_is_not_missing_anew_when_its_account_is_delisted(around: Around) -> None:
+    """Nobody can look any more whether it is there, and its grant went with it: what was said stays said."""
+    for side, kind in ((Side.GRANT, EventKind.GRANTED), (Side.ASSOCIATE, EventKind.ASSOCIATED)):
+        assert settle_side(around.ledger, side, kind)
+    gone = Shown([], [], deleted=True)
+    later = NOW + HOUR
+    assert Reconcile(around, gone, clock=lambda: later).run().drift == {"instance-deleted": 1}
+
+    listed = {uid: one for uid, one in around.inventory.accounts.items() if uid != KNOWN.instance_owner_uid}
+    delisted = replace(around, inventory=around.inventory.model_copy(update={"accounts": listed}))
+    assert Reconcile(delisted, gone, clock=lambda: later).run().drift == {}
+    assert Reconcile(delisted, Shown([KNOWN], []), clock=lambda: later).run().gone == 1, "granted: so it is there"

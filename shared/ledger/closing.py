@@ -1,0 +1,48 @@
+"""What became of the names that a revoke gave: which leases it closed, and what else goes by a name that closed nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection, Row
+
+from shared.ledger.tables import approvals, grants
+from shared.messages.approval import Action
+from shared.rules.answers import NotClosed
+
+_CLOSED = sql.select(approvals.c.request_id).where(approvals.c.closed_by == sql.bindparam("revoke"))
+
+
+def not_closed(connection: Connection, revoke: Row[Any]) -> tuple[bool, list[NotClosed]]:
+    """Whether a revoke closed a lease, now or before, and what goes by the names that it gave and that closed none.
+
+    One that names no request ids needs to find none.
+    """
+    named = json.loads(revoke.content)["closes"]
+    if isinstance(named, str):
+        return True, []
+    closed = set(connection.execute(_CLOSED, {"revoke": revoke.approval_id}).scalars())
+    left = [request_id for request_id in named if request_id not in closed]
+    return bool(closed), _named(connection, revoke, left) if left else []
+
+
+def _named(connection: Connection, revoke: Row[Any], names: list[str]) -> list[NotClosed]:
+    """What the same issuer's leases of these names are about: the grant of the revoke counts before others."""
+    found = {name: NotClosed(name) for name in names}
+    for row in connection.execute(
+        sql.select(approvals.c.request_id, approvals.c.grant_id, grants.c.instance_id)
+        .join(grants, grants.c.grant_id == approvals.c.grant_id)
+        .where(
+            approvals.c.issuer == revoke.issuer,
+            approvals.c.request_id.in_(names),
+            approvals.c.action == Action.GRANT,
+        )
+        .order_by(approvals.c.admitted_at, approvals.c.approval_id)
+    ):
+        if row.grant_id == revoke.grant_id:
+            found[row.request_id] = NotClosed(row.request_id, over=True)
+        elif found[row.request_id] == NotClosed(row.request_id):
+            found[row.request_id] = NotClosed(row.request_id, of=f"{row.instance_id} ({row.grant_id})")
+    return list(found.values())
