@@ -21,6 +21,8 @@ WORDS = "A log line is a declared word: only shared.log knows how lines are writ
 PURE = "Rules and messages read and write nothing"
 CIRCLES = "No circles between the modules of a room"
 LOCAL = "The local cloud shares no code with what it judges"
+APART = "What surrounds the functions is said apart from them"
+ALONE = "What has to be there is said without the code that needs it"
 UNAWARE = "The product does not know that a cloud is local"
 
 WRONG = [
@@ -56,6 +58,9 @@ WRONG = [
     ),
     pytest.param("localcloud/clock.py", "shared.errors", LOCAL, id="the referee shares nothing with the player"),
     pytest.param("shared/log.py", "localcloud.clock", UNAWARE, id="a stand-in is an address"),
+    pytest.param("deploy/runbook.py", "cli.common", SHIPPED, id="what is deployed knows no command"),
+    pytest.param("deploy/runbook.py", "functions.grant.handler", APART, id="nor the functions"),
+    pytest.param("deploy/surroundings.py", "shared.words", ALONE, id="what has to be there needs no code of ours"),
 ]
 
 
