@@ -51,6 +51,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m cli schemas --check
 	@$(BIN)/python -m cli errors --check
+	@$(BIN)/python -m cli settings --check
 	@$(BIN)/python -m deploy.alarms --check
 	@$(BIN)/python -m deploy.templates --check
 
@@ -82,9 +83,10 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file requirements/ros.txt requirements/ros.in
 
-documents: setup ## Write what is generated: JSON Schemas, the tables of errors and of alarms, the templates
+documents: setup ## Write what is generated: JSON Schemas, tables of errors, settings and alarms, templates
 	@$(BIN)/python -m cli schemas
 	@$(BIN)/python -m cli errors --write
+	@$(BIN)/python -m cli settings --write
 	@$(BIN)/python -m deploy.alarms
 	@$(BIN)/python -m deploy.templates
 

@@ -107,5 +107,5 @@ SAVED = (
         "cold-starts", "How long cold starts took, in seconds", (words.start_ready,), _percentiles("seconds", "starts")
     ),
     Query("refusals", "What was rejected, line by line", (words.message_rejected, words.request_rejected)),
-    Query("heads", "Signed ends of the record, for `ecr-grants ledger verify --heads`", (words.ledger_head,)),
+    Query("heads", "Signed ends of the record, for `ecr-grants ledger verify --heads FILE`", (words.ledger_head,)),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -82,6 +83,16 @@ _A_YEAR = 366 * 86_400
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 
 
+GRANT, ASSOCIATE, RECONCILE = FUNCTIONS = ("grant", "associate", "reconcile")
+
+
+class UsedBy:
+    """Which functions go by a setting; without it all three do."""
+
+    def __init__(self, *functions: str) -> None:
+        self.functions = functions
+
+
 class EventSubject(StrEnum):
     """What an event without a subject means for an approval in it."""
 
@@ -94,37 +105,114 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
 
-    region: RegionId = Field(validation_alias="FC_REGION")
-    ledger_url: str = Field(validation_alias="LEDGER_URL", min_length=1, repr=False)
-    accounts_file: Path = Field(default=Path("accounts.yaml"), validation_alias="ACCOUNTS_FILE")
-    mns_endpoint: Address = Field(default="https://{uid}.mns.{region}.aliyuncs.com", validation_alias="MNS_ENDPOINT")
-    sts_endpoint: Address = Field(default="https://sts.{region}.aliyuncs.com", validation_alias="STS_ENDPOINT")
-    vpc_endpoint: Address = Field(default="https://vpc.{region}.aliyuncs.com", validation_alias="VPC_ENDPOINT")
+    region: RegionId = Field(validation_alias="FC_REGION", description="the functions' region; the platform sets it")
+    ledger_url: str = Field(
+        validation_alias="LEDGER_URL",
+        min_length=1,
+        repr=False,
+        description="the database: `postgresql+psycopg://…` or `sqlite:///…`",
+    )
+    accounts_file: Path = Field(
+        default=Path("accounts.yaml"),
+        validation_alias="ACCOUNTS_FILE",
+        description="the [inventory](operating.md#inventory)",
+    )
+    mns_endpoint: Address = Field(
+        default="https://{uid}.mns.{region}.aliyuncs.com",
+        validation_alias="MNS_ENDPOINT",
+        description="queues and topic",
+    )
+    sts_endpoint: Address = Field(
+        default="https://sts.{region}.aliyuncs.com",
+        validation_alias="STS_ENDPOINT",
+        description="where roles are assumed",
+    )
+    vpc_endpoint: Annotated[Address, UsedBy(GRANT, RECONCILE)] = Field(
+        default="https://vpc.{region}.aliyuncs.com", validation_alias="VPC_ENDPOINT", description="account B's side"
+    )
     # One central endpoint serves every region; the SDK's rule names hosts that no list has (openapi-ecr-vpc-sts.md section 5).
     ecr_endpoint: Address = Field(
-        default="https://expressconnectrouter.cn-shanghai.aliyuncs.com", validation_alias="ECR_ENDPOINT"
+        default="https://expressconnectrouter.cn-shanghai.aliyuncs.com",
+        validation_alias="ECR_ENDPOINT",
+        description="grants and associations; one address serves every region",
     )
-    completions_topic: Name = Field(default="ecr-completions", validation_alias="COMPLETIONS_TOPIC")
-    approvals_queue: Name = Field(default="ecr-approvals", validation_alias="APPROVALS_QUEUE")
-    wakes_queue: Name = Field(default="ecr-grants-wakes", validation_alias="WAKES_QUEUE")
-    associations_queue: Name = Field(default="ecr-associations", validation_alias="ASSOCIATIONS_QUEUE")
+    completions_topic: Name = Field(
+        default="ecr-completions", validation_alias="COMPLETIONS_TOPIC", description="the topic of completions"
+    )
+    approvals_queue: Annotated[Name, UsedBy(GRANT)] = Field(
+        default="ecr-approvals", validation_alias="APPROVALS_QUEUE", description="the queue of approvals"
+    )
+    wakes_queue: Annotated[Name, UsedBy(GRANT, RECONCILE)] = Field(
+        default="ecr-grants-wakes",
+        validation_alias="WAKES_QUEUE",
+        description="the grant function's queue of wakes and completions",
+    )
+    associations_queue: Annotated[Name, UsedBy(ASSOCIATE, RECONCILE)] = Field(
+        default="ecr-associations",
+        validation_alias="ASSOCIATIONS_QUEUE",
+        description="the associate function's queue of wakes and completions",
+    )
     # Whether an approval in an event that does not name its queue is refused. Nobody documents that every event names it.
-    event_subject: EventSubject = Field(default=EventSubject.REQUIRED, validation_alias="EVENT_SUBJECT")
-    mode: Mode = Field(default=Mode.OBSERVE, validation_alias="MODE")
+    event_subject: Annotated[EventSubject, UsedBy(GRANT)] = Field(
+        default=EventSubject.REQUIRED,
+        validation_alias="EVENT_SUBJECT",
+        description="whether an event must name its queue (`required`) or need not (`optional`): see "
+        "[operating](operating.md#which-queue-a-message-came-from)",
+    )
+    mode: Annotated[Mode, UsedBy(GRANT, ASSOCIATE)] = Field(
+        default=Mode.OBSERVE,
+        validation_alias="MODE",
+        description="the [mode](freeze.md#the-mode) until `ecr-grants mode` says another",
+    )
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
-    settle_seconds: float = Field(default=60, gt=0, le=3600, validation_alias="SETTLE_SECONDS")
+    settle_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        validation_alias="SETTLE_SECONDS",
+        description="how much later a write may land whose answer was lost, and how much older a look may be than it seems",
+    )
     # The window of the published call quotas; shorter only where the other side's windows are shortened alike.
-    quota_seconds: float = Field(default=60, gt=0, le=60, validation_alias="QUOTA_SECONDS")
-    clock_skew_seconds: float = Field(default=300, ge=0, le=3600, validation_alias="CLOCK_SKEW_SECONDS")
-    warn_seconds: float = Field(default=86_400, ge=0, le=_A_YEAR, validation_alias="WARN_SECONDS")
-    stuck_seconds: float = Field(default=900, gt=0, le=_A_YEAR, validation_alias="STUCK_SECONDS")
+    quota_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=60,
+        validation_alias="QUOTA_SECONDS",
+        description="the window of the published call quotas; shorter only against a stand-in whose windows are shortened "
+        "alike",
+    )
+    clock_skew_seconds: float = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        validation_alias="CLOCK_SKEW_SECONDS",
+        description="how much clocks may differ; a grant dated further ahead is early",
+    )
+    warn_seconds: float = Field(
+        default=86_400,
+        ge=0,
+        le=_A_YEAR,
+        validation_alias="WARN_SECONDS",
+        description="how long before a lease's end it is announced (`ending`)",
+    )
+    stuck_seconds: Annotated[float, UsedBy(GRANT, ASSOCIATE)] = Field(
+        default=900,
+        gt=0,
+        le=_A_YEAR,
+        validation_alias="STUCK_SECONDS",
+        description="how long a side may be unsettled before it is reported (`stuck`)",
+    )
     change_window: Annotated[Window, BeforeValidator(_window)] | None = Field(
-        default=None, validation_alias="CHANGE_WINDOW"
+        default=None,
+        validation_alias="CHANGE_WINDOW",
+        description="when ended leases are taken down, in UTC: `Sat,Sun 22:00-04:00`, or without days. Longer than a minute; "
+        "make it longer than reconcile's five",
     )
     # Which kinds of drift are mended without asking; the rest are only reported. To mend what is foreign is to take it down.
-    drift_repair: Annotated[frozenset[Mendable], NoDecode, BeforeValidator(_words)] = Field(
+    drift_repair: Annotated[frozenset[Mendable], NoDecode, BeforeValidator(_words), UsedBy(RECONCILE)] = Field(
         default=frozenset({DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.PREFIXES_DIFFER}),
         validation_alias="DRIFT_REPAIR",
+        description="which drift is mended without asking; `none` for none",
     )
 
     @property
@@ -143,9 +231,27 @@ class Signing(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
 
-    head_key: Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None = Field(
-        default=None, validation_alias="HEAD_KEY", repr=False
+    head_key: Annotated[Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None, UsedBy(RECONCILE)] = Field(
+        default=None,
+        validation_alias="HEAD_KEY",
+        repr=False,
+        description="Base64 of the 32-byte Ed25519 private key that heads are signed with",
     )
+
+
+def described() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """(variable, default, meaning, functions that go by it) of every setting, in the order in which they are declared."""
+    for kind in (Settings, Signing):
+        for field in kind.model_fields.values():
+            used_by = next((one.functions for one in field.metadata if isinstance(one, UsedBy)), FUNCTIONS)
+            default = "must be given" if field.is_required() else _default(field.default)
+            yield str(field.validation_alias), default, field.description or "", used_by
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "none"
+    return ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
 def read_settings() -> Settings:

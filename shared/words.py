@@ -338,7 +338,7 @@ def ledger_head(
     at: Moment,
     signature: Annotated[str, "by `HEAD_KEY`; empty without one"],
 ) -> None:
-    """The end of the record at this moment; `ecr-grants ledger verify --heads` takes such lines."""
+    """The end of the record at this moment; `ecr-grants ledger verify --heads FILE` takes such lines."""
 
 
 # -- the cloud -----------------------------------------------------------------------------------------------------------

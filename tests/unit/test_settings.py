@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic.fields import FieldInfo
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.errors import SettingsError
-from shared.settings import Settings, Signing, read_head_key, read_settings
+from shared.settings import FUNCTIONS, Settings, Signing, described, read_head_key, read_settings
 
 PASSWORD = "a-password-nobody-may-see"
 LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
@@ -232,34 +234,47 @@ def test_a_window_nobody_can_mean_is_refused(environment: pytest.MonkeyPatch, wi
     assert f"CHANGE_WINDOW={window!r}" in str(caught.value)
 
 
-def documented() -> dict[str, str]:
-    """The settings in the table of docs/operating.md, with the default that stands there."""
-    text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", text, re.MULTILINE)
-    assert len(dict(rows)) == len(rows)
-    return dict(rows)
+ROWS = list(described())
 
 
-def test_every_setting_stands_in_the_documents() -> None:
-    """Each once, and none that nobody reads."""
-    assert sorted(documented()) == sorted(FIELDS)
+def test_every_setting_is_described_once() -> None:
+    """With what it means; which functions go by it are functions of ours."""
+    assert [variable for variable, *_ in ROWS] == FIELDS
+    for variable, _, meaning, functions in ROWS:
+        assert meaning, variable
+        assert functions
+        assert set(functions) <= set(FUNCTIONS)
 
 
-@pytest.mark.parametrize(
-    "field", [field for kind in (Settings, Signing) for field in kind.model_fields.values()], ids=FIELDS
-)
-def test_the_documents_know_the_defaults(field: FieldInfo) -> None:
-    """As one would write them into the environment."""
-    default = field.default
-    if field.is_required():
-        written = "must be set"
-    elif default is None:
-        written = "none"
-    elif isinstance(default, frozenset):
-        written = f"`{','.join(sorted(default))}`"
-    else:
-        written = f"`{default}`"
-    assert documented()[str(field.validation_alias)] == written
+def test_the_document_of_settings_is_current() -> None:
+    """`make documents` was run."""
+    done = CliRunner().invoke(app, ["settings", "--check"])
+    assert done.exit_code == 0, done.output
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
+    assert re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE) == FIELDS
+
+
+@pytest.mark.parametrize(("variable", "default"), [row[:2] for row in ROWS], ids=FIELDS)
+def test_a_default_is_written_as_one_would_write_it(
+    environment: pytest.MonkeyPatch, variable: str, default: str
+) -> None:
+    """Into the environment, where it changes nothing."""
+    if default in ("must be given", "none"):
+        assert variable in ("FC_REGION", "LEDGER_URL", "CHANGE_WINDOW", "HEAD_KEY")
+        return
+    before = read_settings()
+    environment.setenv(variable, default)
+    assert read_settings() == before
+
+
+def test_who_goes_by_a_setting_is_who_reads_it() -> None:
+    """What one function alone reads stands in one function alone: what it names is nowhere else in the template."""
+    by = {variable: functions for variable, _, _, functions in ROWS}
+    assert by["HEAD_KEY"] == ("reconcile",)
+    deployed = yaml.safe_load((Path(__file__).parents[2] / "s.yaml").read_text("utf-8"))["resources"]
+    for name, resource in deployed.items():
+        variables = resource["props"]["environmentVariables"]
+        assert {variable for variable in ("HEAD_KEY",) if name in by[variable]} == variables.keys() & {"HEAD_KEY"}
 
 
 def test_what_is_set_is_used(environment: pytest.MonkeyPatch) -> None:
