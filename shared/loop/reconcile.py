@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -397,7 +398,8 @@ class Reconcile:
             return place
 
         with ThreadPoolExecutor(self._accounts_at_once) as pool:
-            return {place for place in pool.map(attempt, places) if place is not None}
+            started = [pool.submit(copy_context().run, attempt, place) for place in places]  # lines name the invocation
+            return {place for one in started if (place := one.result()) is not None}
 
     # -- the record --------------------------------------------------------------------------------------------------
 

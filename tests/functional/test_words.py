@@ -116,6 +116,12 @@ def test_every_line_is_as_its_word_is_declared(said: Said) -> None:
     assert strange(said.cloud.said()) == []
 
 
+def test_every_line_names_its_invocation(said: Said) -> None:
+    """Also where accounts are read side by side; only a cold start may have none yet."""
+    nameless = {line["event"] for line in lines_of(said.cloud.said()) if not line.get("invocation")}
+    assert nameless <= {"start.ready"}
+
+
 def test_a_function_says_how_long_it_took_to_start(said: Said) -> None:
     """From when the process began to load our code; each of its instances once, before it handles anything."""
     started = said.lines("start.ready")
