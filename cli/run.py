@@ -49,10 +49,18 @@ def run_reconcile(
         say(f"compared {found['grants']} grants with the cloud in {found['calls']} calls, {found['seconds']} s")
         say(f"  new drift: {drift}; earlier drift gone: {found['gone']}")
         say(f"  leases changed by time: {found['due']}; woken: {found['woken']}; last event: {found['head']}")
+        say(f"  not as wanted: {_aged(report, 'unsettled')}; dead: {report.get('dead', '?')}")
+        say(f"  completions that are not out: {_aged(report, 'outbox')}")
         for line in trouble:
             say(f"  not read: {line}")
     if trouble:
         raise typer.Exit(1)
+
+
+def _aged(report: dict[str, Any], name: str) -> str:
+    """How many there are, and how old the oldest is."""
+    age = report.get(f"{name}_seconds")
+    return f"{report.get(name, '?')}" + ("" if age is None else f", the oldest for {age:.0f} s")
 
 
 def _report(address: str, region: str, function: str, service: str | None) -> dict[str, Any]:
