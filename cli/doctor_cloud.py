@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from deploy.shapes import Queue, Subscription
 from shared.cloud.deployed import Deployed, FunctionSeen, TriggerSeen
 from shared.cloud.messaging import BATCH, Messaging, SubscriptionSeen
 from shared.errors import GrantError, PermissionMissing
-from shared.loop.entering import QUESTION
+from shared.messages.check import EVERY_ACCOUNT, AccountCheck
 from shared.rules.health import (
     Check,
     Difference,
@@ -327,7 +326,7 @@ def _roles(patient: Patient) -> list[Finding]:
     """Asked of reconcile, whose role the accounts trust; nobody trusts whoever types."""
     function = surroundings.RECONCILE
     try:
-        answer = patient.functions().run(function, json.dumps(QUESTION).encode(), patient.service).result
+        answer = patient.functions().run(function, AccountCheck(check=EVERY_ACCOUNT).event, patient.service).result
     except PermissionMissing as error:
         remedy = "run it with a key that has the policy ecr-grants-operator"
         return [unknown(Check.ROLES, "accounts", f"{function} could not be asked: {error}", remedy)]

@@ -39,7 +39,7 @@ def run_reconcile(
     ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN. They need fc:InvokeFunction on the function.
     """
     with troubles():
-        report = _report(reachable(endpoint, "--endpoint (FC_ENDPOINT)"), region, function, service)
+        report = answer_of(reachable(endpoint, "--endpoint (FC_ENDPOINT)"), region, function, service)
     trouble = report.get("trouble") or []
     if as_json:
         document(report)
@@ -63,13 +63,18 @@ def _aged(report: dict[str, Any], name: str) -> str:
     return f"{report.get(name, '?')}" + ("" if age is None else f", the oldest for {age:.0f} s")
 
 
-def _report(address: str, region: str, function: str, service: str | None) -> dict[str, Any]:
-    """What the function answers. The vendor's SDK takes a second to import, and no other command needs it."""
+def answer_of(
+    address: str, region: str, function: str, service: str | None = None, payload: bytes = b"{}"
+) -> dict[str, Any]:
+    """What a function answers. Raises GrantError, and NotSo where that is no report.
+
+    The vendor's SDK takes a second to import, and few commands need it.
+    """
     from shared.cloud.functions import Functions  # noqa: PLC0415
     from shared.cloud.keys import home_keys  # noqa: PLC0415
 
     try:
-        report = Functions(address, region, home_keys(None)).run(function, b"{}", service).result
+        report = Functions(address, region, home_keys(None)).run(function, payload, service).result
     except PermissionMissing as error:  # of the caller: a function's own troubles come back as its answer
         raise NeedsSomebody(f"the operator (whose access key this is) may not invoke {function}: {error}") from None
     except CloudUnreachable as error:

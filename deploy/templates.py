@@ -37,7 +37,7 @@ _PREFIX = {
     "Description": "What every external id of this deployment starts with; the account's uid follows. Not guessable is better.",
     "AllowedPattern": "^[A-Za-z0-9_+=,.@:/-]{2,1000}$",
 }
-_UID = "[0-9]{16}"
+_UID = "[0-9]{15,20}"
 
 
 def templates() -> dict[str, str]:

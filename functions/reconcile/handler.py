@@ -1,13 +1,15 @@
-"""The handler of the timer: reconcile."""
+"""The handler of the timer: reconcile. Asked for one account by name, it looks whether that one lets us in, and does no more."""
 
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from shared.cloud.entrance import Entrance
 from shared.cloud.pages import READ_ONLY, Pages
-from shared.loop.entering import entered, is_asked
+from shared.loop.entering import entered
 from shared.loop.frame import Function, said
 from shared.loop.reconcile import Reconcile
+from shared.messages.check import EVERY_ACCOUNT, asked_about
 from shared.settings import read_head_key
 
 # A pass has ten minutes, and more pages than one window of the quota holds: it may wait for the next one.
@@ -22,11 +24,17 @@ def initialize(context: object) -> None:
 
 
 def handler(event: bytes, context: object) -> dict[str, Any]:
-    """One pass over everything, as a tick says nothing but now; or whether the accounts can be entered. Returns what it found."""
+    """One pass over everything, as a tick says nothing but now; or a look at the accounts that are asked about. Returns what was
+    found.
+    """
     frame = _function.open(context)
     frame.arrive(context)
     with said():
-        if is_asked(event):
+        asked = asked_about(event)
+        if asked == EVERY_ACCOUNT:
             return entered(frame.inventory.accounts, frame.calls.enter)
+        if asked is not None:
+            entrance = Entrance(frame.calls, frame.inventory, reads_only=True)
+            return {"findings": [one.facts() for one in entrance.examine(asked)]}
         frame.check()
         return asdict(Reconcile(frame, Pages(frame.calls), head_key=_head_key()).run())

@@ -118,11 +118,14 @@ class Calls:
         self._keys = keys
         self._session_name = ("ecr-grants-" + re.sub(r"[^A-Za-z0-9.@_-]", "-", invocation))[:64]
 
-    def enter(self, uid: str) -> None:
-        """Assume the role that the inventory lists for an account, anew, and call nothing with it. Raises GrantError."""
+    def enter(self, uid: str, external_id: str | None = None) -> None:
+        """Assume an account's role anew, and call nothing with it. ``external_id`` is tried instead of the listed one.
+
+        Raises as ``Sessions.enter`` does, and NotAllowed for an account that is not listed.
+        """
         account = self._inventory.account(uid, "account")
         self._sessions.forget(uid)
-        self._sessions.enter(uid, account.role, account.external_id, self._session_name)
+        self._sessions.enter(uid, account.role, external_id or account.external_id, self._session_name)
 
     @property
     def crowded(self) -> bool:

@@ -26,7 +26,7 @@ from shared.ledger.tables import grants, intents, sides
 from shared.ledger.transactions import Ledger, locked
 from shared.messages.completion import EventKind, Reason
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Drift, DriftKind, Finding, Side, SideRecord, Standing, State
+from shared.rules.facts import Drift, DriftFound, DriftKind, Side, SideRecord, Standing, State
 
 _PAGE = 5_000
 
@@ -91,7 +91,7 @@ def note_drift(
     news = [one for one in drifts if (one.side, one.kind) not in known]
     about, events, mend = about_grant(connection, row.grant_id), [], frozenset(repair)
     for one in news:
-        values: dict[str, Any] = {"drift": finding_text(Finding(one.kind, one.text, now))}
+        values: dict[str, Any] = {"drift": finding_text(DriftFound(one.kind, one.text, now))}
         if one.kind.foreign:
             values |= {"state": state or State.PRESENT, "ours": False}
             if there[one.side].ours is not False:

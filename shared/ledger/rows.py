@@ -18,8 +18,8 @@ from shared.messages.approval import OnEnd
 from shared.messages.completion import EventKind, ReasonCode
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import (
+    DriftFound,
     DriftKind,
-    Finding,
     Hold,
     HoldKind,
     Intent,
@@ -178,13 +178,13 @@ def side_of(row: Row[Any]) -> SideRecord:
     )
 
 
-def finding_of(text: str | None) -> Finding | None:
+def finding_of(text: str | None) -> DriftFound | None:
     """What a side's row says was found on the cloud."""
     found = None if text is None else json.loads(text)
-    return None if found is None else Finding(DriftKind(found["class"]), found["text"], found["at"])
+    return None if found is None else DriftFound(DriftKind(found["class"]), found["text"], found["at"])
 
 
-def finding_text(found: Finding) -> str:
+def finding_text(found: DriftFound) -> str:
     """A finding, as a side's row keeps it."""
     return json.dumps({"class": found.kind, "text": found.text, "at": found.at})
 

@@ -1,11 +1,7 @@
-"""Whether the accounts can be entered: asked of reconcile, since only the functions' roles are trusted there.
-
-Whoever types has keys that no account trusts, and what those are refused says nothing about the functions.
-"""
+"""Whether the accounts can be entered: asked of reconcile, since only the functions' roles are trusted there."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,18 +9,7 @@ from typing import Any
 
 from shared.errors import GrantError
 
-QUESTION = {"ask": "accounts"}
-"""The event that asks. A tick says nothing, so nothing else looks like it."""
-
 _AT_ONCE = 8
-
-
-def is_asked(event: bytes) -> bool:
-    """Whether an event is the question."""
-    try:
-        return bool(json.loads(event) == QUESTION)
-    except (ValueError, RecursionError):
-        return False
 
 
 def entered(accounts: Iterable[str], enter: Callable[[str], None]) -> dict[str, Any]:

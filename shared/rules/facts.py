@@ -177,7 +177,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DriftFound:
     """Drift as a side remembers it until it is over. ``at``: when it was found (epoch milliseconds)."""
 
     kind: DriftKind
@@ -205,7 +205,7 @@ class SideRecord:
     waiting_since: int | None
     waiting: bool
     dead: bool
-    drift: Finding | None
+    drift: DriftFound | None
     knocks: int
 
     @property

@@ -8,7 +8,7 @@ import pytest
 
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.drift import CloudSeen, drifts, how_it_ended, still_so
-from shared.rules.facts import AssociationSeen, DriftKind, Finding, Side, SideRecord, Standing, State
+from shared.rules.facts import AssociationSeen, DriftFound, DriftKind, Side, SideRecord, Standing, State
 from shared.rules.leases import Level, Wanted
 
 KEY = GrantKey("ecr-1", "1000000000000001", InstanceType.VPC, "vpc-1", "cn-hangzhou", "2000000000000002")
@@ -23,7 +23,7 @@ FG, FA = DriftKind.FOREIGN_GRANT, DriftKind.FOREIGN_ASSOCIATION
 
 def row(side: Side, wanted: Wanted, state: str, *, ours: bool | None, found: DriftKind | None = None) -> SideRecord:
     """A side at rest."""
-    finding = None if found is None else Finding(found, "as found", 1)
+    finding = None if found is None else DriftFound(found, "as found", 1)
     return SideRecord(side, 1, wanted, state, ours, None, (), 1, 0, None, None, False, False, finding, 0)
 
 
