@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,16 +31,18 @@ from shared.rules.health import (
     wrong,
 )
 from shared.rules.inventory import Inventory
-from shared.settings import Settings, examined, read_head_key, read_inventory, setting_names
+from shared.settings import Settings, checked_address, examined, read_head_key, read_inventory, setting_names
 
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient
+    from cli.doctor_template import Wanted
 
 _IDENTITY_MS = 2_500
 _CONNECT_SECONDS = 3
 _LEDGER = "ledger"
 _FC = "https://{uid}.{region}.fc.aliyuncs.com"
-_OURS = {"FC_ENDPOINT", "REGION", "HEAD_PUBLIC_KEY", "ECR_GRANTS_USER"}
+_CONTROL = "https://mns-open.{region}.aliyuncs.com"
+_OURS = {"FC_ENDPOINT", "MNS_OPEN_ENDPOINT", "REGION", "HEAD_PUBLIC_KEY", "ECR_GRANTS_USER"}
 """Variables that commands read and functions do not."""
 _SETTINGS = "docs/operating.md, Settings, says what it may be"
 
@@ -47,6 +50,9 @@ _SETTINGS = "docs/operating.md, Settings, says what it may be"
 def doctor(
     template: Annotated[Path, typer.Option(help="The s.yaml that was deployed.")] = Path("s.yaml"),
     endpoint: Annotated[str, typer.Option(envvar="FC_ENDPOINT", help="Function Compute.")] = _FC,
+    mns_open_endpoint: Annotated[
+        str, typer.Option(envvar="MNS_OPEN_ENDPOINT", help="The control API of queues and topics.")
+    ] = _CONTROL,
     region: Annotated[str, typer.Option(envvar="REGION", help="The functions' region.")] = "cn-hangzhou",
     service: Annotated[
         str | None, typer.Option(help="The FC 2.0 service they are in; FC 3.0 functions have none.")
@@ -61,7 +67,7 @@ def doctor(
     ecr-grants-operator, and for the functions' own settings ecr-grants-deployer too.
     """
     with troubles():
-        found = look(template, endpoint, region, service)
+        found = look(template, Addresses(endpoint, mns_open_endpoint, region, service))
     order, verdicts = list(Check), list(Verdict)
     found.sort(key=lambda one: (order.index(one.check), verdicts.index(one.verdict)))
     counts = {verdict.value: sum(one.verdict is verdict for one in found) for verdict in Verdict}
@@ -75,19 +81,33 @@ def doctor(
         raise typer.Exit(1)
 
 
-def look(template: Path, endpoint: str, region: str, service: str | None) -> list[Finding]:
+@dataclass(frozen=True)
+class Addresses:
+    """What the command line says beside the settings. Addresses may hold ``{region}`` and ``{uid}``."""
+
+    functions: str
+    control: str
+    region: str
+    service: str | None
+
+    def named(self, settings: Settings) -> dict[str, str]:
+        """Every address that is asked from here, by its variable."""
+        told = {"MNS_ENDPOINT": settings.mns_endpoint, "STS_ENDPOINT": settings.sts_endpoint}
+        return told | {"FC_ENDPOINT": self.functions, "MNS_OPEN_ENDPOINT": self.control}
+
+
+def look(template: Path, where: Addresses) -> list[Finding]:
     """Everything that can be found out in ten seconds. Raises SettingsError for an address on the command line that is none."""
     from cli.doctor_patient import SECONDS, Probe, examine  # noqa: PLC0415  # the vendor's SDKs, only where they are needed
 
     until = time.monotonic() + SECONDS
-    settings, faults = examined(region)
-    region = settings.region
-    addresses = {"MNS_ENDPOINT": settings.mns_endpoint, "STS_ENDPOINT": settings.sts_endpoint, "FC_ENDPOINT": endpoint}
+    settings, faults = examined(where.region)
+    addresses = where.named(settings)
     for name, address in addresses.items():  # all of them: who is near must not be looked for behind a proxy
-        reachable(address.format(uid="0", region=region), name)
+        _address(address, name, settings.region, "0")
     found = list(_settings(settings, faults, addresses))
     inventory, told = _inventory(settings)
-    patient, told_of_keys = _patient(settings, inventory, endpoint, template, service)
+    patient, told_of_keys = _patient(settings, inventory, where, template)
     found += [*told, *_head_key(), *told_of_keys]
     ledger = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN)
     probes = [Probe(_LEDGER, ledger, lambda: _ledger(settings))]
@@ -96,12 +116,19 @@ def look(template: Path, endpoint: str, region: str, service: str | None) -> lis
     else:
         from cli.doctor_cloud import cloud_probes  # noqa: PLC0415
 
-        for name, what in elsewhere(addresses, region, patient.uid):
+        for name, what in elsewhere(addresses, settings.region, patient.uid):
             if what.startswith("account"):
                 text = f"names {what}, the key belongs to account {patient.uid}"
                 found.append(wrong(Check.CREDENTIALS, name, text, "use a key of the account that the functions run in"))
         probes += cloud_probes(patient)
     return found + examine(probes, max(0.5, until - time.monotonic()))
+
+
+def _address(address: str, name: str, region: str, uid: str) -> str:
+    try:
+        return reachable(checked_address(address).format(region=region, uid=uid), name)
+    except ValueError as error:
+        raise SettingsError(f"{name} {error}") from None
 
 
 # -- here --------------------------------------------------------------------------------------------------------------
@@ -143,7 +170,7 @@ def _head_key() -> Iterator[Finding]:
 
 
 def _patient(
-    settings: Settings, inventory: Inventory | None, endpoint: str, template: Path, service: str | None
+    settings: Settings, inventory: Inventory | None, where: Addresses, template: Path
 ) -> tuple[Patient | None, list[Finding]]:
     """The deployment that the key leads to, and what is to be said about the key; None where it leads nowhere."""
     from cli.doctor_patient import Patient  # noqa: PLC0415
@@ -171,11 +198,13 @@ def _patient(
         found.append(clock_finding("STS", identity.clock_ahead))
     try:
         given = {**os.environ, "REGION": settings.region}
-        wanted = read_template(template, identity.account, given)
-    except SettingsError:
-        wanted = None
-    address = reachable(endpoint.format(uid=identity.account, region=settings.region), "--endpoint (FC_ENDPOINT)")
-    return Patient(settings, inventory, wanted, keys, identity, address, service), found
+        wanted: list[Wanted] | str = read_template(template, identity.account, given)
+    except SettingsError as error:
+        wanted = str(error)
+    here = {"region": settings.region, "uid": identity.account}
+    functions_at = _address(where.functions, "FC_ENDPOINT", **here)
+    control_at = _address(where.control, "MNS_OPEN_ENDPOINT", **here)
+    return Patient(settings, inventory, wanted, keys, identity, functions_at, control_at, where.service), found
 
 
 def _refused(about: str, error: GrantError) -> Iterator[Finding]:
@@ -270,9 +299,10 @@ def _lines(found: Iterable[Finding]) -> Iterator[str]:
     """For people: of what is ok one line for each check, of the rest one for each reason, and what to do below it."""
     for (check, verdict), group in groupby(found, key=lambda one: (one.check, one.verdict)):
         start = f"{verdict.value:<8} {check.value:<13} "
+        alike = list(group)
         told: dict[tuple[str, str], list[str]] = {}
-        for one in group:
-            text = "" if verdict is Verdict.OK else one.text
+        for one in alike:
+            text = "" if verdict is Verdict.OK and len(alike) > 1 else one.text
             told.setdefault((text, one.remedy), []).append(one.about)
         for (text, remedy), abouts in told.items():
             yield start + ", ".join(abouts) + (f": {text}" if text else "")

@@ -10,6 +10,7 @@ from cli.doctor_patient import Patient, Probe, seen
 from cli.doctor_template import Wanted
 from deploy import surroundings
 from deploy.shapes import Queue, Subscription
+from shared.cloud.dead_letters import DeadLetters
 from shared.cloud.deployed import Deployed, FunctionSeen, TriggerSeen
 from shared.cloud.messaging import BATCH, Messaging, SubscriptionSeen
 from shared.errors import GrantError, PermissionMissing
@@ -63,24 +64,27 @@ def cloud_probes(patient: Patient) -> list[Probe]:
     functions = (Check.FUNCTIONS, Check.ENVIRONMENT, Check.SECRETS, Check.LOG)
     limits = (Check.TRIGGERS, Check.CONCURRENCY, Check.ASYNCHRONOUS)
     compared: list[Probe] = []
-    for one in patient.wanted or ():
-        compared.append(Probe(one.name, functions, partial(_function, patient, one)))
-        compared.append(Probe(one.name, limits, partial(_limits, patient, one)))
-    if patient.wanted is None:
-        compared.append(Probe("s.yaml", functions + limits, partial(_nothing_to_compare_with, functions + limits)))
+    if isinstance(patient.wanted, str):
+        nothing = partial(_nothing_to_compare_with, patient.wanted, functions + limits)
+        compared.append(Probe("s.yaml", functions + limits, nothing))
+    else:
+        for one in patient.wanted:
+            compared.append(Probe(one.name, functions, partial(_function, patient, one)))
+            compared.append(Probe(one.name, limits, partial(_limits, patient, one)))
     return [
         Probe("queues", (Check.QUEUES,), partial(_queues, patient.messaging(), names)),
         Probe(names[surroundings.TOPIC.name], (Check.TOPIC, Check.SUBSCRIPTIONS), partial(_topic, patient, names)),
         Probe("queues", (Check.DEAD_LETTERS,), partial(_dead_letters, patient.messaging(), names)),
+        Probe("dead letters", (Check.QUEUES, Check.SUBSCRIPTIONS), partial(_policies, patient, names)),
         *compared,
         Probe("log", (Check.LOG,), partial(_retention, patient)),
         Probe("accounts", (Check.ROLES,), partial(_roles, patient)),
     ]
 
 
-def _nothing_to_compare_with(checks: Iterable[Check]) -> list[Finding]:
-    why = "there is no s.yaml to compare with that could be read"
-    return [unknown(one, "s.yaml", why, "run it where the checkout is, or give --template") for one in checks]
+def _nothing_to_compare_with(why: str, checks: Iterable[Check]) -> list[Finding]:
+    remedy = "run it where the checkout is, or give --template"
+    return [unknown(one, "s.yaml", f"nothing to compare with: {why}", remedy) for one in checks]
 
 
 def _names(settings: Settings) -> dict[str, str]:
@@ -125,15 +129,18 @@ def _topic(patient: Patient, names: Mapping[str, str]) -> list[Finding]:
             why = "there is no such topic"
             return [wrong(Check.TOPIC, topic, why, f"create it: {_TEMPLATE}"), unknown(Check.SUBSCRIPTIONS, topic, why)]
         found.append(ok(Check.TOPIC, topic, "is there"))
-    approvals = names[surroundings.APPROVALS]
-    # With EVENT_SUBJECT=optional wakes and approvals share a queue, and no completion may come in there.
-    wanted = {one.name: one for one in surroundings.TOPIC.subscriptions if names[one.queue] != approvals}
+    wanted = {one.name: one for one in _wanted_subscriptions(names)}
     for name, subscription in wanted.items():
         with seen(found, Check.SUBSCRIPTIONS, name):
             found.append(_subscription(patient, names, subscription, messaging.subscription(topic, name)))
     with seen(found, Check.SUBSCRIPTIONS, f"others of {topic}"):
-        found += _others(messaging, topic, set(wanted), _endpoint(patient, approvals))
+        found += _others(messaging, topic, set(wanted), _endpoint(patient, names[surroundings.APPROVALS]))
     return found
+
+
+def _wanted_subscriptions(names: Mapping[str, str]) -> list[Subscription]:
+    """With EVENT_SUBJECT=optional wakes and approvals share a queue, and no completion may come in there."""
+    return [one for one in surroundings.TOPIC.subscriptions if names[one.queue] != names[surroundings.APPROVALS]]
 
 
 def _subscription(
@@ -176,6 +183,34 @@ def _dead_letters(messaging: Messaging, names: Mapping[str, str]) -> list[Findin
             count = len(messaging.peek(queue))
             found.append(dead_letters_finding(queue, count, more=count >= BATCH))
     return found
+
+
+def _policies(patient: Patient, names: Mapping[str, str]) -> list[Finding]:
+    """Where queues and subscriptions put what they give up on, which the queue API does not show."""
+    found: list[Finding] = []
+    control = patient.control()
+    for queue in surroundings.WORK_QUEUES:
+        about = f"dead letters of {names[queue.name]}"
+        with seen(found, Check.QUEUES, about):
+            assert queue.dead_letter is not None  # noqa: S101  # every work queue has one
+            should = DeadLetters(names[queue.dead_letter.queue], queue.dead_letter.max_receives)
+            found.append(_policy(Check.QUEUES, about, should, control.of_queue(names[queue.name])))
+    topic = names[surroundings.TOPIC.name]
+    for one in _wanted_subscriptions(names):
+        about = f"dead letters of {one.name}"
+        with seen(found, Check.SUBSCRIPTIONS, about):
+            should = DeadLetters(names[one.dead_letter], None)
+            found.append(_policy(Check.SUBSCRIPTIONS, about, should, control.of_subscription(topic, one.name)))
+    return found
+
+
+def _policy(check: Check, about: str, should: DeadLetters, there: DeadLetters) -> Finding:
+    if not there.queue:
+        return wrong(check, about, "what is given up on is lost: there is no dead-letter policy", _TEMPLATE)
+    others = list(differences(vars(should), vars(there)))
+    if others:
+        return wrong(check, about, _told(others), _TEMPLATE)
+    return ok(check, about, f"go to {there.queue}")
 
 
 # -- functions ---------------------------------------------------------------------------------------------------------
@@ -221,7 +256,7 @@ def _environment(wanted: Wanted, there: FunctionSeen) -> Finding:
         told.append(f"has {named(strange)}, which s.yaml does not give it")
     if told:
         return wrong(Check.ENVIRONMENT, wanted.name, "; ".join(told), f"{_DEPLOY} with every variable of s.yaml set")
-    return ok(Check.ENVIRONMENT, wanted.name, f"has the {len(names)} variables of s.yaml")
+    return ok(Check.ENVIRONMENT, wanted.name, "has the variables of s.yaml")
 
 
 def _secrets(wanted: Wanted, there: FunctionSeen) -> Finding:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cli.doctor_template import Wanted
+from shared.cloud.dead_letters import Control
 from shared.cloud.deployed import Deployed
 from shared.cloud.functions import Functions
 from shared.cloud.identity import Identity
@@ -21,8 +22,8 @@ from shared.settings import Settings
 
 CALL_SECONDS = 4.0
 """How long one answer is waited for."""
-SECONDS = 9.0
-"""How long all of them together are."""
+SECONDS = 8.0
+"""How long all of them together are, so that everything is told within ten."""
 
 CALLER = "this key"
 
@@ -31,15 +32,16 @@ CALLER = "this key"
 class Patient:
     """One deployment, as far as it is known before anything but the keys is asked for.
 
-    ``wanted`` is None where there is no s.yaml to compare with; ``service`` names an FC 2.0 service.
+    ``wanted``: its functions as s.yaml has them, or why they cannot be told. ``service`` names an FC 2.0 service.
     """
 
     settings: Settings
     inventory: Inventory | None
-    wanted: list[Wanted] | None
+    wanted: list[Wanted] | str
     keys: Keys
     identity: Identity
-    fc_address: str
+    functions_at: str
+    control_at: str
     service: str | None = None
 
     @property
@@ -52,9 +54,13 @@ class Patient:
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=self.uid)
         return Messaging(endpoint, lambda: self.keys, CALLER, CALL_SECONDS)
 
+    def control(self) -> Control:
+        """What of its queues and topic only the control API shows."""
+        return Control(self.control_at, self.settings.region, self.uid, self.keys, int(CALL_SECONDS * 1000))
+
     def functions(self) -> Functions:
         """Its functions, to be run or read."""
-        return Functions(self.fc_address, self.settings.region, self.keys, int(CALL_SECONDS * 1000))
+        return Functions(self.functions_at, self.settings.region, self.keys, int(CALL_SECONDS * 1000))
 
     def deployed(self) -> Deployed:
         """Its functions, to be read."""

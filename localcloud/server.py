@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from localcloud import mnsopen
 from localcloud.admin import Admin
 from localcloud.ecr.product import PRODUCT as ECR
 from localcloud.fc.service import FcService
@@ -39,9 +40,10 @@ class Server:
         self.mns = MnsService(self.cloud)
         self._tls = TlsWitness(self.cloud)
         self.fc = FcService(self.cloud, self.mns.platform, self._tls)
+        control = mnsopen.product(self.mns.store)
         self._gateway = Gateway(
             self.cloud,
-            rpc=RpcService(self.cloud, PRODUCTS).handle,
+            rpc=RpcService(self.cloud, {**PRODUCTS, control.version: control}).handle,
             mns=self.mns.handle,
             fc=self.fc.handle,
             admin=Admin(self.cloud, self.mns, self.fc).handle,

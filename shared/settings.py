@@ -26,6 +26,8 @@ from shared.rules.facts import DriftKind, Mode
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, Window
 
+_REST = re.compile(r"(?:[A-Za-z0-9.\[\]:_-]|\{region\}|\{uid\})+")
+
 
 def checked_address(value: str) -> str:
     """``https://host``, ``http://host:port`` on this machine, or a bare host, which means https. Raises ValueError.
@@ -36,7 +38,7 @@ def checked_address(value: str) -> str:
     if not separator:
         scheme, rest = "https", value
     rest = rest.removesuffix("/")
-    if scheme not in ("http", "https") or re.fullmatch(r"[A-Za-z0-9.{}\[\]:_-]+", rest) is None:
+    if scheme not in ("http", "https") or _REST.fullmatch(rest) is None:
         raise ValueError("must be an address such as https://host or http://127.0.0.1:port, without a path")
     if scheme == "http" and not _on_this_machine(rest):
         raise ValueError("must be https: plain http is only for this machine (127.0.0.0/8, ::1, localhost)")

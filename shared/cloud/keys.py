@@ -33,12 +33,9 @@ def home_keys(context: object) -> Keys:
     if given is not None and getattr(given, "access_key_id", None):
         found = cast("_Credentials", given)
         return Keys(found.access_key_id, found.access_key_secret, found.security_token or "")
-    prefix = "ALIBABA_CLOUD_"
-    try:
-        return Keys(
-            os.environ[prefix + "ACCESS_KEY_ID"],
-            os.environ[prefix + "ACCESS_KEY_SECRET"],
-            os.environ.get(prefix + "SECURITY_TOKEN", ""),
-        )
-    except KeyError as missing:
-        raise SettingsError(f"no credentials: neither the context nor {missing.args[0]} has them") from None
+    names = [f"ALIBABA_CLOUD_{part}" for part in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN")]
+    key_id, secret, token = (os.environ.get(name, "") for name in names)
+    for name, value in zip(names, (key_id, secret), strict=False):
+        if not value:
+            raise SettingsError(f"no credentials: neither the context nor {name} has them")
+    return Keys(key_id, secret, token)

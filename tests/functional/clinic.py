@@ -6,14 +6,13 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from mns.account import Account
 from mns.queue import QueueMeta
-from mns.subscription import SubscriptionMeta
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -43,9 +42,45 @@ def _user(key: Key, *policies: Policy) -> Json:
     return {"access_key": {"id": key.id, "secret": key.secret}, "policies": documents}
 
 
+READS = {"Effect": "Allow", "Action": ["mns:Get*", "mns:List*", "mns:*Peek*"], "Resource": ["*"]}
+ODD: dict[str, Json] = {
+    "other-filter": {"associate-granted": {"filter_tag": "rejected"}},
+    "other-format": {"associate-granted": {"format": "JSON"}},
+    "other-strategy": {"associate-unwanted": {"strategy": "BACKOFF_RETRY"}},
+    "other-queue": {"grant-dissociated": {"queue": "ecr-associations"}},
+    "no-dead-letter": {"grant-dissociated": {"dead_letter": None}},
+    "no-subscription": {"grant-dissociated": None},
+    "one-too-many": {"shortcut": {"queue": "ecr-approvals", "format": "SIMPLIFIED"}},
+}
+"""Topics that are as shipped but for one thing, for whoever is told that the completions' topic is one of them."""
+
+
+def _topic(changes: Json) -> Json:
+    subscriptions: Json = {
+        one.name: {
+            "queue": one.queue,
+            "filter_tag": one.filter_tag,
+            "format": one.format.value,
+            "strategy": one.strategy.value,
+            "dead_letter": one.dead_letter,
+        }
+        for one in surroundings.TOPIC.subscriptions
+    }
+    for name, change in changes.items():
+        if change is None:
+            del subscriptions[name]
+        else:
+            changed = subscriptions.get(name, {}) | change
+            subscriptions[name] = {key: value for key, value in changed.items() if value is not None}
+    return {"subscriptions": subscriptions}
+
+
 def healthy_stage() -> Stage:
     """The example world with what stands around the functions as it is shipped, and who looks at it."""
     stage = Stage()
+    stage.hub["topics"] |= {name: _topic(changes) for name, changes in ODD.items()}
+    stage.hub["queues"] |= {"no-policy": surroundings.WORK_QUEUES[0].attributes(), "no-policy-dead": {}}
+    stage.hub["queues"]["no-policy-dead"] = surroundings.DEAD_LETTER_QUEUES[0].attributes()
     for queue in surroundings.QUEUES:
         stage.hub["queues"][queue.name] |= queue.attributes()
     stage.hub["users"] |= {
@@ -53,6 +88,7 @@ def healthy_stage() -> Stage:
         "deploys": _user(DEPLOYER, surroundings.OPERATOR, surroundings.DEPLOYER),
         "nobody": _user(NOBODY),
     }
+    stage.hub["users"]["deploys"]["policies"]["other-queues-and-topics"] = {"Version": "1", "Statement": [READS]}
     return stage
 
 
@@ -73,18 +109,24 @@ class Clinic:
     cloud: Deployment
     folder: Path
     ledger_url: str
-    looks: int = field(default=0)
+    changed: str = ""
+    """The function that is deployed otherwise than shipped."""
 
     @property
     def template(self) -> Path:
         """What was deployed, as a file."""
         return self.folder / "s.yaml"
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What commands are told beside the functions' settings."""
+        return {"FC_ENDPOINT": self.cloud.url, "MNS_OPEN_ENDPOINT": self.cloud.url, "REGION": REGION}
+
     def variables(self, key: Key = DEPLOYER, **more: str) -> dict[str, str]:
         """The environment in which somebody types."""
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret}
         given = environment(self.ledger_url, self.cloud.accounts_file, self.cloud.address)
-        return given | keys | {"FC_ENDPOINT": self.cloud.url, "REGION": REGION} | more
+        return given | keys | self.addresses | more
 
     def look(self, key: Key = DEPLOYER, *words: str, **more: str) -> tuple[int, Json]:
         """The exit code, and what is told to programs."""
@@ -130,38 +172,11 @@ class Clinic:
         account.get_queue(name).create(meta)
 
     @contextmanager
-    def without_topic(self) -> Iterator[None]:
-        """The topic is not there, nor its subscriptions."""
-        topic = surroundings.TOPIC
-        with self.account() as account:
-            account.get_topic(topic.name).delete()
-            yield
-            from mns.topic import TopicMeta  # noqa: PLC0415
-
-            account.get_topic(topic.name).create(TopicMeta())
-            for one in topic.subscriptions:
-                account.get_subscription(topic.name, one.name).subscribe(subscribed(one.name))
-
-    @contextmanager
-    def subscription(self, name: str, meta: SubscriptionMeta | None) -> Iterator[None]:
-        """A subscription is another one, or none, or one too many."""
-        topic = surroundings.TOPIC.name
-        known = name in {one.name for one in surroundings.TOPIC.subscriptions}
-        with self.account() as account:
-            subscription = account.get_subscription(topic, name)
-            if known:
-                subscription.unsubscribe()
-            if meta is not None:
-                subscription.subscribe(meta)
-            yield
-            if meta is not None:
-                subscription.unsubscribe()
-            if known:
-                subscription.subscribe(subscribed(name))
-
-    @contextmanager
     def deployed(self, resource: str, *path: str | int, value: Any = None) -> Iterator[None]:
-        """A function is deployed with another value at a place of its props; without the place when there is no value."""
+        """A function is deployed with another value at a place of its props; without the place when there is no value.
+
+        It stays so until the next one is, or ``mend``: a deployment takes a second.
+        """
         document = shipped()
         target: Any = document["resources"][resource]["props"]
         *outer, last = path
@@ -171,9 +186,17 @@ class Clinic:
             del target[last]
         else:
             target[last] = value
+        if self.changed != resource:
+            self.mend()
+        self.changed = resource
         self._deploy(document, resource)
         yield
-        self._deploy(shipped(), resource)
+
+    def mend(self) -> None:
+        """Deploy as shipped what is not."""
+        if self.changed:
+            self._deploy(shipped(), self.changed)
+            self.changed = ""
 
     def _deploy(self, document: Json, resource: str) -> None:
         one = copy.deepcopy(document)
@@ -192,6 +215,7 @@ class Clinic:
             path.write_text(each, "utf-8")
             if started_anew:
                 self.cloud.admin.call("POST", f"functions/{function}/kill")
+                self.cloud.reconcile()
             if each is text:
                 yield
 
@@ -200,27 +224,20 @@ def _attributes(name: str) -> Mapping[str, int]:
     return next(one for one in surroundings.QUEUES if one.name == name).attributes()
 
 
-def subscribed(name: str, **other: str) -> SubscriptionMeta:
-    """A subscription as shipped, but for what is said."""
-    one = next(one for one in surroundings.TOPIC.subscriptions if one.name == name)
-    queue = other.get("queue", one.queue)
-    return SubscriptionMeta(
-        f"acs:mns:{REGION}:{HUB}:queues/{queue}",
-        other.get("strategy", one.strategy.value),
-        other.get("format", one.format.value),
-        other.get("tag", one.filter_tag),
-    )
-
-
 def by_name(told: Json) -> Findings:
     """What was told, by check and what it is about."""
     return {(one["check"], one["about"]): one for one in told["findings"]}
 
 
-@contextmanager
-def clinic(folder: Path, ledger_url: str | None = None) -> Iterator[Clinic]:
-    """A healthy deployment."""
+def write_template(folder: Path) -> Path:
+    """The template that is deployed and compared with."""
     template = folder / "s.yaml"
     template.write_text(yaml.safe_dump(shipped()), "utf-8")
-    with deployment(healthy_stage(), folder, template=template) as made:
-        yield Clinic(made, folder, ledger_url or made.ledger_url)
+    return template
+
+
+@contextmanager
+def clinic(folder: Path) -> Iterator[Clinic]:
+    """A healthy deployment."""
+    with deployment(healthy_stage(), folder, template=write_template(folder)) as made:
+        yield Clinic(made, folder, made.ledger_url)

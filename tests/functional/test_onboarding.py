@@ -86,7 +86,7 @@ class Town:
 
 def verdicts(found: Json) -> dict[str, tuple[str, str]]:
     """Verdict and text by what was looked at."""
-    return {one["what"]: (one["verdict"], one["text"]) for one in found["findings"]}
+    return {one["about"]: (one["verdict"], one["text"]) for one in found["findings"]}
 
 
 @pytest.fixture(scope="module")
