@@ -7,14 +7,14 @@ import json
 import pytest
 
 from shared.errors import BadInput
-from shared.messages.check import account_to_check
+from shared.messages.check import asked_about
 
 UID = "2000000000000002"
 
 
 def test_an_account_is_found() -> None:
     """By the one key there is."""
-    assert account_to_check(json.dumps({"check": UID}).encode()) == UID
+    assert asked_about(json.dumps({"check": UID}).encode()) == UID
 
 
 @pytest.mark.parametrize(
@@ -22,17 +22,17 @@ def test_an_account_is_found() -> None:
 )
 def test_a_tick_names_no_account(event: bytes) -> None:
     """Whatever the platform sends, a pass is made."""
-    assert account_to_check(event) is None
+    assert asked_about(event) is None
 
 
 @pytest.mark.parametrize("value", [4, "", "4", None, [UID], UID + "\n"])
 def test_what_is_no_account_is_refused_by_name(value: object) -> None:
     """Never taken for a tick: who asks for one account wants no pass over all."""
     with pytest.raises(BadInput, match="check: "):
-        account_to_check(json.dumps({"check": value}).encode())
+        asked_about(json.dumps({"check": value}).encode())
 
 
 def test_what_stands_beside_it_is_refused() -> None:
     """A misspelt key would else be left out without a word."""
     with pytest.raises(BadInput, match="region"):
-        account_to_check(json.dumps({"check": UID, "region": "cn-hangzhou"}).encode())
+        asked_about(json.dumps({"check": UID, "region": "cn-hangzhou"}).encode())
