@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from cli.output import complain, safe
 from shared.errors import GrantError, LedgerError, SettingsError
@@ -130,6 +131,28 @@ def _is_near(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def formed(form: Any, value: str, what: str) -> str:
+    """A text given on the command line, if it has one of the messages' forms. Raises SettingsError that says what it must be."""
+    try:
+        value.encode()
+        return str(TypeAdapter(form).validate_python(value))
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        raise SettingsError(f"{what} must be UTF-8 (found {value[:80]!r})") from None
+    except ValidationError as error:
+        [fault, *_] = error.errors(include_url=False)
+        must = fault.get("ctx", {}).get("error", fault["msg"])
+        raise SettingsError(f"{what} {must} (found {value[:80]!r})") from None
+
+
+def fits(form: Any, value: str) -> bool:
+    """Whether a text has such a form; else nothing of that name can be in the ledger."""
+    try:
+        formed(form, value, "")
+    except SettingsError:
+        return False
+    return True
 
 
 @contextmanager

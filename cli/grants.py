@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli.common import As, AsJson, LedgerUrl, NotSo, opened, operator_name
+from cli.common import As, AsJson, LedgerUrl, NotSo, fits, opened, operator_name
 from cli.output import document, either, moment, rows, safe, say
 from shared.ledger.operating import adopt
-from shared.ledger.transactions import now_ms
+from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.views import GrantView, LeaseView, SideView, grant_ids, history_of, view_grants
-from shared.rules.facts import Side
+from shared.messages.forms import GrantId
+from shared.rules.facts import DriftKind
 
 Facts = dict[str, Any]
 
@@ -40,6 +41,8 @@ _FIELDS = (
 )
 """The columns of --csv."""
 
+_STATES = ("settled", "under way", "early", "held", "overdue", "dead", *map(str, DriftKind))
+
 Ecr = Annotated[str | None, typer.Option(help="Only grants of this ECR.")]
 Account = Annotated[str | None, typer.Option(help="Only grants of this account, A or B.")]
 State = Annotated[str | None, typer.Option(help="Only grants in this state, such as overdue, held, dead or settled.")]
@@ -57,6 +60,8 @@ def list_grants(
     """List every grant: what is wanted, what was last seen on both sides, and why it is not as wanted."""
     if as_json and as_csv:
         raise typer.BadParameter("either --json or --csv")
+    if state not in (None, *_STATES):
+        raise typer.BadParameter(f"--state must be one of {', '.join(_STATES)} (found {state!r})")
     with opened(ledger_url) as ledger:
         views = ledger.read(view_grants, ledger.read(grant_ids, history=history))
         found = [facts_of(one) for one in views if _asked_for(one, ecr, account)]
@@ -79,10 +84,7 @@ def show_grant(
 ) -> None:
     """Show one grant whole: both sides, every lease with its people and its end, holds, and what happened."""
     with opened(ledger_url) as ledger:
-        views = ledger.read(view_grants, [grant_id], past=True)
-        if not views:
-            raise NotSo(f"{grant_id}: no grant has that name; see `ecr-grants grants`")
-        facts = facts_of(views[0])
+        facts = facts_of(_the_grant(ledger, grant_id))
         facts["history"] = ledger.read(history_of, grant_id)
     if as_json:
         document(facts)
@@ -98,6 +100,14 @@ def show_grant(
         say(f"      {event['at']}  {event['event']}{about}{reason}")
         for served in event.get("served", []):
             say(f"        {served['operation']} in account {served['account']}, API request {served['api_request_id']}")
+
+
+def _the_grant(ledger: Ledger, grant_id: str) -> GrantView:
+    """The grant of that name. Raises NotSo where there is none."""
+    views = ledger.read(view_grants, [grant_id], past=True) if fits(GrantId, grant_id) else []
+    if not views:
+        raise NotSo(f"{grant_id or 'an empty name'}: no grant has that name; see `ecr-grants grants`")
+    return views[0]
 
 
 def _asked_for(one: GrantView, ecr: str | None, account: str | None) -> bool:
@@ -281,13 +291,19 @@ def take_as_ours(
     """
     with opened(ledger_url) as ledger:
         who = operator_name(claimed)
-        sides = tuple(Side) if side == "both" else (Side(side),)
+        there = _the_grant(ledger, grant_id)
+        found = (
+            (there.grant, there.associate) if side == "both" else (there.grant if side == "grant" else there.associate,)
+        )
+        sides = tuple(one.row.side for one in found if not one.row.nothing_up and not one.row.ours)
+        if not sides:
+            raise NotSo(f"{grant_id}: nothing foreign is known there")
         if not yes:
             question = f"Adopt {grant_id} ({', '.join(sides)})? Without a live lease it is taken down next"
             typer.confirm(safe(question), abort=True, err=True)
         adopted = [one for one in sides if ledger.write(adopt, grant_id, one, who, now_ms())]
         if not adopted:
-            raise NotSo(f"{grant_id}: nothing foreign is known there")
+            raise NotSo(f"{grant_id}: nothing foreign is known there any more")
         either(
             f"adopted: {', '.join(adopted)} of {grant_id}", as_json=as_json, grant_id=grant_id, adopted=adopted, who=who
         )

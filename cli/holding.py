@@ -8,16 +8,18 @@ from typing import Annotated
 
 import typer
 
-from cli.common import As, AsJson, LedgerUrl, MnsEndpoint, NotSo, opened, operator_name
+from cli.common import As, AsJson, LedgerUrl, MnsEndpoint, NotSo, formed, opened, operator_name
 from cli.letters import messaging_at, wake_queue
 from cli.output import document, either, moment, remark, say
 from shared.errors import GrantError, SettingsError
-from shared.ledger.operating import lift_hold, read_holds, said_mode, set_hold, set_mode
+from shared.ledger.operating import lift_hold, read_holds, said_mode, set_hold, set_mode, touches_anything
 from shared.ledger.transactions import now_ms
 from shared.messages.completion import WAKE
+from shared.messages.forms import AccountId, EcrId, GrantId, Why
 from shared.rules.facts import Hold, HoldKind, Mode, Side
 
 Kind = Annotated[HoldKind, typer.Argument(help="What is put on hold.")]
+_NAMES = {HoldKind.ECR: EcrId, HoldKind.ACCOUNT: AccountId, HoldKind.GRANT: GrantId}
 Name = Annotated[str, typer.Argument(help="The router's id, the account's uid, or the grant's id.")]
 
 
@@ -71,10 +73,15 @@ def hold(
             return
         if name is None or not reason.strip():
             raise SettingsError("say what to put on hold, and --reason")
-        named = _checked(kind, name)
+        named, why = formed(_NAMES[kind], name, f"the name of the {kind}"), formed(Why, reason, "--reason")
+        there = ledger.read(touches_anything, kind, named)
+        if not there and kind is HoldKind.GRANT:
+            raise NotSo(f"{named}: no grant has that name; see `ecr-grants grants`")
         now = now_ms()
-        said = Hold(kind, named, everything, operator_name(claimed), reason.strip()[:1000], now)
+        said = Hold(kind, named, everything, operator_name(claimed), why, now)
         ledger.write(set_hold, said, now)
+        if not there:
+            remark(f"no grant of the {kind} {named} is known yet: it holds for what comes")
         either(said.text, as_json=as_json, kind=kind, name=named, everything=everything, who=said.who)
 
 
@@ -89,19 +96,12 @@ def lift(
     """Lift a hold. What it had stopped is woken at once where --mns-endpoint is known, else by the timer."""
     with opened(ledger_url) as ledger:
         who = operator_name(claimed)
-        released = ledger.write(lift_hold, kind, name, who, now_ms())
+        there = any((one.kind, one.name) == (kind, name) for one in ledger.read(read_holds))
+        released = ledger.write(lift_hold, kind, name, who, now_ms()) if there else None
         if released is None:
             raise NotSo(f"the {kind} {name} is not on hold; see `ecr-grants hold`")
         _wake(released, mns_endpoint)
         either(f"{who} lifted the hold of the {kind} {name}", as_json=as_json, kind=kind, name=name, who=who)
-
-
-def _checked(kind: HoldKind, name: str) -> str:
-    start = {HoldKind.ECR: "ecr-", HoldKind.GRANT: "g-", HoldKind.ACCOUNT: ""}[kind]
-    fits = name.isascii() and name.isdecimal() if kind is HoldKind.ACCOUNT else name.startswith(start)
-    if not fits or not name.isprintable() or len(name) > 64:
-        raise SettingsError(f"{name!r} is not the name of an {kind}: {start or 'digits'}…")
-    return name
 
 
 def _tell(found: Sequence[Hold], *, as_json: bool) -> None:

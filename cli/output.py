@@ -50,9 +50,21 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _answer(text: str, *, nl: bool = True) -> None:
+    """Part of the answer. A full disk is said in one line; who stops reading, as ``head`` does, is told nothing."""
+    try:
+        typer.echo(text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = io.StringIO()  # what is left of the answer must not be tried once more at the very end
+        complain(f"the answer cannot be written: {error.strerror}")
+        raise typer.Exit(1) from None
+
+
 def say(line: object = "") -> None:
     """One line of the answer."""
-    typer.echo(safe(line))
+    _answer(safe(line))
 
 
 def remark(line: object) -> None:
@@ -67,7 +79,7 @@ def complain(text: object) -> None:
 
 def document(facts: object) -> None:
     """The answer for programs: one JSON document in ASCII, in one line."""
-    typer.echo(json.dumps(facts))
+    _answer(json.dumps(facts))
 
 
 def either(sentence: str, *, as_json: bool, **facts: Any) -> None:
@@ -85,7 +97,7 @@ def rows(fields: Sequence[str], found: Iterable[Mapping[str, object]]) -> None:
     table.writerow(fields)
     for row in found:
         table.writerow([_cell(row.get(field)) for field in fields])
-    typer.echo(written.getvalue(), nl=False)
+    _answer(written.getvalue(), nl=False)
 
 
 def _cell(value: object) -> str:

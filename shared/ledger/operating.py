@@ -132,6 +132,16 @@ def read_holds(connection: Connection) -> list[Hold]:
     ]
 
 
+def touches_anything(connection: Connection, kind: HoldKind, name: str) -> bool:
+    """Whether any grant that the ledger knows would be on hold with that."""
+    named = {
+        HoldKind.ECR: grants.c.ecr_id == name,
+        HoldKind.ACCOUNT: sql.or_(grants.c.ecr_owner_uid == name, grants.c.instance_owner_uid == name),
+        HoldKind.GRANT: grants.c.grant_id == name,
+    }
+    return connection.execute(sql.select(grants.c.grant_id).where(named[kind]).limit(1)).first() is not None
+
+
 def set_hold(connection: Connection, hold: Hold, now: int) -> None:
     """Put an ECR, an account or a grant on hold, or say anew what is held about it."""
     named = holds.c.kind == hold.kind, holds.c.name == hold.name

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,12 @@ from typer.testing import CliRunner, Result
 from cli.common import operator_name, reachable
 from cli.main import app
 from shared.errors import SettingsError
+from shared.ledger.admission import admit
+from shared.ledger.schema import upgrade_schema
+from shared.ledger.transactions import Ledger, now_ms
+from tests.ledger.kit import grant_id, opening
+
+GRANT = grant_id()
 
 
 def typed(*arguments: str, **environment: str) -> Result:
@@ -154,3 +163,78 @@ def test_help_needs_no_terminal_and_no_boxes() -> None:
     told = typed("dead", "list", "--help", COLUMNS="60")
     assert "\x1b" not in told.output
     assert "│" not in told.output
+
+
+# -- what people type about a ledger -----------------------------------------------------------------------------------
+
+UNREADABLE = b"\xff".decode("utf-8", "surrogateescape")
+"""What a byte becomes that is no UTF-8 on a command line."""
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    """A ledger that knows one grant."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with closing(Ledger(url)) as ledger:
+        upgrade_schema(ledger)
+        ledger.write(admit, opening(), "message-1", now_ms(), ledger.timing)
+    return url
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        pytest.param(["hold", "account", "12"], 2, "must be an account uid", id="a hold of no account"),
+        pytest.param(["hold", "ecr", "ecr-7vrbqv9lcgVZ"], 2, "must be the id of a router", id="a hold of no router"),
+        pytest.param(["hold", "ecr", f"ecr-{'x' * 90}"], 2, "it has 94 characters", id="a hold wider than its column"),
+        pytest.param(["hold", "grant", "g-1"], 2, "must be the id of a grant", id="a hold of no grant's form"),
+        pytest.param(
+            ["hold", "grant", f"g-{0:024}"], 1, "no grant has that name", id="a hold of a grant that nobody has"
+        ),
+        pytest.param(["hold", "grant", GRANT], 0, "on hold for the grant", id="a hold of a grant"),
+        pytest.param(["hold", "ecr", "ecr-nobodyhas"], 0, "it holds for what comes", id="a hold of a router to come"),
+        pytest.param(
+            ["hold", "ecr", "ecr-ledgertests", "--reason", "x" * 1001], 2, "1 to 1000", id="too long a reason"
+        ),
+        pytest.param(["hold", "ecr", "ecr-ledgertests", "--reason", "a\x1b[2J"], 2, "controls", id="a crafted reason"),
+        pytest.param(["hold", "ecr", "ecr-ledgertests", "--reason", UNREADABLE], 2, "UTF-8", id="an unreadable reason"),
+        pytest.param(["lift", "ecr", f"ecr-{UNREADABLE}"], 1, "is not on hold", id="a lift of what nobody can type"),
+        pytest.param(["show", UNREADABLE], 1, "no grant has that name", id="showing what nobody can type"),
+        pytest.param(["show", ""], 1, "no grant has that name", id="showing nothing"),
+        pytest.param(["adopt", "--yes", UNREADABLE], 1, "no grant has that name", id="adopting what nobody can type"),
+        pytest.param(
+            ["adopt", f"g-{0:024}"], 1, "no grant has that name", id="adopting what nobody has: nothing is asked"
+        ),
+        pytest.param(["adopt", GRANT], 1, "nothing foreign is known", id="adopting where nothing is: nothing is asked"),
+        pytest.param(["grants", "--state", "overdu"], 2, "overdue, dead, grant-missing", id="a misspelt state"),
+        pytest.param(["grants", "--state", "under way"], 0, GRANT, id="a state"),
+    ],
+)
+def test_what_cannot_be_so_is_said_before_anything_is_done(
+    ledger_url: str, words: list[str], code: int, told: str
+) -> None:
+    """A misspelt name freezes nothing in silence, and is no fault of ours; nothing of what was typed is cut."""
+    more = [] if "--reason" in words or words[0] != "hold" else ["--reason", "it is moved"]
+    ran = typed(*words, *more, LEDGER_URL=ledger_url)
+    assert ran.exit_code == code, ran.output
+    assert isinstance(ran.exception, SystemExit | None), ran.exception
+    assert told in ran.output
+    held = typed("hold", "--json", LEDGER_URL=ledger_url).output
+    assert (held == "[]\n") is (code != 0 or words[0] != "hold")
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full (Linux has one)")
+def test_an_answer_that_cannot_be_written_is_one_line(ledger_url: str) -> None:
+    """A full disk is no fault of ours; the exit code says that the answer is not there."""
+    with FULL.open("w", encoding="utf-8") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli", "grants", "--ledger-url", ledger_url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (1, "ecr-grants: the answer cannot be written: No space left on device\n")
