@@ -40,6 +40,8 @@ class Gateway:
             answer = await self._service(request)(request)
         except Cut:
             return _cut(request)
+        except (web.RequestPayloadError, ConnectionError) as error:
+            return web.Response(status=400, text=f"the body of the request did not come whole: {error}")
         except web.HTTPException as error:
             return web.Response(status=error.status, text=error.reason)
         except Exception as error:  # noqa: BLE001 - a defect of ours must be seen, and must not end the process

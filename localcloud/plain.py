@@ -28,7 +28,8 @@ class PlainServer(web.Server):
     """The HTTP library's server, behind a look at the first bytes."""
 
     def __init__(self, handler: Any, *, on_tls: Callable[[Peer], None] | None = None, **settings: Any) -> None:
-        super().__init__(handler, **settings)
+        # A body is signed, and handed to a function, as it was sent: nobody unpacks it on the way.
+        super().__init__(handler, auto_decompress=False, **settings)
         self._on_tls = on_tls
         self._waiting: set[asyncio.Transport] = set()
 

@@ -50,6 +50,40 @@ def test_a_tls_client_is_named(cloud: LocalCloud, capsys: pytest.CaptureFixture[
     assert cloud.admin.health()["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("/?Action=DescribeVpcs&Version=2016-04-28", id="RPC"),
+        pytest.param("/2023-03-30/functions/nobody/invocations", id="Function Compute"),
+        pytest.param("/_localcloud/faults", id="the side door"),
+        pytest.param("/queues/work/messages", id="queues"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [
+        pytest.param("Content-Length: 500", b"abc", id="shorter than it says"),
+        pytest.param("Transfer-Encoding: chunked", b"5\r\nabc", id="a chunk that breaks off"),
+        pytest.param("Transfer-Encoding: chunked", b"3\r\nabc\r\nzz\r\n", id="a length that is none"),
+        pytest.param("Content-Encoding: gzip\r\nContent-Length: 9", b"not gzip!", id="not packed as it says"),
+    ],
+)
+def test_a_body_that_never_comes_whole_is_no_defect(
+    cloud: LocalCloud, capfd: pytest.CaptureFixture[str], target: str, more: str, body: bytes
+) -> None:
+    """Whichever service it is for, a client that hangs up in the middle, or lies, is refused or dropped, and no more."""
+    host, _, port = cloud.address.rpartition(":")
+    head = f"POST {target} HTTP/1.1\r\nHost: {cloud.address}\r\n{more}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").readline()
+
+    assert answer == b"" or answer.split()[1].startswith(b"4"), answer
+    assert "Traceback" not in capfd.readouterr().err
+    assert cloud.admin.health()["status"] == "ok"
+
+
 def test_official_clients_that_speak_https(cloud: LocalCloud) -> None:
     """The SDKs' default is https: each attempt leaves a trace."""
     config = Config(access_key_id="a", access_key_secret="b", endpoint=cloud.address, protocol="https")
