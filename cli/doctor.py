@@ -31,7 +31,7 @@ from shared.rules.health import (
     wrong,
 )
 from shared.rules.inventory import Inventory
-from shared.settings import Settings, checked_address, examined, read_head_key, read_inventory, setting_names
+from shared.settings import Settings, checked_address, examined, read_inventory, read_signing, setting_names
 
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient
@@ -162,10 +162,10 @@ def _inventory(settings: Settings) -> tuple[Inventory | None, list[Finding]]:
 
 def _head_key() -> Iterator[Finding]:
     try:
-        if read_head_key() is not None:
+        if read_signing().head_key is not None:
             yield ok(Check.SECRETS, "HEAD_KEY", "is an Ed25519 private key")
-    except SettingsError:
-        text = "is not the Base64 of a 32-byte Ed25519 private key: reconcile cannot start with it"
+    except SettingsError as error:
+        text = f"{error}: reconcile cannot start with it"
         yield wrong(Check.SECRETS, "HEAD_KEY", text, "set the key that was made for this deployment, or none")
 
 

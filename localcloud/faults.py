@@ -54,7 +54,7 @@ class Plan(BaseModel):
 
     kind: Kind
     """What happens."""
-    service: Literal["sts", "vpc", "ecr", "mns", "fc"] | None = None
+    service: Literal["sts", "vpc", "ecr", "kms", "mns", "fc"] | None = None
     """Only calls of this service."""
     operation: str | None = None
     """Only calls of this operation, such as AssumeRole."""

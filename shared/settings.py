@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -62,13 +62,16 @@ def _words(value: object) -> object:
     return frozenset(value.split(",")) - {"", "none"} if isinstance(value, str) else value
 
 
-def _private_key(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def private_key(text: str) -> Ed25519PrivateKey:
+    """The key that a text holds. Raises ValueError, without the text, when it holds none."""
     try:
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(value, validate=True))
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
     except ValueError:
         raise ValueError("must be the Base64 of a 32-byte Ed25519 private key") from None
+
+
+def _private_key(value: object) -> object:
+    return private_key(value) if isinstance(value, str) else value
 
 
 # The kinds of drift that can be mended. A deleted instance and an ECR that changed hands can only be reported.
@@ -83,6 +86,7 @@ T = TypeVar("T", bound=BaseSettings)
 Address = Annotated[str, AfterValidator(checked_address)]
 _A_YEAR = 366 * 86_400
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,192}$")]
 
 
 GRANT, ASSOCIATE, RECONCILE = FUNCTIONS = ("grant", "associate", "reconcile")
@@ -114,6 +118,13 @@ class Settings(BaseSettings):
         repr=False,
         description="the database: `postgresql+psycopg://…` or `sqlite:///…`",
     )
+    # The name of a secret whose value is the password of ledger_url, which has none then.
+    ledger_secret: SecretName | None = Field(
+        default=None,
+        validation_alias="LEDGER_SECRET",
+        description="the name of a secret in KMS that holds the password, where it is not in `LEDGER_URL`: "
+        "[secrets](secrets.md)",
+    )
     accounts_file: Path = Field(
         default=Path("accounts.yaml"),
         validation_alias="ACCOUNTS_FILE",
@@ -131,6 +142,11 @@ class Settings(BaseSettings):
     )
     vpc_endpoint: Annotated[Address, UsedBy(GRANT, RECONCILE)] = Field(
         default="https://vpc.{region}.aliyuncs.com", validation_alias="VPC_ENDPOINT", description="account B's side"
+    )
+    kms_endpoint: Address = Field(
+        default="https://kms.{region}.aliyuncs.com",
+        validation_alias="KMS_ENDPOINT",
+        description="secrets by name; `https://kms-vpc.{region}.aliyuncs.com` from inside a VPC",
     )
     # One central endpoint serves every region; the SDK's rule names hosts that no list has (openapi-ecr-vpc-sts.md section 5).
     ecr_endpoint: Address = Field(
@@ -217,6 +233,12 @@ class Settings(BaseSettings):
         description="which drift is mended without asking; `none` for none",
     )
 
+    @model_validator(mode="after")
+    def _one_password(self) -> Settings:
+        if self.ledger_secret is not None and _has_password(self.ledger_url):
+            raise ValueError("LEDGER_URL has a password and LEDGER_SECRET names one: leave one of them out")
+        return self
+
     @property
     def timing(self) -> Timing:
         """The times that the rules of leases go by."""
@@ -239,6 +261,25 @@ class Signing(BaseSettings):
         repr=False,
         description="Base64 of the 32-byte Ed25519 private key that heads are signed with",
     )
+    # The name of a secret whose value is written as HEAD_KEY is.
+    head_key_secret: Annotated[SecretName | None, UsedBy(RECONCILE)] = Field(
+        default=None,
+        validation_alias="HEAD_KEY_SECRET",
+        description="the name of a secret in KMS that holds it instead",
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Signing:
+        if self.head_key is not None and self.head_key_secret is not None:
+            raise ValueError("HEAD_KEY is a key and HEAD_KEY_SECRET names one: leave one of them out")
+        return self
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:  # no address at all, which the ledger says
+        return False
 
 
 def described() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
@@ -261,9 +302,9 @@ def read_settings() -> Settings:
     return _read(Settings)
 
 
-def read_head_key() -> Ed25519PrivateKey | None:
-    """The key that signs heads, where there is one. Raises SettingsError when it is none."""
-    return _read(Signing).head_key
+def read_signing() -> Signing:
+    """The key that signs heads, or where it is kept. Raises SettingsError when it is none."""
+    return _read(Signing)
 
 
 def examined(region: str) -> tuple[Settings, dict[str, str]]:
@@ -278,9 +319,8 @@ def examined(region: str) -> tuple[Settings, dict[str, str]]:
         return Settings(**given), told
     except ValidationError as error:
         for fault in error.errors():
-            told[str(fault["loc"][0])] = (
-                "is missing" if fault["type"] == "missing" else f"is not usable ({fault['msg']})"
-            )
+            variable = str(fault["loc"][0]) if fault["loc"] else "LEDGER_URL"  # between variables: it and LEDGER_SECRET
+            told[variable] = "is missing" if fault["type"] == "missing" else f"is not usable ({fault['msg']})"
     defaults = {str(one.validation_alias): one.default for one in Settings.model_fields.values()}
     instead = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "nowhere"}
     settings = Settings(**given | {name: instead.get(name, defaults[name]) for name in told})
@@ -305,6 +345,9 @@ def _faults(error: ValidationError) -> str:
     """Each variable and its fault, without the value of one that may carry a password."""
     found = []
     for fault in error.errors():
+        if not fault["loc"]:  # between variables, which its words name
+            found.append(str(fault["msg"]).removeprefix("Value error, "))
+            continue
         variable = str(fault["loc"][0])
         if fault["type"] == "missing":
             found.append(f"{variable} is missing")

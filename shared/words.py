@@ -30,6 +30,7 @@ Queue = Annotated[str, "the name of the queue or topic"]
 Reason = Annotated[str, "what was found, in words"]
 Text = Annotated[str, "what was found, in the catalogue's words"]
 RequestId = Annotated[str, "the id that the issuer gave its request"]
+Secret = Annotated[str, "the secret's name in KMS"]
 Seconds = Annotated[float, "how long it took, in seconds"]
 Session = Annotated[str, "the name of the role session in that account's own audit log"]
 Wait = Annotated[float, "until the next try or look, in seconds"]
@@ -341,6 +342,16 @@ def ledger_head(
     """The end of the record at this moment; `ecr-grants ledger verify --heads FILE` takes such lines."""
 
 
+@word(
+    "head.unsigned",
+    Level.ERROR,
+    "See that the secret that is named is there, holds the key as `HEAD_KEY` is written, and that reconcile's role may read it. "
+    "Heads go out unsigned meanwhile, and prove less.",
+)
+def head_unsigned(*, secret: Secret, code: Code, reason: Reason) -> None:
+    """The key that signs heads could not be read by its name."""
+
+
 # -- the cloud -----------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +360,13 @@ def role_assumed(
     *, account: Account, role: Annotated[str, "the role's ARN"], session: Session, api_request_id: ApiRequest
 ) -> None:
     """A role session in another account has begun."""
+
+
+@word("secret.read", Level.INFO)
+def secret_read(
+    *, secret: Secret, version: Annotated[str | None, "which version of it"], api_request_id: ApiRequest
+) -> None:
+    """A secret was read from KMS by its name."""
 
 
 @word("cloud.called", Level.INFO)

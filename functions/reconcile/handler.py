@@ -9,13 +9,13 @@ from shared.cloud.pages import READ_ONLY, Pages
 from shared.loop.entering import entered
 from shared.loop.frame import Function, said
 from shared.loop.reconcile import Reconcile
+from shared.loop.signing import Signer
 from shared.messages.check import EVERY_ACCOUNT, asked_about
-from shared.settings import read_head_key
 
 # A pass has ten minutes, and more pages than one window of the quota holds: it may wait for the next one.
 # It never writes on the cloud, so its sessions cannot, whatever the roles in the other accounts allow.
-_head_key = cache(read_head_key)
-_function = Function(patience=70.0, session_policy=READ_ONLY, also=_head_key)
+_signer = cache(Signer)
+_function = Function(patience=70.0, session_policy=READ_ONLY, also=_signer)
 
 
 def initialize(context: object) -> None:
@@ -37,4 +37,4 @@ def handler(event: bytes, context: object) -> dict[str, Any]:
             entrance = Entrance(frame.calls, frame.inventory, reads_only=True)
             return {"findings": [one.facts() for one in entrance.examine(asked)]}
         frame.check()
-        return asdict(Reconcile(frame, Pages(frame.calls), head_key=_head_key()).run())
+        return asdict(Reconcile(frame, Pages(frame.calls), head_key=_signer().key(frame.secrets)).run())

@@ -19,6 +19,7 @@ from shared import words
 from shared.cloud.calls import Calls
 from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
+from shared.cloud.secrets import Secrets
 from shared.errors import BadInput, GrantError, LedgerError, NeedsSomebody, PermanentError, SettingsError, Throttled
 from shared.ledger.admission import admit, reject_message
 from shared.ledger.outbox import give_back, mark_published, take_entries
@@ -58,17 +59,23 @@ class Frame:
         """Read everything that must be right. Raises SettingsError, naming every fault; the ledger is not asked yet."""
         self.settings: Settings = read_settings()
         self.inventory: Inventory = read_inventory(self.settings.accounts_file)
-        self.ledger = Ledger(self.settings.ledger_url, self.settings.timing)
-        self._checked = False
-        self._keys = home_keys(context)
-        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience, session_policy=session_policy)
         uid = str(getattr(context, "account_id", "") or "")
+        self._keys = home_keys(context)
+        self.secrets = Secrets(self.settings.kms_endpoint, self.settings.region, uid, lambda: self._keys)
+        self.ledger = Ledger(self.settings.ledger_url, self.settings.timing, password=self._password())
+        self._checked = False
+        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience, session_policy=session_policy)
         self.doors = Doors(self.settings, uid)
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
         self._entries_ms = _PUBLISHING_MS
         # (grant, side, worker) of visits that perhaps could not end their claim
         self._unreleased: list[tuple[str, Side, str]] = []
+
+    def _password(self) -> Callable[[bool], str] | None:
+        """Where the ledger's password comes from when it is not in its address."""
+        name = self.settings.ledger_secret
+        return None if name is None else lambda anew: self.secrets.read(name, anew=anew)
 
     def check(self) -> None:
         """Make sure, once, that the ledger is there and accepts this revision of the code. Raises LedgerError.

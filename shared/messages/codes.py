@@ -329,6 +329,7 @@ SECTIONS: tuple[Section, ...] = (
             Entry(
                 "Forbidden.*", PermissionMissing, OWNER_B, "a RAM policy does not allow it", "RAM 权限策略不允许该操作"
             ),
+            Entry("Forbidden.ResourceNotFound", NeedsSomebody, OPERATOR, "there is no such secret", "没有此凭据"),
             Entry("EntityNotExist.Role", PermissionMissing, OWNER_B, "the role does not exist", "RAM 角色不存在"),
             Entry(
                 "InvalidParameter.*",

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from shared.errors import SettingsError
-from shared.settings import FUNCTIONS, Settings, Signing, described, read_head_key, read_settings
+from shared.settings import FUNCTIONS, Settings, Signing, described, read_settings, read_signing
 
 PASSWORD = "a-password-nobody-may-see"
 LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
@@ -70,6 +70,7 @@ BAD = {
     "FC_REGION": "Hangzhou",
     "MNS_ENDPOINT": "ftp://somewhere",
     "STS_ENDPOINT": "https://",
+    "KMS_ENDPOINT": "http://kms.example.com",
     "VPC_ENDPOINT": "http://host/with/a/path",
     "ECR_ENDPOINT": "/",
     "COMPLETIONS_TOPIC": "-starts-with-a-sign",
@@ -120,19 +121,45 @@ def test_no_secret_is_shown(environment: pytest.MonkeyPatch) -> None:
         read_settings()
     assert PASSWORD not in str(caught.value)
     with pytest.raises(SettingsError, match="the environment is not usable: HEAD_KEY is not usable") as caught:
-        read_head_key()
+        read_signing()
     assert KEY[:-4] not in str(caught.value)
+
+
+def test_a_secret_is_in_the_environment_or_by_name(environment: pytest.MonkeyPatch) -> None:
+    """One of the two: nobody has to guess which one counts. Neither is shown."""
+    environment.setenv("LEDGER_SECRET", "ecr-grants/ledger")
+    with pytest.raises(SettingsError, match="LEDGER_URL has a password and LEDGER_SECRET names one") as caught:
+        read_settings()
+    assert PASSWORD not in str(caught.value)
+    environment.setenv("LEDGER_URL", "postgresql+psycopg://ecr@db.example.com/ledger")
+    assert read_settings().ledger_secret == "ecr-grants/ledger"
+
+    environment.setenv("HEAD_KEY", KEY)
+    environment.setenv("HEAD_KEY_SECRET", "ecr-grants/head-key")
+    with pytest.raises(SettingsError, match="HEAD_KEY is a key and HEAD_KEY_SECRET names one") as caught:
+        read_signing()
+    assert KEY not in str(caught.value)
+    environment.delenv("HEAD_KEY")
+    assert read_signing().head_key_secret == "ecr-grants/head-key"
+
+
+@pytest.mark.parametrize("name", ["acs:kms:cn-hangzhou:1000000000000001:secret/ledger", "a b", "x" * 193])
+def test_a_secret_of_another_account_or_without_a_name_is_refused(environment: pytest.MonkeyPatch, name: str) -> None:
+    """By name, of the functions' own account."""
+    environment.setenv("LEDGER_SECRET", name)
+    with pytest.raises(SettingsError, match="LEDGER_SECRET="):
+        read_settings()
 
 
 def test_only_who_signs_reads_the_key(environment: pytest.MonkeyPatch) -> None:
     """The other functions neither hold it nor mind what is in its place; without it heads go unsigned."""
     environment.setenv("HEAD_KEY", KEY)
     assert not hasattr(read_settings(), "head_key")
-    assert isinstance(read_head_key(), Ed25519PrivateKey)
+    assert isinstance(read_signing().head_key, Ed25519PrivateKey)
     environment.setenv("HEAD_KEY", "no key")
     read_settings()
     environment.setenv("HEAD_KEY", "")
-    assert read_head_key() is None
+    assert read_signing().head_key is None
 
 
 @pytest.mark.parametrize(
