@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 APPROVAL ?=
 export APPROVAL
+FROM = $(if $(PACKAGE),--package .local/package)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Ctrl-C at any moment is one line and exit code 130. An interpreter that is just starting would print a traceback, so it starts
@@ -15,7 +16,7 @@ interruptible = $(1) & child=$$!; trap 'kill -TERM $$child 2>/dev/null' INT TERM
 SUITABLE := 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test model proof bench lock documents clean
+.PHONY: help setup demo up package check test model proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -38,11 +39,14 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
 
-demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only)
-	@$(call interruptible,$(BIN)/python -m examples.demo $(if $(APPROVAL),--only --approval "$$APPROVAL"))
+demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only; PACKAGE=1: from the package)
+	@$(call interruptible,$(BIN)/python -m examples.demo $(FROM) $(if $(APPROVAL),--only --approval "$$APPROVAL"))
 
 up: setup ## Keep the local cloud and the functions running, for playing by hand; Ctrl-C ends everything
-	@$(call interruptible,$(BIN)/python -m examples.demo --stay)
+	@$(call interruptible,$(BIN)/python -m examples.demo $(FROM) --stay)
+
+package: setup ## Build what is deployed, for the runtime and not for this machine, in .local/package, and check it
+	@$(call interruptible,$(BIN)/python -m deploy.package)
 
 check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/ruff format --check .

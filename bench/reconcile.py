@@ -34,6 +34,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from deploy.layout import linked
 from localcloud.call import Call, Caller
 from localcloud.client import AdminClient
 from localcloud.kernel import Cloud
@@ -215,6 +216,7 @@ def serve(folder: Path, all_: Standing, window: float, pipe: Connection) -> None
             address = server.cloud.address
             ends = {f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")}
             files = {"LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}", "ACCOUNTS_FILE": str(folder / "accounts.yaml")}
+            files["CODE"] = str(linked(folder / "code"))
             paced = {"QUOTA_SECONDS": str(window), "DRIFT_REPAIR": "none"}
             await server.fc.deploy(ROOT / "s.yaml", {**ends, **files, **paced})
             pipe.send(address)

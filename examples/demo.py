@@ -2,6 +2,7 @@
 
     python -m examples.demo                                           the whole circle, in a fresh world
     python -m examples.demo --only --approval FILE                    one approval
+    python -m examples.demo --package .local/package                  the same from the package as it was built
     python -m examples.demo --stay                                    keep everything running, for playing by hand
 
 Starts the local cloud, lets it deploy the functions that s.yaml describes, sends the approval with the real SDK and then
@@ -79,6 +80,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", action="store_true", help="stop after this one approval")
     parser.add_argument("--seconds", type=float, default=90, help="how long to wait for each answer (default: 90)")
+    parser.add_argument("--package", type=Path, help="run the package in this folder as it was built, not the checkout")
     parser.add_argument("--stay", action="store_true", help="keep everything running until Ctrl-C")
     return parser.parse_args()
 
@@ -100,8 +102,8 @@ def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
     prepare()
     try:
         if options.stay:
-            return stay(interrupts.all_is_up)
-        return demo(options.approval, options.seconds, whole=not options.only)
+            return stay(interrupts.all_is_up, options.package)
+        return demo(options.approval, options.seconds, whole=not options.only, package=options.package)
     except BrokenPipeError:
         raise
     except (Failed, MNSExceptionBase, TeaException, OSError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from deploy.layout import linked
 from examples.look import left_over
 from examples.send import HUB, WORLD, Mailbox, answers, user_keys
 from examples.telling import FUNCTIONS, Narrator, clock, say, tell
@@ -31,9 +32,12 @@ class Failed(Exception):
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[str]:
-    """A fresh local cloud with the functions deployed. Yields its address; everything ends with the block."""
-    tell("starting the local cloud and deploying the functions of s.yaml ...")
+def running(directory: Path, package: Path | None = None) -> Iterator[str]:
+    """A fresh local cloud with the functions deployed, from a package as it was built or from the checkout. Yields its address;
+    everything ends with the block.
+    """
+    told = "" if package is None else f" from the package in {package}"
+    tell(f"starting the local cloud and deploying the functions of s.yaml{told} ...")
     ledger = ledger_in(directory)
     upgrade = [sys.executable, "-m", "cli", "ledger", "upgrade", "--ledger-url", ledger]
     made = subprocess.run(upgrade, cwd=ROOT, check=False, capture_output=True, text=True)
@@ -42,13 +46,15 @@ def running(directory: Path) -> Iterator[str]:
     ready, errors = directory / "address", directory / "localcloud.log"
     settings = {
         "LEDGER_URL": ledger,
-        "ACCOUNTS_FILE": "examples/accounts.yaml",
+        "ACCOUNTS_FILE": str(ROOT / "examples" / "accounts.yaml"),
+        "CODE": str(linked(directory / "code") if package is None else package.resolve()),
         "SETTLE_SECONDS": "2",
         "MODE": "full",
         **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
     command = [sys.executable, "-m", "localcloud", "up", "--world", str(WORLD), "--deploy", "s.yaml"]
     command += ["--ready-file", str(ready), "--state-dir", str(directory / "cloud"), "--with-parent"]
+    command += ["--as-built"] if package is not None else []
     command += [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     with errors.open("w") as sink:
         # In a session of its own: Ctrl-C is for the demo, which then ends the cloud in good order.
@@ -140,13 +146,13 @@ class Story:
         return left_over(self._address)
 
 
-def demo(approval: Path, seconds: float, *, whole: bool) -> int:
+def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -> int:
     """Send one approval and follow it to its answer; ``whole``: then the rest of the circle, until nothing is left."""
     try:
         text = approval.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failed(f"cannot read {approval}: {error}") from None
-    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory)) as address:
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory), package) as address:
         say(clock(), "demo", f"local cloud at {address}, functions deployed: {', '.join(FUNCTIONS)}")
         story = Story(address, seconds)
         story.request(text, str(approval))
@@ -198,9 +204,9 @@ def circle(story: Story, first: dict[str, Any]) -> None:
         raise Failed("left over: " + "; ".join(rest))
 
 
-def stay(up: Callable[[], None]) -> int:
+def stay(up: Callable[[], None], package: Path | None) -> int:
     """Keep the local cloud and the functions running and narrate until Ctrl-C. ``up`` is called once everything is up."""
-    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory)) as address:
+    with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory), package) as address:
         up()
         for line in what_next(address, ledger_in(Path(directory))):
             tell(line)

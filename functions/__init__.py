@@ -1,1 +1,1 @@
-"""The handlers: one folder per deployed function, each nearly empty."""
+"""The handlers: one module per deployed function, each nearly empty."""

@@ -113,7 +113,13 @@ def _add_up(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="a variable that every worker gets beside those of its function, such as a coverage tool's",
     )
-    up.add_argument(
+    how = up.add_mutually_exclusive_group()
+    how.add_argument(
+        "--as-built",
+        action="store_true",
+        help="the code folders are packages with their dependencies: the runtime's Python runs them, with nothing beside",
+    )
+    how.add_argument(
         "--preload",
         action="append",
         default=[],
@@ -170,6 +176,7 @@ def _up(asked: argparse.Namespace) -> int:
         environment=_assignments(asked.env, "--env"),
         worker_environment=_assignments(asked.worker_env, "--worker-env"),
         preloaded=tuple(asked.preload),
+        as_built=asked.as_built,
         ready_file=asked.ready_file,
         parent=parent,
     )

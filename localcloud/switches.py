@@ -173,6 +173,16 @@ class Switches(BaseModel):
         description="A shared object in the package that wants a newer C library than the runtime has cannot be loaded "
         "there: the deployment is refused, or only the journal says so, for packages that are built elsewhere.",
     )
+    dotted_handlers: Literal["refused", "found"] = Field(
+        "refused",
+        description="Every page writes a handler as file.method. Whether dots before that walk packages, as an older "
+        "runtime did, no page says; 'found' does it.",
+    )
+    log_permission: Literal["refused", "noted"] = Field(
+        "refused",
+        description="A role that may not write to the logstore of logConfig deploys, and its logs are lost. That is refused "
+        "here, because nobody would notice; 'noted' only says so.",
+    )
     upload_times: Literal["stamped", "kept"] = Field(
         "stamped",
         description="The deployment tool was seen to give every file in the archive the time 2023-11-01, which makes byte "

@@ -27,6 +27,8 @@ class Startup:
     """What variables of the template resolve to; {address} in a value becomes host:port."""
     worker_environment: Mapping[str, str]
     preloaded: tuple[str, ...]
+    as_built: bool
+    """Whether the code folders are packages that were built for their runtime."""
     ready_file: Path | None
     """Gets the address once everything is up."""
     parent: int | None
@@ -40,6 +42,7 @@ async def run(startup: Startup) -> int:
     server = Server(startup.file, port=startup.port, state_directory=startup.state_directory)
     server.fc.worker_environment = dict(startup.worker_environment)
     server.fc.preloaded = startup.preloaded
+    server.fc.as_built = startup.as_built
     calm_collector()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

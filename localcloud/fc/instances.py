@@ -45,6 +45,8 @@ class Surroundings:
     forkserver: ForkServer | None
     account: str
     region: str
+    interpreters: Mapping[str, Path]
+    """By runtime, the Python that runs packages as built; without one it is this one, with its packages."""
     forwarded: Mapping[str, str]
     """Variables of the local cloud's own environment that workers may see (coverage measurement uses it)."""
 
@@ -156,8 +158,8 @@ class Instance(ABC):
         return variables
 
     def _mounted(self, name: str, value: str) -> str:
-        """Search paths that name /code mean the code folder, which is not mounted there on this machine."""
-        if name not in {"PYTHONPATH", "PATH"}:
+        """Paths below /code mean the code folder, which is not mounted there on this machine."""
+        if name not in {"PYTHONPATH", "PATH"} and not value.startswith("/code/"):
             return value
         steps = [
             f"{self.code}{step.removeprefix('/code')}" if step == "/code" or step.startswith("/code/") else step

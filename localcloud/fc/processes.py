@@ -306,16 +306,20 @@ class WorkerProcess:
         folder: Path,
         reaper: Reaper,
         forkserver: ForkServer | None,
+        python: Path | None,
         on_line: OnLine,
     ) -> "WorkerProcess":
         """Start a Python script whose one argument is the number of a socket, in a new interpreter or from a forkserver.
 
+        ``python``: an interpreter whose own packages stay out of the way; without one it is this one, with its packages.
+
         OSError when that cannot be done.
         """
         number = connection.fileno()
-        if forkserver is None:
+        if forkserver is None or python is not None:
+            interpreter = [sys.executable] if python is None else [str(python), "-S"]
             return await cls.start(
-                [sys.executable, "-P", "-s", "-u", str(script), str(number)],
+                [*interpreter, "-P", "-s", "-u", str(script), str(number)],
                 environment=environment,
                 folder=folder,
                 reaper=reaper,

@@ -38,6 +38,7 @@ class PythonInstance(Instance):
                 folder=self.code,
                 reaper=self.around.reaper,
                 forkserver=self.around.forkserver,
+                python=self.around.interpreters.get(self.props.runtime),
                 on_line=self.heard,
             )
         except OSError as problem:

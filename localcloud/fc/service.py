@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from localcloud.call import Call
-from localcloud.fc import api, packages
+from localcloud.fc import api, interpreters, packages
 from localcloud.fc.deployment import Check, Deployed, warm_up
 from localcloud.fc.errors import DeployError
 from localcloud.fc.functions import Function, Identity
@@ -22,7 +22,7 @@ from localcloud.fc.logs import FunctionLog
 from localcloud.fc.pool import Capacity
 from localcloud.fc.processes import ForkServer, ForkServerError, Reaper
 from localcloud.fc.queues import Queues
-from localcloud.fc.shipping import Noticed, Remark, log_remark, notice
+from localcloud.fc.shipping import Noticed, Remark, notice, notice_settings
 from localcloud.fc.streams import SYNC_LIMIT, Stream
 from localcloud.fc.tasks import FINAL, Tasks
 from localcloud.fc.template.load import FunctionSpec, load
@@ -48,6 +48,8 @@ class FcService:
         """Variables of localcloud's own environment that workers get (coverage uses it)."""
         self.preloaded: tuple[str, ...] = ()
         """Modules that workers of built-in runtimes have imported when they are born."""
+        self.as_built = False
+        """Code folders hold their dependencies, so their runtime's Python runs them with no packages of its own."""
         self._queues = Queues(platform)
         self._tasks = Tasks(cloud, self._queues, self._find)
         self._deployed: Names[Deployed] = Names()
@@ -95,7 +97,8 @@ class FcService:
                     await self._forkserver.start()
             except ForkServerError as problem:
                 raise DeployError(f"cannot be preloaded: {problem.strerror}") from None
-            around = self._surroundings()
+            runtimes = {spec.props.runtime for spec in specs} if self.as_built else set[str]()
+            around = self._surroundings(await interpreters.as_built(runtimes))
             functions = [
                 Function(
                     replace(spec, code=folders[spec.code]),
@@ -172,8 +175,9 @@ class FcService:
                 raise DeployError(f"{path}: the package cannot be read: {problem}") from None
             problems += [f"function {spec.name} ({spec.where}.code): {each.text}" for each in noticed.refusals]
             role = world.roles.get((world.deploy_account, identities[spec.name].role))
-            silent = log_remark(spec.props, role, world.region, world.deploy_account)
-            remarks[spec.name] = noticed.remarks + ([silent] if silent is not None else [])
+            around = notice_settings(spec.props, role, world.deploy_account, self._cloud.switches)
+            problems += [f"function {spec.name} ({spec.where}): {each.text}" for each in around.refusals]
+            remarks[spec.name] = noticed.remarks + around.remarks
         if problems:
             raise DeployError("\n  ".join([f"{path} cannot be deployed:", *problems]))
         return remarks
@@ -204,7 +208,7 @@ class FcService:
                 folders[spec.code] = packages.lay_out(spec.code, place / str(self._laid_out))
         return folders
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self, pythons: Mapping[str, Path]) -> Surroundings:
         cloud = self._cloud
         return Surroundings(
             clock=cloud.clock,
@@ -214,6 +218,7 @@ class FcService:
             forkserver=self._forkserver,
             account=cloud.world.deploy_account,
             region=cloud.world.region,
+            interpreters=pythons,
             forwarded=dict(self.worker_environment),
         )
 

@@ -41,7 +41,32 @@ LARGE_REGIONS = frozenset(
 _SHOWN = 5
 """Files named in one remark."""
 
-Code = Literal["StaleByteCode", "NewerGlibc", "PackageTooLarge", "NoLogPermission"]
+_NEWER_REGIONS = frozenset(
+    {
+        "cn-hangzhou",
+        "cn-shanghai",
+        "cn-qingdao",
+        "cn-beijing",
+        "cn-zhangjiakou",
+        "cn-huhehaote",
+        "cn-shenzhen",
+        "cn-chengdu",
+    }
+    | {"cn-hongkong", "ap-northeast-1", "ap-southeast-7", "ap-northeast-2", "eu-central-1", "eu-west-1", "us-east-1"}
+    | {"us-west-1"}
+)
+RUNTIME_REGIONS: Mapping[str, frozenset[str]] = {
+    "python3.12": _NEWER_REGIONS,
+    "custom.debian11": _NEWER_REGIONS,
+    "custom.debian12": frozenset(
+        {"cn-hangzhou", "cn-qingdao", "cn-beijing", "cn-zhangjiakou", "cn-huhehaote", "cn-chengdu"}
+    ),
+}
+"""Where the runtimes that are not everywhere are (deploy.md section 6)."""
+
+Code = Literal[
+    "StaleByteCode", "NewerGlibc", "PackageTooLarge", "NoLogPermission", "DottedHandler", "RuntimeNotInRegion"
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +107,25 @@ def notice(props: Props, code: Path, switches: Switches) -> Noticed:
         text = f"byte code that {props.runtime} cannot use and compiles again at every cold start: {_some(stale)}"
         hint = "compile with --invalidation-mode unchecked-hash, or leave __pycache__ out"
         noticed.remarks.append(Remark("StaleByteCode", f"{text}. {hint[0].upper()}{hint[1:]}"))
+    return noticed
+
+
+def notice_settings(props: Props, role: Role | None, account: str, switches: Switches) -> Noticed:
+    """Look at what a function's settings ask of the platform around the package."""
+    noticed = Noticed()
+    regions = RUNTIME_REGIONS.get(props.runtime)
+    if regions is not None and props.region not in regions:
+        text = f"runtime {props.runtime} is not offered in {props.region}; it is in {', '.join(sorted(regions))}"
+        noticed.refusals.append(Remark("RuntimeNotInRegion", text))
+    cycle = props.instance_lifecycle_config
+    hooks = [hook.handler for hook in (cycle.initializer, cycle.pre_stop) if hook is not None]
+    dotted = [path for path in (props.handler, *hooks) if path.rpartition("/")[2].count(".") > 1]
+    if dotted and not props.custom and switches.dotted_handlers == "refused":
+        text = f"no page promises a handler with dots before file.method: {', '.join(dotted)}"
+        noticed.refusals.append(Remark("DottedHandler", text))
+    silent = log_remark(props, role, account)
+    if silent is not None:
+        (noticed.refusals if switches.log_permission == "refused" else noticed.remarks).append(silent)
     return noticed
 
 
@@ -167,12 +211,12 @@ def _source(path: Path) -> Path | None:
     return source if source.is_file() else None
 
 
-def log_remark(props: Props, role: Role | None, region: str, account: str) -> Remark | None:
+def log_remark(props: Props, role: Role | None, account: str) -> Remark | None:
     """Whether what the function prints would arrive in Log Service: its role writes it there."""
     if props.log_config is None:
         return None
     named = props.log_config if isinstance(props.log_config, LogConfig) else None
-    root = f"acs:log:{region}:{account}:project/"
+    root = f"acs:log:{props.region}:{account}:project/"
     if role is None:
         why = "it has no role"
     else:

@@ -68,7 +68,6 @@ def template(folder: Path, *, timeout: int | None = None, workers: int = 1, sett
     Only text is substituted, so whatever else ``s.yaml`` says is what is deployed.
     """
     text = (ROOT / "s.yaml").read_text("utf-8")
-    text = _replaced(text, r"^(\s+)code: \./$", rf"\1code: {ROOT}", "code")
     missing = [name for name in settings if re.search(rf"^\s+{name}:", text, re.MULTILINE) is None]
     lines = "".join(f"\n    {name}: ${{env('{name}', '')}}" for name in missing)
     text = _replaced(text, r"^(  environment: &environment)$", rf"\1{lines}", "environment")

@@ -46,7 +46,7 @@ class InProcess:
     frame: Frame
 
     def handle(self, event: bytes, name: str = "in-process") -> dict[str, int]:
-        """What ``functions/grant/handler.py`` does with an event."""
+        """What ``functions/grant.py`` does with an event."""
         return self.frame.run(SpokeDriver(Spoke(self.frame.calls)), event, Context(name))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
+from deploy.layout import linked
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT
 
@@ -114,6 +115,7 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
     return {
         "LEDGER_URL": ledger,
         "ACCOUNTS_FILE": str(accounts),
+        "CODE": str(linked(accounts.parent / "code")),
         "MODE": "full",
         "SETTLE_SECONDS": str(SETTLE_SECONDS),
         **{f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},

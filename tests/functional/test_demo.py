@@ -233,7 +233,7 @@ def test_the_demo_runs_in_a_folder_with_blanks_in_its_name(tmp_path: Path) -> No
     copy, temporary = tmp_path / "a checkout" / "of mine", tmp_path / "temporary files"
     copy.mkdir(parents=True)
     temporary.mkdir()
-    for folder in ("cli", "examples", "functions", "localcloud", "shared", "requirements"):
+    for folder in ("cli", "deploy", "examples", "functions", "localcloud", "shared", "requirements"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("s.yaml", "Makefile", "pyproject.toml"):
         shutil.copy(ROOT / file, copy)

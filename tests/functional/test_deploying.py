@@ -11,9 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from functions.associate import handler as associate
-from functions.grant import handler as grant
-from functions.reconcile import handler as reconcile
+from functions import associate, grant, reconcile
 from shared.errors import NeedsSomebody
 from shared.loop.frame import Function
 from tests.functional.approvals import approval

@@ -27,7 +27,6 @@ from tests.functional.world import (
     HUB,
     RECONCILE_FUNCTION,
     REGION,
-    ROOT,
     Key,
     Spoke,
     Stage,
@@ -217,7 +216,7 @@ def subjectless(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Abstr
 
     @contextlib.contextmanager
     def deployed(stage: Stage, **settings: str) -> Iterator[Deployment]:
-        text = TEMPLATE.read_text("utf-8").replace("code: ./", f"code: {ROOT}").replace("CloudEvents", "RawData")
+        text = TEMPLATE.read_text("utf-8").replace("CloudEvents", "RawData")
         document = yaml.safe_load(text)
         grant = document["resources"]["grant"]["props"]
         if settings:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
-from functions.associate import handler as associate
-from functions.grant import handler as grant
+from functions import associate, grant
 from shared.errors import LedgerError, SettingsError
 from shared.ledger.operating import set_mode
 from shared.ledger.transactions import Ledger, now_ms

@@ -14,7 +14,7 @@ import yaml
 from tests.functional.approvals import approval
 from tests.functional.deployment import FUNCTIONS, Deployment
 from tests.functional.launch import TEMPLATE, environment
-from tests.functional.world import GRANT_FUNCTION, HUB_ECR, ROOT, Spoke
+from tests.functional.world import GRANT_FUNCTION, HUB_ECR, Spoke
 
 
 @pytest.fixture
@@ -75,8 +75,7 @@ def test_bodies_as_people_send_them_do_the_main_job(
 
 def raw_template(folder: Path) -> Path:
     """The project's grant function once more, on a queue of its own, with raw data and bodies decoded by the trigger."""
-    text = TEMPLATE.read_text("utf-8").replace("code: ./", f"code: {ROOT}")
-    template: dict[str, Any] = yaml.safe_load(text)
+    template: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text("utf-8"))
     resource = json.loads(json.dumps(template["resources"]["grant"]))
     props = resource["props"]
     props["functionName"] = "raw-grant"

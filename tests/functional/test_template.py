@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from deploy.layout import FUNCTIONS
 from localcloud.fc.errors import TemplateError
-from localcloud.fc.packages import lay_out
 from localcloud.fc.variables import Resolver
 from tests.functional.launch import TEMPLATE
 from tests.functional.world import EXAMPLE, HUB, REGION, ROOT
@@ -53,16 +52,32 @@ def options(trigger: Json) -> Json:
     return found
 
 
+LOGS: Json = {
+    "project": None,
+    "logstore": None,
+    "enableRequestMetrics": None,
+    "enableInstanceMetrics": None,
+    "logBeginRule": None,
+}
+NETWORK: Json = {"vpcId": None, "vSwitchIds": ..., "securityGroupId": None}
+
 # Every key that may stand in s.yaml, spelt as the component's documentation spells it.
 KEYS: Json = {
     "edition": None,
     "name": None,
     "access": None,
-    "vars": {"region": None, "uid": None, "environment": ...},
+    "vars": {
+        "region": None,
+        "uid": None,
+        "code": None,
+        "runtime": None,
+        "logs": LOGS,
+        "network": NETWORK,
+        "environment": ...,
+    },
     "resources": {
         "*": {
             "component": None,
-            "actions": {"pre-deploy": [{"run": None, "path": None}]},
             "props": {
                 "region": None,
                 "functionName": None,
@@ -76,7 +91,9 @@ KEYS: Json = {
                 "timeout": None,
                 "concurrencyConfig": {"reservedConcurrency": None},
                 "role": None,
-                "logConfig": None,
+                "logConfig": LOGS,
+                "vpcConfig": NETWORK,
+                "asyncInvokeConfig": {"maxAsyncRetryAttempts": None, "maxAsyncEventAgeInSeconds": None},
                 "environmentVariables": ...,
                 "instanceLifecycleConfig": {"initializer": {"handler": None, "timeout": None}},
                 "customRuntimeConfig": {"command": ..., "args": ..., "port": None},
@@ -234,13 +251,12 @@ def test_an_acting_function_is_one_instance_with_a_role_and_a_runtime_we_lock_fo
 
 @pytest.mark.parametrize("name", [name for name in RESOURCES if resolved(name)["runtime"].startswith("python")])
 def test_handlers_are_where_the_template_says(name: str) -> None:
-    """Handler and initializer can be imported, and every package on the way has its __init__.py."""
+    """``file.method``, as every page writes it: the file lies at the package's root, and has handler and initializer."""
     props = resolved(name)
     for path in (props["handler"], props["instanceLifecycleConfig"]["initializer"]["handler"]):
-        module, _, function = path.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), function))
-        for depth in range(1, module.count(".") + 1):
-            assert (ROOT.joinpath(*module.split(".")[:depth]) / "__init__.py").exists()
+        module, function = path.split(".")
+        assert module in FUNCTIONS
+        assert callable(getattr(importlib.import_module(f"functions.{module}"), function))
 
 
 @pytest.mark.parametrize("name", RESOURCES)
@@ -275,8 +291,21 @@ def test_a_timer_is_on(name: str, trigger: Json) -> None:
     assert trigger["triggerConfig"]["cronExpression"].startswith("@every ")
 
 
-def test_what_is_shipped_is_what_runs(tmp_path: Path) -> None:
-    """The package holds the handlers and what they share, and neither the local cloud nor the tests."""
-    shipped = {path.name for path in lay_out(ROOT, tmp_path / "package").iterdir()}
-    assert {"functions", "shared"} <= shipped
-    assert not shipped & {"tests", "localcloud", "docs", ".git", ".venv", "bench", ".ci"}
+def test_ticks_do_not_pile_up() -> None:
+    """A timer's calls are asynchronous: one that failed or waited too long is not tried again beside the next one."""
+    for name, _ in TIMERS:
+        config = resolved(name)["asyncInvokeConfig"]
+        assert config["maxAsyncRetryAttempts"] == 0
+        assert config["maxAsyncEventAgeInSeconds"] < 300
+        assert resolved(name)["concurrencyConfig"] == {"reservedConcurrency": 1}
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_what_is_around_a_function_is_a_variable(name: str) -> None:
+    """Code, runtime, network and logs are the deployment's; nothing is installed by the deployment."""
+    assert "actions" not in RESOURCES[name]
+    assert resolved(name)["code"] == ".local/deploy"
+    props = resolved(name, VPC_ID="vpc-1", VSWITCH_ID="vsw-1", SECURITY_GROUP_ID="sg-1", LOG_PROJECT="p", LOG_STORE="s")
+    assert props["vpcConfig"] == {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1"], "securityGroupId": "sg-1"}
+    assert (props["logConfig"]["project"], props["logConfig"]["logstore"]) == ("p", "s")
+    assert resolved(name, RUNTIME="python3.13")["runtime"] == "python3.13"

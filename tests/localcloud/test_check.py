@@ -273,7 +273,7 @@ def test_a_template_is_held_against_a_world(tmp_path: Path, capsys: pytest.Captu
     file = tmp_path / "s.yaml"
     file.write_text(text)
 
-    code, lines = run(capsys, "check", str(file), "--world", str(world))
+    code, lines = run(capsys, "check", str(file), "--world", str(world), "--env", f"CODE={tmp_path}")
 
     assert code == 1
     role = next(number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith("role:"))
@@ -282,12 +282,13 @@ def test_a_template_is_held_against_a_world(tmp_path: Path, capsys: pytest.Captu
         in "\n".join(lines)
     )
     assert any("has no queue 'ecr-approvals'" in line for line in lines)
-    assert run(capsys, "check", str(ROOT / "s.yaml"), "--world", str(ROOT / "examples" / "world.yaml"))[0] == 0
+    own = ["check", str(ROOT / "s.yaml"), "--env", "CODE=functions"]
+    assert run(capsys, *own, "--world", str(ROOT / "examples" / "world.yaml"))[0] == 0
 
 
 def test_the_projects_own_files_are_fine(capsys: pytest.CaptureFixture[str]) -> None:
     """What a template still needs to be told is said, and is no mistake."""
-    code, lines = run(capsys, "check", str(ROOT / "s.yaml"))
+    code, lines = run(capsys, "check", str(ROOT / "s.yaml"), "--env", "CODE=functions")
     assert (code, "fine: 3 functions" in lines[0], "LEDGER_URL" in lines[0]) == (0, True, True)
     code, lines = run(capsys, "check", str(ROOT / "examples" / "world.yaml"))
     assert (code, "fine: 3 accounts" in lines[0]) == (0, True)

@@ -154,7 +154,8 @@ def test_the_code_folder_comes_first_and_the_local_cloud_is_not_there(functions:
 
 @pytest.mark.parametrize("handler", ["package.inner.handle", "package/inner.handle"])
 def test_handlers_further_down_are_found_in_both_spellings(functions: Functions, handler: str) -> None:
-    """Dots walk packages, slashes walk folders."""
+    """Dots walk packages, where the switch lets them; slashes walk folders."""
+    functions.cloud.admin.switch(dotted_handlers="found")
     functions.deploy(function("deep", handler=handler))
     assert functions.invoke("deep", b"four").body.endswith(b"inner 4")
 
@@ -178,6 +179,7 @@ def test_a_handler_that_is_not_there_stops_the_deployment(functions: Functions, 
 
 def test_a_package_needs_its_init_file(functions: Functions, tmp_path: Path) -> None:
     """Older runtimes do not find a folder without __init__.py, so none does here."""
+    functions.cloud.admin.switch(dotted_handlers="found")
     folder = tmp_path / "code" / "bare"
     folder.mkdir(parents=True)
     (folder / "main.py").write_text("def handler(event, context):\n    return 'found'\n")

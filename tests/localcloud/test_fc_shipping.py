@@ -54,14 +54,17 @@ def code(tmp_path: Path) -> Path:
 def deploy(run_cloud: RunCloud, code: Path, tmp_path: Path) -> Deploy:
     """Deploys the folder as one function; the cloud, and what is deployed."""
 
-    def deploy(policies: Any = None, switches: Any = None, **props: Any) -> tuple[LocalCloud, list[dict[str, Any]]]:
-        at = stage()
+    def deploy(
+        policies: Any = None, switches: Any = None, as_built: bool = False, **props: Any
+    ) -> tuple[LocalCloud, list[dict[str, Any]]]:
+        at = stage(region=props.get("region", "cn-hangzhou"))
         at.world["deploy"] = {"account": at.hub}
         role = {"trust": trust(service="fc.aliyuncs.com"), "policies": policies or {}}
         at.world["accounts"][at.hub]["roles"] = {"worker": role}
         at.world["switches"] = switches or {}
         (tmp_path / "s.yaml").write_text(template_text(function("f", **{"code": str(code), "role": "worker", **props})))
         cloud = run_cloud(at.world)
+        cloud.fc.as_built = as_built
         return cloud, cloud.inside_async(lambda: cloud.fc.deploy(tmp_path / "s.yaml", {}))
 
     return deploy
@@ -241,13 +244,88 @@ HERE = {"project": "logs", "logstore": "functions"}
     ],
 )
 def test_logs_that_would_not_arrive(deploy: Deploy, config: Any, policy: Any, silent: bool) -> None:
-    """A role that may not write logs deploys, and no logs arrive: the journal names role and logstore."""
+    """A role that may not write logs is refused, with role and logstore; with the switch it is said and let pass."""
     logged = {} if config is None else {"logConfig": config}
+    policies = {"p": policy} if policy else None
+    if silent:
+        with pytest.raises(DeployError, match="its role worker may not log:PostLogStoreLogs on acs:log:cn-hangzhou:"):
+            deploy(policies=policies, **logged)
 
-    cloud, (deployed,) = deploy(policies={"p": policy} if policy else None, **logged)
+    cloud, (deployed,) = deploy(policies=policies, switches={"log_permission": "noted"}, **logged)
 
     assert [code for code, _ in remarks(cloud)] == (["NoLogPermission"] if silent else [])
     if silent:
         (remark,) = deployed["remarks"]
         assert remark.startswith("no logs arrive in Log Service")
         assert "its role worker may not log:PostLogStoreLogs on acs:log:cn-hangzhou:" in remark
+
+
+# What the settings ask of the platform
+
+
+@pytest.mark.parametrize("props", [{"handler": "pkg.index.handler"}, {"instanceLifecycleConfig": "pkg.index.start"}])
+def test_a_handler_with_dots_is_refused(deploy: Deploy, code: Path, props: dict[str, Any]) -> None:
+    """No page promises more than file.method; with the switch the packages are walked."""
+    (code / "pkg").mkdir()
+    (code / "pkg" / "__init__.py").touch()
+    (code / "pkg" / "index.py").write_text("def handler(event, context): ...\ndef start(context): ...\n")
+    if "instanceLifecycleConfig" in props:
+        props = {"instanceLifecycleConfig": {"initializer": {"handler": props["instanceLifecycleConfig"]}}}
+    with pytest.raises(DeployError, match=r"no page promises a handler with dots before file\.method: pkg\.index\."):
+        deploy(**props)
+    deploy(switches={"dotted_handlers": "found"}, **props)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "region", "offered"),
+    [
+        ("python3.12", "cn-chengdu", True),
+        ("python3.12", "ap-southeast-1", False),
+        ("python3.10", "ap-southeast-1", True),
+    ],
+)
+def test_a_runtime_is_not_in_every_region(deploy: Deploy, runtime: str, region: str, offered: bool) -> None:
+    """The newer ones are in sixteen regions, and Singapore is none of them."""
+    if offered:
+        deploy(runtime=runtime, region=region)
+        return
+    with pytest.raises(DeployError, match=f"runtime {runtime} is not offered in {region}; it is in ap-northeast-1"):
+        deploy(runtime=runtime, region=region)
+
+
+# Packages as built
+
+SAYS_ITS_VERSION = """
+import sys
+print("version", "%d.%d" % sys.version_info[:2])
+def handler(event, context): ...
+"""
+
+
+def test_a_package_as_built_has_the_runtimes_python_and_nothing_beside(deploy: Deploy, code: Path) -> None:
+    """Packages of this interpreter are not there, so what the package lacks is told when it is deployed."""
+    (code / "index.py").write_text(SAYS_ITS_VERSION)
+    try:
+        cloud, _ = deploy(as_built=True)
+    except DeployError as problem:
+        if "no Python 3.12 for python3.12 was found here" not in str(problem):
+            raise
+        pytest.skip(str(problem))
+    (line,) = [line["text"] for line in cloud.admin.logs("f") if line["text"].startswith("version")]
+    assert line == "version 3.12"
+    (code / "index.py").write_text(f"import pydantic\n{SAYS_ITS_VERSION}")
+    deploy()
+    with pytest.raises(DeployError, match="No module named 'pydantic'"):
+        deploy(as_built=True)
+
+
+def test_without_the_runtimes_python_a_package_is_refused(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another version would prove nothing: the line says what was looked for."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        DeployError, match=r"no Python 3\.9 for python3\.9 was found here \(looked for python3\.9 on the path"
+    ):
+        deploy(as_built=True, runtime="python3.9")
