@@ -1,1 +1,1 @@
-"""What surrounds the functions: the templates against the specification of ROS, the rights against what is used."""
+"""What is deployed: the package, the templates against the specification of ROS, the rights against what is used."""

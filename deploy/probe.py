@@ -1,0 +1,130 @@
+"""Runs inside the runtime's own Python, with nothing but the package on its path: proves imports and byte code.
+
+    python3.12 -I -S -B probe.py FOLDER MODULE        the imports of one function
+    python3.12 -I -S -B probe.py FOLDER               byte code, and what no import names
+
+Standard library alone, since the package must not find anything else here. Every import statement that can be reached from
+the modules is carried out, also those inside functions: what loads when it is used must be there, too. Prints one JSON list
+of sentences; empty when all is well.
+"""
+
+import ast
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+BY_NAME = ("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "psycopg")
+"""What no import statement names: a ledger's address does."""
+
+
+class Probe:
+    """One look at one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults: list[str] = []
+        self._function = ""
+        self._seen: set[str] = set()
+
+    def function(self, name: str) -> None:
+        """The module of a function, what it must have, and everything that it can reach."""
+        self._function = name
+        module = self._import(name, "the runtime")
+        for needed in ("handler", "initialize"):
+            if module is not None and not callable(getattr(module, needed, None)):
+                self.faults.append(f"{name}.py has no function {needed}()")
+        self._follow(name)
+
+    def byte_code(self) -> None:
+        """Each source against the byte code that is used instead of it, whatever the files' times."""
+        for source in sorted(self.folder.rglob("*.py")):
+            compiled = Path(importlib.util.cache_from_source(str(source)))
+            shown = source.relative_to(self.folder).as_posix()
+            if not compiled.is_file():
+                self.faults.append(f"{shown} has no byte code: it would be compiled at every cold start")
+                continue
+            header = compiled.read_bytes()[:16]
+            if header[8:] != importlib.util.source_hash(source.read_bytes()):
+                self.faults.append(f"{shown} is not what its byte code was made from: the old code would run")
+
+    def strangers(self) -> None:
+        """Modules that came from elsewhere than the package and the interpreter's own library."""
+        own = [str(self.folder), *(sysconfig.get_path(part) for part in ("stdlib", "platstdlib"))]
+        for name, module in sorted(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if (
+                file is not None
+                and name not in ("__main__", "__mp_main__")
+                and not any(file.startswith(place + os.sep) for place in own)
+            ):
+                self.faults.append(f"{name} was imported from outside of the package")
+
+    def named(self, name: str) -> None:
+        """A module that is looked up by its name only."""
+        self._import(name, "the address of a ledger")
+
+    def _follow(self, name: str) -> None:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        source = self._source(name)
+        if source is None:
+            return
+        for module, attribute in _imports(source):
+            found = self._import(module, source.relative_to(self.folder).as_posix())
+            self._follow(module)
+            if found is not None and attribute and not hasattr(found, attribute):
+                self._import(f"{module}.{attribute}", source.relative_to(self.folder).as_posix())
+            if attribute:
+                self._follow(f"{module}.{attribute}")
+
+    def _source(self, name: str) -> Path | None:
+        """The file of a module of ours: what dependencies import inside is theirs to keep right."""
+        first = name.partition(".")[0]
+        if first != "shared" and name != self._function:
+            return None
+        place = self.folder.joinpath(*name.split("."))
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        return file if file.is_file() else None
+
+    def _import(self, name: str, whose: str) -> object | None:
+        try:
+            return importlib.import_module(name)
+        except Exception as problem:  # noqa: BLE001 - whatever an import raises, it cannot be had
+            said = f"{type(problem).__name__}: {problem}"
+            self.faults.append(f"{whose} cannot import {name} from the package alone ({said})")
+            return None
+
+
+def _imports(source: Path) -> Iterator[tuple[str, str]]:
+    """(module, name taken from it or nothing) of every import statement of a file."""
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def main() -> None:
+    """Look, and print what was found."""
+    folder = Path(sys.argv[1]).resolve()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    probe = Probe(folder)
+    if len(sys.argv) > 2:
+        probe.function(sys.argv[2])
+    else:
+        for name in BY_NAME:
+            probe.named(name)
+        probe.byte_code()
+    probe.strangers()
+    print(json.dumps(sorted(set(probe.faults))))
+
+
+if __name__ == "__main__":
+    main()
