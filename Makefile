@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APPROVAL ?=
-export APPROVAL
+ACCOUNTS ?= accounts.yaml
+export APPROVAL ACCOUNTS
 FROM = $(if $(PACKAGE),--package .local/package)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -16,7 +17,7 @@ interruptible = $(1) & child=$$!; trap 'kill -TERM $$child 2>/dev/null' INT TERM
 SUITABLE := 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up package check test model proof bench lock documents clean
+.PHONY: help setup demo up package deploy-folder deploy check test model proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -47,6 +48,12 @@ up: setup ## Keep the local cloud and the functions running, for playing by hand
 
 package: setup ## Build what is deployed, for the runtime and not for this machine, in .local/package, and check it
 	@$(call interruptible,$(BIN)/python -m deploy.package)
+
+deploy-folder: setup ## Lay package and inventory out in .local/deploy and write .local/s.yaml (ACCOUNTS=file)
+	@$(BIN)/python -m deploy.folder --accounts "$$ACCOUNTS"
+
+deploy: setup ## Deploy that with Serverless Devs (s); no secret is printed or logged
+	@$(BIN)/python -m deploy.apply
 
 check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/ruff format --check .

@@ -109,18 +109,14 @@ class Report(BaseModel):
 
 def check(folder: Path, python: Path | None) -> Report:
     """Look at everything. ``python``: one of the runtime's version; None where there is none. Raises OSError."""
-    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    digest = hashlib.sha256()
     faults: list[str] = []
     sizes: dict[str, tuple[int, int]] = {}
-    for path in files:
-        name = path.relative_to(folder).as_posix()
+    for name, path in files_of(folder):
         faults += _named(name)
         if path.is_symlink():
             faults.append(f"{name} is a link, and what it leads to does not ship")
             continue
         data = path.read_bytes()
-        digest.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\n".encode())
         faults += [f"{name} {fault}" for fault in _content(path, name, data)]
         unpacked, zipped = sizes.get(name.partition("/")[0], (0, 0))
         sizes[name.partition("/")[0]] = (unpacked + len(data), zipped + _deflated(name, data))
@@ -128,8 +124,23 @@ def check(folder: Path, python: Path | None) -> Report:
     proof = Proof.RUN if python is not None and runs_as_deployed() else Proof.NOT_RUN
     if python is not None and proof is Proof.RUN:
         faults += proved(folder, python)
-    report = Report(digest=digest.hexdigest(), imports=proof, parts=parts, faults=())
+    report = Report(digest=digest_of(folder), imports=proof, parts=parts, faults=())
     return report.model_copy(update={"faults": (*dict.fromkeys(faults), *_oversize(report))})
+
+
+def files_of(folder: Path) -> list[tuple[str, Path]]:
+    """Every file and link of a folder by its name there, in order."""
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return [(path.relative_to(folder).as_posix(), path) for path in files]
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for name, path in files_of(folder):
+        content = b"" if path.is_symlink() else path.read_bytes()
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def proved(folder: Path, python: Path) -> list[str]:
