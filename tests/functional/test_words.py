@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +19,6 @@ import pytest
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 
 from deploy.queries import ERRORS
-from functions.associate import handler as associate
-from functions.grant import handler as grant
-from functions.reconcile import handler as reconcile
 from shared.errors import LedgerError, SettingsError
 from shared.loop.frame import Function
 from tests.functional.approvals import approval
@@ -28,7 +26,7 @@ from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import Context
 from tests.functional.launch import environment, ledger_without
 from tests.functional.waiting import until
-from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, Stage
+from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, ROOT, Stage
 from tests.said import lines_of, strange
 
 FAULTS_OF_OURS = {"message.failed", "grant.failed", "reconcile.failed"}
@@ -181,28 +179,31 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyP
     return monkeypatch
 
 
-def started(module: ModuleType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
-    """A cold start, as the platform's initializer call makes it."""
-    also = {"also": module.read_head_key} if module is reconcile else {}
-    monkeypatch.setattr(module, "_function", Function(**{**also, **more}))
-    module.initialize(Context("cold"))
+def cold(name: str) -> ModuleType:
+    """A function's module as a new instance loads it: nothing of it was opened before."""
+    spec = spec_from_file_location(name, ROOT / "functions" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize(
-    ("module", "variable", "value"),
+    ("name", "variable", "value"),
     [
-        pytest.param(grant, "MODE", "sometimes", id="a setting"),
-        pytest.param(associate, "ACCOUNTS_FILE", "/nowhere/accounts.yaml", id="the inventory"),
-        pytest.param(reconcile, "HEAD_KEY", "no-key-at-all", id="the signing key"),
+        pytest.param("grant", "MODE", "sometimes", id="a setting"),
+        pytest.param("associate", "ACCOUNTS_FILE", "/nowhere/accounts.yaml", id="the inventory"),
+        pytest.param("reconcile", "HEAD_KEY", "no-key-at-all", id="the signing key"),
     ],
 )
 def test_a_function_that_cannot_start_says_so(
-    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: ModuleType, variable: str, value: str
+    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, variable: str, value: str
 ) -> None:
     """As an error that names what is wrong and shows no secret, before the platform is told."""
     variables.setenv(variable, value)
     with pytest.raises(SettingsError, match=variable):
-        started(module, variables)
+        cold(name).initialize(Context("cold"))
     (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert strange([json.dumps(line)]) == []
     assert (line["event"], line["level"]) == ("start.failed", "error")
@@ -210,16 +211,15 @@ def test_a_function_that_cannot_start_says_so(
     assert "no-key-at-all" not in line["reason"]
 
 
-def test_a_start_that_fails_for_no_known_reason_says_so_too(
-    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("variables")
+def test_a_start_that_fails_for_no_known_reason_says_so_too(capsys: pytest.CaptureFixture[str]) -> None:
     """By the kind of error alone: nobody knows what its text holds."""
 
     def broken() -> None:
         raise RuntimeError("a-secret")
 
     with pytest.raises(RuntimeError):
-        started(grant, variables, also=broken)
+        Function(also=broken).open(Context("cold"))
     (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert (line["event"], line["reason"]) == ("start.failed", "unexpected RuntimeError")
 
@@ -230,7 +230,7 @@ def test_an_address_that_is_none_is_said_without_its_password(
     """It cannot be connected to, whatever the database does."""
     variables.setenv("LEDGER_URL", "nothing://user:a-password-nobody-may-see@host/ledger")
     with pytest.raises(LedgerError):
-        started(grant, variables)
+        cold("grant").initialize(Context("cold"))
     told = capsys.readouterr().out
     assert '"start.failed"' in told
     assert "a-password-nobody-may-see" not in told

@@ -59,7 +59,7 @@ WRONG = [
     pytest.param("localcloud/clock.py", "shared.errors", LOCAL, id="the referee shares nothing with the player"),
     pytest.param("shared/log.py", "localcloud.clock", UNAWARE, id="a stand-in is an address"),
     pytest.param("deploy/runbook.py", "cli.common", SHIPPED, id="what is deployed knows no command"),
-    pytest.param("deploy/runbook.py", "functions.grant.handler", APART, id="nor the functions"),
+    pytest.param("deploy/runbook.py", "functions.grant", APART, id="nor the functions"),
     pytest.param("deploy/surroundings.py", "shared.words", ALONE, id="what has to be there needs no code of ours"),
 ]
 
