@@ -240,6 +240,7 @@ class Reconcile:
                 continue
             with self._contained(one.key, report):
                 self._compare_one(one, seen, quiet_since, report, adopting)
+                self._wake_if_let_go(one, seen, report)
         for chunk in (news[start : start + _AT_ONCE] for start in range(0, len(news), _AT_ONCE)):
             history = {one.key: one for one in self._ledger.read(known_among, [drift.key for drift in chunk])}
             for drift in chunk:
@@ -271,6 +272,13 @@ class Reconcile:
             elif gone_again(one, row, seen):
                 grant_id = one.key.grant_id
                 self._ledger.write(note_absent, grant_id, row.side, one.generation, self._clock())
+
+    def _wake_if_let_go(self, one: Standing, seen: CloudSeen, report: Report) -> None:
+        """Where account A's own automation lets go, it need not tell: account B's side waits for nothing once it is seen."""
+        read = (one.key.ecr_owner_uid, one.key.ecr_id) in seen.ecrs_read
+        if read and one.grant.waiting and self._theirs(one.key) and one.key not in seen.associations:
+            self._frame.wake(one.key.grant_id, Side.GRANT, self._clock())
+            report.woken += 1
 
     @contextmanager
     def _contained(self, key: GrantKey, report: Report) -> Iterator[None]:

@@ -11,15 +11,16 @@ import pytest
 
 from shared.cloud.pace import Busiest
 from shared.ledger.admission import admit
+from shared.ledger.outcomes import put_off
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.loop.reconcile import Reconcile
-from shared.messages.completion import EventKind
+from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.messages.forms import GrantKey
 from shared.rules.facts import AssociationSeen, Side
-from shared.rules.inventory import Inventory
+from shared.rules.inventory import Ecr, Inventory
 from shared.settings import Settings
-from tests.ledger.kit import HOUR, NOW, key, opening, settle_side
+from tests.ledger.kit import HOUR, NOW, key, opening, read, settle_side
 
 KNOWN = key()
 ANOTHER = replace(KNOWN, ecr_id="ecr-another", ecr_owner_uid="1000000000000009", instance_id="vpc-2")
@@ -32,6 +33,7 @@ class Shown:
     by_ecr: Sequence[GrantKey]
     by_owner: Sequence[GrantKey]
     deleted: bool = False
+    associated: bool = False
     calls: int = 0
 
     def busiest(self) -> Busiest:
@@ -44,7 +46,8 @@ class Shown:
         return [one for one in self.by_ecr if (one.ecr_owner_uid, one.ecr_id) == (owner, ecr_id)]
 
     def associations_on_ecr(self, owner: str, ecr_id: str) -> Iterable[tuple[GrantKey, AssociationSeen]]:  # noqa: ARG002
-        return []
+        seen = AssociationSeen("ACTIVE", "ecr-assoc-1", ())
+        return [(KNOWN, seen)] if self.associated and ecr_id == KNOWN.ecr_id else []
 
     def grants_of_account(self, account: str, region: str, ecr_owner: str) -> Iterable[GrantKey]:
         wanted = account, region, ecr_owner
@@ -115,3 +118,27 @@ def test_an_instance_that_was_deleted_is_not_missing_anew_when_its_account_is_de
     delisted = replace(around, inventory=around.inventory.model_copy(update={"accounts": listed}))
     assert Reconcile(delisted, gone, clock=lambda: later).run().drift == {}
     assert Reconcile(delisted, Shown([KNOWN], []), clock=lambda: later).run().gone == 1, "granted: so it is there"
+
+
+@pytest.mark.parametrize(
+    ("association", "associated", "woken"),
+    [
+        pytest.param("theirs", False, [KNOWN.grant_id], id="theirs, and they have let go without a word"),
+        pytest.param("theirs", True, [], id="theirs, and they hold on to it"),
+        pytest.param("ours", False, [], id="ours: our own side tells"),
+    ],
+)
+def test_who_waits_for_account_as_own_automation_is_woken_when_it_is_seen_to_have_let_go(
+    around: Around, association: str, associated: bool, woken: list[str]
+) -> None:
+    """It need not tell; else account B's side would look when its time has come, and not at once."""
+    ecr = {KNOWN.ecr_id: Ecr.model_validate({"association": association})}
+    owner = around.inventory.accounts[KNOWN.ecr_owner_uid].model_copy(update={"ecrs": ecr})
+    accounts = {**around.inventory.accounts, KNOWN.ecr_owner_uid: owner}
+    where = replace(around, inventory=around.inventory.model_copy(update={"accounts": accounts}))
+    waits, until = Reason(code=ReasonCode.OTHERS_TURN, text="it is the other account's turn"), NOW + HOUR
+    for side in Side:
+        work = read(around.ledger, side)
+        around.ledger.write(put_off, work, until, waits, NOW, around.ledger.timing, attempt=False)
+    Reconcile(where, Shown([KNOWN], [KNOWN], associated=associated), clock=lambda: NOW).run()
+    assert where.woken == woken
