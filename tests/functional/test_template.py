@@ -305,7 +305,7 @@ def test_what_is_around_a_function_is_a_variable(name: str) -> None:
     """Code, runtime, network and logs are the deployment's; nothing is installed by the deployment."""
     assert "actions" not in RESOURCES[name]
     assert resolved(name)["code"] == ".local/deploy"
-    props = resolved(name, VPC_ID="vpc-1", VSWITCH_ID="vsw-1", SECURITY_GROUP_ID="sg-1", LOG_PROJECT="p", LOG_STORE="s")
+    props = resolved(name, VPC_ID="vpc-1", VSWITCH_ID="vsw-1", SECURITY_GROUP_ID="sg-1", LOG_STORE="s")
     assert props["vpcConfig"] == {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1"], "securityGroupId": "sg-1"}
-    assert (props["logConfig"]["project"], props["logConfig"]["logstore"]) == ("p", "s")
+    assert props["logConfig"]["logstore"] == "s"
     assert resolved(name, RUNTIME="python3.13")["runtime"] == "python3.13"
