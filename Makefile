@@ -80,11 +80,12 @@ proof: setup ## The long proofs over the wire: schedules, storm, every crash poi
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
 
-bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas, a long history
+bench: setup ## What is claimed about speed: the local cloud, reconcile, the quotas, a long history, doctor
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.reconcile
 	@$(BIN)/python -m bench.quota
 	@$(BIN)/python -m bench.history
+	@$(BIN)/python -m bench.doctor
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \

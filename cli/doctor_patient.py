@@ -15,7 +15,7 @@ from shared.cloud.functions import Functions
 from shared.cloud.identity import Identity
 from shared.cloud.keys import Keys
 from shared.cloud.messaging import Messaging
-from shared.errors import GrantError, LedgerError, PermissionMissing, SettingsError
+from shared.errors import CloudUnreachable, GrantError, LedgerError, PermissionMissing, SettingsError
 from shared.rules.health import Check, Finding, unknown
 from shared.rules.inventory import Inventory
 from shared.settings import Settings
@@ -111,9 +111,14 @@ def _contained(probe: Probe) -> list[Finding]:
 
 @contextmanager
 def seen(found: list[Finding], check: Check, about: str) -> Iterator[None]:
-    """Look at one thing of several. Where it cannot be looked at, that is said of it alone."""
+    """Look at one thing of several. Where it cannot be looked at, that is said of it alone.
+
+    Where nobody answers, the others are not asked either: CloudUnreachable is passed on, and ends the whole probe.
+    """
     try:
         yield
+    except CloudUnreachable:
+        raise
     except GrantError as error:
         found.append(unknown(check, about, str(error), _right(error)))
 

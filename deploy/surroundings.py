@@ -304,7 +304,7 @@ OPERATOR = Policy(
         ),
         Statement(
             why="Whether the triggers and limits are as they should be. Nothing here shows a function's environment.",
-            actions=("fc:ListTriggers", "fc:GetTrigger"),
+            actions=("fc:ListTriggers",),
             resources=_functions(*FUNCTIONS, part="/triggers/*"),
             unproven=_DOCTORS,
         ),

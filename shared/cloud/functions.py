@@ -130,7 +130,9 @@ def _told(where: str, error: TeaException, absent: frozenset[str]) -> GrantError
 def _told(where: str, error: TeaException, absent: frozenset[str] = frozenset()) -> GrantError | None:
     """The error in our words; None where its code says that what was asked for is ``absent``."""
     data = error.data if isinstance(getattr(error, "data", None), Mapping) else {}
-    code = error.code or data.get("ErrorCode")
+    # Where the older API has a code of another name, the SDK makes the text "None" of the missing one (tea-openapi 0.4.6).
+    told = str(error.code)
+    code = data.get("ErrorCode") or (None if told == "None" else told)
     status = getattr(error, "statusCode", None) or data.get("statusCode")
     if code is None and status is None:
         return made("CloudUnreachable", None, where, "Function Compute")

@@ -28,6 +28,26 @@ NOBODY = Key("LTAI-example-nobody", "example-secret-of-nobody")
 STRANGER = Key("LTAI-example-orders-admin", "example-secret-of-the-orders-admin")
 """Of account B."""
 
+LOOKS = {
+    "mns:GetQueueAttributes": "queues",
+    "mns:GetTopicAttributes": "topic",
+    "mns:ListSubscriptionByTopic": "subscriptions",
+    "mns:GetSubscriptionAttributes": "subscriptions",
+    "mns:BatchPeekMessage": "dead-letters",
+    "fc:ListTriggers": "triggers",
+    "fc:GetConcurrencyConfig": "concurrency",
+    "fc:GetFunctionAsyncInvokeConfig": "asynchronous",
+    "fc:InvokeFunction": "roles",
+}
+"""What an operator who looks has to be allowed, and by which check it is missed."""
+
+
+def without(action: str) -> Key:
+    """The key of an operator who lacks one right."""
+    number = list(LOOKS).index(action)
+    return Key(f"LTAI-example-looks-{number}", f"example-secret-of-who-looks-{number}")
+
+
 Findings = dict[tuple[str, str], Json]
 
 VALUES = {Blank.HUB: [HUB], Blank.ACCOUNT: [HUB], Blank.SPOKE: [SPOKE], Blank.ROUTER: [HUB_ECR]}
@@ -53,6 +73,15 @@ ODD: dict[str, Json] = {
     "one-too-many": {"shortcut": {"queue": "ecr-approvals", "format": "SIMPLIFIED"}},
 }
 """Topics that are as shipped but for one thing, for whoever is told that the completions' topic is one of them."""
+
+
+def _lacking(user: Json, action: str) -> Json:
+    """The same user without one action, and without the statements that have no other."""
+    for document in user["policies"].values():
+        for statement in document["Statement"]:
+            statement["Action"] = [one for one in statement["Action"] if one != action]
+        document["Statement"] = [one for one in document["Statement"] if one["Action"]]
+    return user
 
 
 def _topic(changes: Json) -> Json:
@@ -88,6 +117,9 @@ def healthy_stage() -> Stage:
         "deploys": _user(DEPLOYER, surroundings.OPERATOR, surroundings.DEPLOYER),
         "nobody": _user(NOBODY),
     }
+    for number, action in enumerate(LOOKS):
+        user = _user(without(action), surroundings.OPERATOR)
+        stage.hub["users"][f"looks-{number}"] = _lacking(user, action)
     stage.hub["users"]["deploys"]["policies"]["other-queues-and-topics"] = {"Version": "1", "Statement": [READS]}
     return stage
 
@@ -237,7 +269,7 @@ def write_template(folder: Path) -> Path:
 
 
 @contextmanager
-def clinic(folder: Path) -> Iterator[Clinic]:
+def clinic(folder: Path, stage: Stage | None = None) -> Iterator[Clinic]:
     """A healthy deployment."""
-    with deployment(healthy_stage(), folder, template=write_template(folder)) as made:
+    with deployment(stage or healthy_stage(), folder, template=write_template(folder)) as made:
         yield Clinic(made, folder, made.ledger_url)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from shared.rules.health import Check
-from tests.functional.clinic import DEPLOYER, ODD, OPERATOR, Clinic, Findings, by_name, clinic, shipped
+from tests.functional.clinic import DEPLOYER, LOOKS, ODD, OPERATOR, Clinic, Findings, by_name, clinic, shipped, without
 from tests.functional.deployment import Json
 from tests.functional.launch import run
 from tests.functional.world import HUB, SPOKE, Key
@@ -460,3 +460,18 @@ def test_every_fault_was_taken_back(deployment: Clinic, healthy: Findings) -> No
 def test_every_odd_topic_is_looked_at() -> None:
     """None of them is left over from a test that is gone."""
     assert {fault.variables.get("COMPLETIONS_TOPIC") for fault in QUEUES} >= set(ODD)
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("action", "check"), LOOKS.items(), ids=str)
+def test_without_a_right_its_check_says_so(deployment: Clinic, healthy: Findings, action: str, check: str) -> None:
+    """Unknown, with the right by name and what to do, and nothing else is said otherwise. So none of them is one too many."""
+    found = deployment.findings(without(action))
+    touched = {name for name in found if found[name] != healthy.get(name)} - {("credentials", "access key")}
+    touched = {name for name in touched if Check(name[0]) not in ENVIRONMENTS}
+    assert {name[0] for name in touched} - {"configuration"} == {check}
+    for name in touched:
+        assert (found[name]["verdict"], action in found[name]["text"]) == ("unknown", True), found[name]
+        assert found[name]["do"]

@@ -13,7 +13,16 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from shared.errors import SettingsError
-from shared.settings import FUNCTIONS, Settings, Signing, described, read_settings, read_signing
+from shared.settings import (
+    FUNCTIONS,
+    Settings,
+    Signing,
+    described,
+    examined,
+    read_settings,
+    read_signing,
+    setting_names,
+)
 
 PASSWORD = "a-password-nobody-may-see"
 LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
@@ -320,3 +329,37 @@ def test_what_is_set_is_used(environment: pytest.MonkeyPatch) -> None:
     assert settings.timing.window is not None
     assert settings.timing.window.days == frozenset({5})
     assert settings.drift_repair == {"grant-missing", "foreign-grant"}
+
+
+def test_what_is_wrong_is_told_beside_what_can_be_used(environment: pytest.MonkeyPatch) -> None:
+    """For whoever looks at a deployment: a fault of one variable hides no other. No value is told."""
+    for name, value in {"MODE": PASSWORD, "SETTLE_SECONDS": "-1", "MNS_ENDPOINT": "https://one.example.com"}.items():
+        environment.setenv(name, value)
+    environment.delenv("LEDGER_URL")
+    settings, told = examined("cn-shanghai")
+    assert set(told) == {"MODE", "SETTLE_SECONDS", "LEDGER_URL"}
+    assert told["LEDGER_URL"] == "is missing"
+    assert PASSWORD not in str(told)
+    assert (settings.region, settings.mode, settings.settle_seconds) == ("cn-shanghai", "observe", 60)
+    assert (settings.ledger_url, settings.mns_endpoint) == ("", "https://one.example.com")
+
+
+def test_a_deployment_has_to_give_the_ledger_alone() -> None:
+    """The region is the platform's to give, and everything else has a default."""
+    assert setting_names(required=True) == {"LEDGER_URL"}
+    assert setting_names() == set(FIELDS)
+
+
+@pytest.mark.parametrize("address", ["https://{uid}.example.com", "https://a.{region}.example.com"])
+def test_an_address_may_leave_account_and_region_open(environment: pytest.MonkeyPatch, address: str) -> None:
+    """They are filled in at the call."""
+    environment.setenv("MNS_ENDPOINT", address)
+    assert read_settings().mns_endpoint == address
+
+
+@pytest.mark.parametrize("address", ["https://{zone}.example.com", "https://{.example.com", "https://{uid.example.com"])
+def test_an_address_leaves_nothing_else_open(environment: pytest.MonkeyPatch, address: str) -> None:
+    """Or the first call would fail for it."""
+    environment.setenv("MNS_ENDPOINT", address)
+    with pytest.raises(SettingsError, match="MNS_ENDPOINT"):
+        read_settings()
