@@ -168,13 +168,6 @@ class Role(_Shape):
     policies: tuple[Policy, ...]
 
 
-class LogKey(_Shape):
-    """A field of a log line that can be searched by: lines are JSON, and stand in the field ``message``."""
-
-    name: str
-    type: str = Field(default="text", pattern=r"^(text|long|double)$")
-
-
 class LogStore(_Shape):
     """Where the functions' lines are kept."""
 
@@ -183,7 +176,6 @@ class LogStore(_Shape):
     name: str
     retention_days: int = Field(ge=1, le=3650)
     """3650 keeps them for ever. Signed heads prove nothing once they are gone."""
-    keys: tuple[LogKey, ...]
 
 
 def role_arn(account: Blank, name: str) -> str:

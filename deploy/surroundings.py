@@ -11,7 +11,6 @@ from deploy.shapes import (
     Blank,
     Condition,
     DeadLetter,
-    LogKey,
     LogStore,
     Policy,
     Queue,
@@ -71,29 +70,7 @@ TOPIC = Topic(
 
 # -- log ---------------------------------------------------------------------------------------------------------------
 
-LOG = LogStore(
-    project="ecr-grants-{hub}",
-    name="functions",
-    retention_days=730,
-    keys=(
-        *(
-            LogKey(name=name)
-            for name in (
-                "level",
-                "event",
-                "request_id",
-                "grant",
-                "side",
-                "account",
-                "operation",
-                "code",
-                "reason",
-                "why",
-            )
-        ),
-        LogKey(name="seconds", type="double"),
-    ),
-)
+LOG = LogStore(project="ecr-grants-{hub}", name="functions", retention_days=730)
 
 # -- resources of rights -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import yaml
 from deploy import surroundings
 from deploy.database import database
 from deploy.expressions import EXECUTING_ACCOUNT, Names, attribute, policy, ref, text, trust
+from deploy.facts import index
 from deploy.shapes import Blank, Policy, Queue, Role, Subscription
 
 Part = dict[str, Any]
@@ -180,7 +181,7 @@ def _attached(one: Policy) -> Part:
 def _log() -> Part:
     log = surroundings.LOG
     project, store = attribute("LogProject", "Name"), attribute("LogStore", "LogstoreName")
-    keys = [{"Name": each.name, "Type": each.type, "EnableAnalytics": True} for each in log.keys]
+    keys = [{"Name": name, "Type": str(kind), "EnableAnalytics": True} for name, kind in sorted(index().items())]
     return {
         # Kept when the stack goes: the heads in it prove the record.
         "LogProject": {**_resource("ALIYUN::SLS::Project", Name=text(log.project, _HUB)), "DeletionPolicy": "Retain"},

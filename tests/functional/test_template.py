@@ -272,8 +272,9 @@ def test_the_environment_is_text_and_says_nothing_by_itself(name: str) -> None:
 def test_only_the_function_that_signs_has_the_signing_key() -> None:
     """The others have everything else that it has."""
     names = {name: set(resolved(name)["environmentVariables"]) for name in ("grant", "associate", "reconcile")}
-    assert names["reconcile"] - names["grant"] == {"HEAD_KEY"}
-    assert names["reconcile"] - {"HEAD_KEY"} == names["grant"] == names["associate"]
+    signing = {"HEAD_KEY", "HEAD_KEY_SECRET"}
+    assert names["reconcile"] - names["grant"] == signing
+    assert names["reconcile"] - signing == names["grant"] == names["associate"]
     assert resolved("reconcile", HEAD_KEY="a-key")["environmentVariables"]["HEAD_KEY"] == "a-key"
 
 

@@ -2,7 +2,8 @@
 
 Not here, since nothing from outside can bring it about: ``message.failed``, ``grant.failed`` and ``reconcile.failed`` are faults
 of ours, which would be mended if one were known; tests/ledger and tests/chaos meet the first two by breaking something.
-``reconcile.unreadable`` needs rows that the local cloud never shows: tests/ledger/test_unreadable.py has them.
+``reconcile.unreadable`` needs rows that the local cloud never shows: tests/ledger/test_unreadable.py has them. ``head.unsigned``
+needs a secret in KMS: test_secrets_by_name.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCT
 from tests.said import lines_of, strange
 
 FAULTS_OF_OURS = {"message.failed", "grant.failed", "reconcile.failed"}
-NOT_SHOWN = {"reconcile.unreadable"}
+NOT_SHOWN = {"reconcile.unreadable", "head.unsigned"}
 OF_A_START = {"start.failed"}
 DENIED = {"kind": "error", "status": 403, "code": "NoPermission", "message": "You are not authorized."}
 

@@ -1,4 +1,4 @@
-"""What an operator hands reconcile: a tick, whatever it says, or one account to be looked at."""
+"""What an operator hands reconcile: a tick, whatever it says, one account to be looked at, or all of them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,34 @@ import json
 import pytest
 
 from shared.errors import BadInput
-from shared.messages.check import asked_about
+from shared.messages.check import EVERY_ACCOUNT, AccountCheck, asked_about
 
 UID = "2000000000000002"
 
 
 def test_an_account_is_found() -> None:
     """By the one key there is."""
-    assert asked_about(json.dumps({"check": UID}).encode()) == UID
+    assert asked_about(AccountCheck(check=UID).event) == UID
+
+
+def test_all_of_them_are_one_word() -> None:
+    """As the command sends it."""
+    assert asked_about(AccountCheck(check=EVERY_ACCOUNT).event) == EVERY_ACCOUNT
 
 
 @pytest.mark.parametrize(
-    "event", [b"", b"{}", b"[]", b"null", b"not JSON", b"\xff", b'{"triggerName": "tick", "payload": "{}"}']
+    "event",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"not JSON",
+        b"\xff",
+        b"[" * 100_000,
+        b'"accounts"',
+        b'{"triggerName": "tick", "payload": "{}"}',
+    ],
 )
 def test_a_tick_names_no_account(event: bytes) -> None:
     """Whatever the platform sends, a pass is made."""

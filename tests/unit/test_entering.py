@@ -1,28 +1,9 @@
-"""The question whether accounts can be entered, and its answer."""
+"""Whether the accounts can be entered, one by one."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
 from shared.errors import CloudUnreachable, PermissionMissing
-from shared.loop.entering import QUESTION, entered, is_asked
-
-TICK = {"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "tick", "payload": "{}"}
-
-
-@pytest.mark.parametrize(
-    "event", [b"{}", b"", b"\xff", b"[]", b'"accounts"', json.dumps(TICK).encode(), b"[" * 100_000, b'{"ask": "more"}']
-)
-def test_nothing_else_is_the_question(event: bytes) -> None:
-    """Ticks least of all, and nothing that cannot be read fails."""
-    assert not is_asked(event)
-
-
-def test_the_question_is_known() -> None:
-    """As the command sends it."""
-    assert is_asked(json.dumps(QUESTION).encode())
+from shared.loop.entering import entered
 
 
 def test_each_account_is_tried_for_itself() -> None:
