@@ -60,6 +60,7 @@ WRONG = [
     pytest.param("shared/log.py", "localcloud.clock", UNAWARE, id="a stand-in is an address"),
     pytest.param("deploy/runbook.py", "cli.common", SHIPPED, id="what is deployed knows no command"),
     pytest.param("deploy/runbook.py", "functions.grant", APART, id="nor the functions"),
+    pytest.param("functions/grant.py", "deploy.shapes", APART, id="functions do not know their surroundings"),
     pytest.param("deploy/surroundings.py", "shared.words", ALONE, id="what has to be there needs no code of ours"),
 ]
 
