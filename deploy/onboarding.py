@@ -12,7 +12,7 @@ from urllib.parse import quote
 from deploy import surroundings
 from deploy.shapes import Blank, Role
 
-STACK = "ecr-grants"
+STACK = "ecr-grants-spoke"
 MOST_ACCOUNTS = 100
 """Accounts that a policy of the functions' roles has room for; with more it names none, and only the roles' trust limits."""
 

@@ -175,6 +175,19 @@ NETWORK = Policy(
 )
 """For the three roles where the functions stand in a VPC, as they must to reach a database that has no public address."""
 
+SECRETS = Policy(
+    name="ecr-grants-secrets",
+    statements=(
+        Statement(
+            why="Reads the ledger's address and the signing key from Secrets Manager, where they are kept there.",
+            actions=("kms:GetSecretValue",),
+            resources=("acs:kms:*:{hub}:secret/ecr-grants-*",),
+            unproven="only where secrets are kept in Secrets Manager; its page on secret policies, 2026-03",
+        ),
+    ),
+)
+"""For the three roles where secrets are named in the settings instead of standing there."""
+
 # -- what the functions enter ------------------------------------------------------------------------------------------
 
 ENTERED_HUB = Role(

@@ -57,7 +57,10 @@ def hub() -> Part:
     roles = (*surroundings.FUNCTION_ROLES, surroundings.ENTERED_HUB)
     return {
         "Parameters": _hub_parameters(),
-        "Conditions": {"InVpc": {"Fn::Equals": ["true", ref("PrivateNetwork")]}},
+        "Conditions": {
+            "InVpc": {"Fn::Equals": ["true", ref("PrivateNetwork")]},
+            "SecretsNamed": {"Fn::Equals": ["true", ref("SecretsManager")]},
+        },
         "Resources": {
             **{
                 _id(one.name): _queue(one)
@@ -67,6 +70,7 @@ def hub() -> Part:
             **{_id(one.name): _subscription(one) for one in surroundings.TOPIC.subscriptions},
             **{_id(one.name): _role(one, _HUB) for one in roles},
             _id(surroundings.NETWORK.name): {**_attached(surroundings.NETWORK), "Condition": "InVpc"},
+            _id(surroundings.SECRETS.name): {**_attached(surroundings.SECRETS), "Condition": "SecretsNamed"},
             **{_id(one.name): _managed(one) for one in surroundings.RIGHTS},
             **_log(),
         },
@@ -110,6 +114,12 @@ def _hub_parameters() -> Part:
         "PrivateNetwork": {
             "Type": "String",
             "Description": "Whether the functions stand in a VPC, as they must to reach a database without a public address.",
+            "AllowedValues": ["true", "false"],
+            "Default": "false",
+        },
+        "SecretsManager": {
+            "Type": "String",
+            "Description": "Whether secrets are kept in KMS Secrets Manager, under names that begin with ecr-grants-.",
             "AllowedValues": ["true", "false"],
             "Default": "false",
         },
