@@ -71,9 +71,15 @@ def world_from(folder: Path, stacks_file: Path | None, base: Path | None) -> Out
             folder / stack.template, stack, stacks.region, made.setdefault(stack.account, Made(stack.account))
         )
     world = _base(base, stacks.region)
-    problems = [problem for uid in made for problem in _merge(world, uid, made[uid], stacks.attach.get(uid, {}))]
+    problems = []
+    for uid, parts in made.items():
+        _merge(world, uid, parts)
+        if base is not None:
+            problems += _attach(world, uid, parts, stacks.attach.get(uid, {}))
     if problems:
         raise WorldError([f"{path}: {problem}" for problem in problems])
+    if base is None:
+        remarks += [f"attached to nobody without --world: {name}" for name in _to_attach(stacks)]
     check_world(world)
     named = {stack.template for stack in stacks.stacks}
     remarks += [f"not applied: {each.name}" for each in sorted(folder.glob("*.yaml")) if _is_spare(each, named, path)]
@@ -106,8 +112,13 @@ def _base(path: Path | None, region: str) -> dict[str, Any]:
     return copy.deepcopy(source.data)
 
 
-def _merge(world: dict[str, Any], uid: str, made: Made, attach: dict[str, list[str]]) -> list[str]:
-    """Put what stacks made in one account in the place of what was there under the same names; what is wrong with that."""
+def _to_attach(stacks: Stacks) -> list[str]:
+    users = [policies for account in stacks.attach.values() for policies in account.values()]
+    return list(dict.fromkeys(policy for policies in users for policy in policies))
+
+
+def _merge(world: dict[str, Any], uid: str, made: Made) -> None:
+    """Put what stacks made in one account in the place of what was there under the same names."""
     account = world["accounts"].setdefault(uid, {})
     roles = copy.deepcopy(made.roles)
     for policy, role in made.attached:
@@ -118,7 +129,11 @@ def _merge(world: dict[str, Any], uid: str, made: Made, attach: dict[str, list[s
     for name, topic in made.topics.items():
         others = topics.get(name, {}).get("subscriptions", {})
         topics[name] = {**topic, "subscriptions": {**others, **made.subscriptions.get(name, {})}}
-    problems = []
+
+
+def _attach(world: dict[str, Any], uid: str, made: Made, attach: dict[str, list[str]]) -> list[str]:
+    """Attach policies to users of one account; what is wrong with that."""
+    account, problems = world["accounts"][uid], []
     for user, policies in attach.items():
         for policy in policies:
             if user not in account.get("users", {}):

@@ -89,6 +89,9 @@ STACKS: dict[str, Any] = {
 }
 
 
+USERS = {"one": {"access_key": {"id": "LTAI-example-one", "secret": "example-secret"}}}
+
+
 def apply(
     folder: Path, capsys: pytest.CaptureFixture[str], template: str = TEMPLATE, stacks: Any = None, *more: str
 ) -> tuple[int, str, str]:
@@ -143,7 +146,7 @@ def test_a_world_keeps_what_no_stack_makes(tmp_path: Path, capsys: pytest.Captur
         "accounts": {
             HUB: {
                 "vpcs": [{"id": "vpc-1", "region": "cn-hangzhou", "cidr": "10.0.0.0/16"}],
-                "users": {"one": {"access_key": {"id": "LTAI-example-one", "secret": "example-secret"}}},
+                "users": USERS,
                 "roles": {"entry": {"trust": {"Version": "1", "Statement": []}, "policies": {"old": {}}}},
                 "queues": {"mine": {}},
                 "topics": {"news": {"subscriptions": {"mine": {"queue": "mine"}}}},
@@ -162,6 +165,30 @@ def test_a_world_keeps_what_no_stack_makes(tmp_path: Path, capsys: pytest.Captur
     assert set(account["roles"]["entry"]["policies"]) == {"enter", "send"}
     assert set(account["topics"]["news"]["subscriptions"]) == {"mine", "tell"}
     assert set(account["queues"]) == {"mine", "work", "work-dead"}
+
+
+def test_without_a_world_policies_are_attached_to_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No template makes users, so that is said and stops nothing."""
+    code, out, err = apply(tmp_path, capsys, TEMPLATE, {**given(Wanted="yes"), "attach": {HUB: {"one": ["send"]}}})
+    assert code == 0
+    assert "attached to nobody without --world: send\n" in err
+    assert "users" not in yaml.safe_load(out)["accounts"][HUB]
+
+
+def test_what_cannot_be_attached_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user who is not there, a policy that nobody makes."""
+    (tmp_path / "base.yml").write_text(yaml.safe_dump({"version": 1, "accounts": {HUB: {"users": USERS}}}), "utf-8")
+    attached = {**STACKS, "attach": {HUB: {"nobody": ["enter"], "one": ["gone"]}}}
+    code, out, err = apply(tmp_path, capsys, TEMPLATE, attached, "--world", str(tmp_path / "base.yml"))
+    assert (code, out) == (1, "")
+    assert f"attach.{HUB}.nobody: the world has no such user" in err
+    assert f"attach.{HUB}.one: no stack makes the policy gone" in err
+
+
+def test_the_templates_that_ship_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the document says it, from the project's folder."""
+    assert main(["from", str(Path(__file__).parents[2] / "deploy")]) == 0
+    assert set(yaml.safe_load(capsys.readouterr().out)["accounts"]) == {HUB, "2000000000000002", "3000000000000003"}
 
 
 def test_a_template_that_is_not_applied_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,7 +264,6 @@ def test_what_is_not_emulated_or_not_there_is_refused_by_name(
         ({**STACKS, "stacks": STACKS["stacks"] * 2}, "there is a queue work-dead already"),
         ({**STACKS, "stacks": []}, "stacks: List should have at least 1 item"),
         ({**STACKS, "stacks": [{"template": "gone.yaml", "account": HUB}]}, "gone.yaml:1: cannot be read"),
-        ({**STACKS, "attach": {HUB: {"nobody": ["enter"]}}}, f"attach.{HUB}.nobody: the world has no such user"),
         ({**STACKS, "region": "cn-moon"}, "region: unknown region 'cn-moon'"),
     ],
 )
