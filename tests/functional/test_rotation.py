@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from tests.functional.approvals import approval
 from tests.functional.deployment import FUNCTIONS, Deployment, Json, deployment
-from tests.functional.launch import TEMPLATE, environment
+from tests.functional.launch import TEMPLATE, environment, run
 from tests.functional.waiting import until
 from tests.functional.world import HUB, RECONCILE_FUNCTION, Spoke, Stage
 from tests.ledger.postgres import Postgres, running
@@ -25,6 +27,8 @@ pytestmark = pytest.mark.timeout(300)
 SECRET = "ecr-grants/ledger"
 OLD, NEW = "hush-the-old-one", "hush-the-new-one"
 ROLE = "ecr_grants"
+KEY_SECRET = "ecr-grants/head-key"
+KEY = base64.b64encode(b"not a real key, only 32 letters.").decode()
 
 
 @pytest.fixture
@@ -101,21 +105,26 @@ def house(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) ->
     owner.close()
     stage = Stage()
     spoke = stage.new_spoke()
-    stage.hub["secrets"] = {SECRET: {"value": OLD}}
-    may = {"Effect": "Allow", "Action": ["kms:GetSecretValue"], "Resource": [f"acs:kms:*:{HUB}:secret/{SECRET}"]}
+    stage.hub["secrets"] = {SECRET: {"value": OLD}, KEY_SECRET: {"value": KEY}}
     for function in (*FUNCTIONS, RECONCILE_FUNCTION):
+        names = [SECRET, KEY_SECRET] if function == RECONCILE_FUNCTION else [SECRET]
+        resources = [f"acs:kms:*:{HUB}:secret/{name}" for name in names]
+        may = {"Effect": "Allow", "Action": ["kms:GetSecretValue"], "Resource": resources}
         stage.role(HUB, function)["policies"]["secret"] = {"Version": "1", "Statement": [may]}
     settings = {
         "LEDGER_URL": address("" if by_name else OLD),
         "LEDGER_SECRET": SECRET if by_name else "",
+        "HEAD_KEY": "" if by_name else KEY,
+        "HEAD_KEY_SECRET": KEY_SECRET if by_name else "",
         "KMS_ENDPOINT": "http://{address}",
     }
     with deployment(stage, tmp_path, settings=settings, ledger=postgres.address(database)) as cloud:
         yield House(cloud, postgres, database, spoke, address)
 
 
-def proven(house: House) -> None:
-    """The record is whole, and neither password is in it, in a completion or in a log."""
+def proven(house: House, password: str) -> None:
+    """The record is whole, its head is signed, and no secret is in it, in a completion, in a log, or in what a command says."""
+    house.cloud.reconcile()
     ledger = Ledger(house.cloud.ledger_url)
     try:
         assert ledger.read(first_fault, [], None) is None
@@ -124,7 +133,14 @@ def proven(house: House) -> None:
     told = house.told() + str(house.cloud.completions) + str(house.cloud.journal())
     tables = ("events", "approvals", "intents", "sides")
     told += str([house.cloud.rows(f"SELECT * FROM {table}") for table in tables])  # noqa: S608  # our own tables
+    head = json.loads([line for line in house.told().splitlines() if '"ledger.head"' in line][-1])
+    assert head["signature"]
+    for words in ("grants", "dead list", "ledger check", "ledger verify --empty", "mode"):
+        ran = run("cli", *words.split(), LEDGER_URL=house.address(password))
+        assert ran.returncode == 0, ran.stderr
+        told += ran.stdout + ran.stderr
     assert "hush" not in told
+    assert KEY not in told
 
 
 @pytest.mark.parametrize("house", [True], indirect=True, ids=["by name"])
@@ -151,7 +167,7 @@ def test_by_name_a_turned_password_needs_no_deployment(house: House) -> None:
     asked = house.cloud.journal(service="kms")
     assert {entry["operation"] for entry in asked} == {"GetSecretValue"}
     assert len(asked) < 40, "it is not asked at every connection"
-    proven(house)
+    proven(house, OLD)
 
 
 @pytest.mark.parametrize("house", [False], indirect=True, ids=["in the environment"])
@@ -163,9 +179,9 @@ def test_in_the_environment_a_turned_password_needs_one_deployment(house: House)
     waiting = [house.ask(), house.ask()]
     house.refused()
     accounts = house.cloud.accounts_file
-    settings = environment(house.address(NEW), accounts, house.cloud.address)
+    settings = environment(house.address(NEW), accounts, house.cloud.address) | {"HEAD_KEY": KEY}
     house.cloud.admin.call("POST", "deploy", {"template": str(TEMPLATE), "env": settings})
     house.cloud.admin.advance(20)
     house.done(*waiting, house.ask())
     assert house.cloud.journal(service="kms") == []
-    proven(house)
+    proven(house, NEW)

@@ -11,7 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from shared.errors import LedgerError
+from shared.ledger.proof import first_fault
+from shared.ledger.schema import check_schema, upgrade_schema
+from shared.ledger.transactions import Ledger
 from tests.functional.waiting import until
+from tests.ledger.lives import live_everything
 from tests.ledger.postgres import PASSWORD, USER, Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +32,29 @@ def test_the_server_listens_on_nothing_but_its_socket(postgres: Postgres) -> Non
     assert int(version[0]) >= 160_000
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(host=str(postgres.folder), dbname="postgres", user=USER, password=f"not-{PASSWORD}")
+
+
+def test_a_user_who_may_read_and_change_rows_is_enough(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/database.md says: whoever upgrades owns the tables, the functions have a user with four rights. The password need
+    not stand in the address."""
+    database = postgres.new_database()
+    owner = Ledger(postgres.address(database))
+    upgrade_schema(owner)
+    with postgres.connect(database) as connection:
+        connection.execute("CREATE ROLE worker LOGIN PASSWORD 'not-a-real-one-either'")
+        connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker")
+    monkeypatch.setenv("PGPASSWORD", "not-a-real-one-either")
+    worker = Ledger(f"postgresql+psycopg://worker@/{database}?host={postgres.folder}")
+    try:
+        check_schema(worker)
+        live_everything(worker)
+        assert worker.read(first_fault, [], None) is None
+        with pytest.raises(LedgerError, match=r"must be owner|permission denied"):
+            worker.write(lambda connection: connection.exec_driver_sql("ALTER TABLE events ADD COLUMN more text"))
+    finally:
+        worker.close()
+        owner.close()
+        postgres.drop(database)
 
 
 def test_the_server_ends_with_those_who_started_it() -> None:
