@@ -166,23 +166,3 @@ def _filled(cloud: Deployment) -> dict[str, str]:
     answer = cloud.settled(document)
     assert answer["event"] == "done"
     return {"g-…": answer["grant"]["grant_id"], "ecr-…": document["ecr"]["id"]}
-
-
-@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "localcloud" / "README.md"], ids=_name)
-def test_links_lead_somewhere(path: Path) -> None:
-    """To a file of the project, and to a heading where they name one."""
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
-        if re.match(r"https?:|mailto:", target):
-            continue
-        file, _, anchor = target.partition("#")
-        there = (path.parent / file).resolve() if file else path
-        if not there.exists() or (anchor and anchor not in _anchors(there)):
-            broken.append(target)
-    assert broken == []
-
-
-def _anchors(path: Path) -> set[str]:
-    """The headings of a document as links name them."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}

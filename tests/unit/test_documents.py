@@ -13,13 +13,13 @@ import typer
 from cli.main import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "localcloud" / "README.md"])
 COMMAND: Any = typer.main.get_command(app)
 
 
 def commands(text: str) -> list[str]:
     """Every `ecr-grants …` with words behind it: in a line of its own, or in a sentence."""
-    found = re.findall(r"^    ecr-grants ([^#\n]+)", text, re.MULTILINE) + re.findall(r"`ecr-grants ([^`]+)`", text)
+    found = re.findall(r"^ *ecr-grants ([^#\n]+)", text, re.MULTILINE) + re.findall(r"`ecr-grants ([^`]+)`", text)
     return [one.strip() for one in found if one.strip() not in ("", "…")]
 
 
