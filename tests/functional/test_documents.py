@@ -7,6 +7,7 @@ own, in which its commands run from the top.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from alibabacloud_expressconnectrouter20230901 import models as ecr_models
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.functional.deployment import OPERATOR, Deployment, deployment
 from tests.functional.launch import clean_environment
 from tests.functional.waiting import PATIENCE
-from tests.functional.world import ROOT, Stage
+from tests.functional.world import HUB, HUB_ECR, REGION, ROOT, Spoke, Stage
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 PROGRAMS = ("make", "ecr-grants", "python", "git", "s", "aliyun", "export", "curl")
@@ -34,23 +37,27 @@ MADE_BY = {
     "up": ("tests/functional/test_demo.py", '"--stay"'),
     "check": (".ci/run", "make check"),
     "test": (".ci/run", "make test"),
+    "setup": ("Makefile", "check: setup"),
+    "package": ("tests/deploy/test_package.py", "deploy.package"),
 }
 """Targets that something else runs: in which file, and the words by which it does."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a document. ``line``: where it stands."""
+    """One command of a document. ``line``: where it stands. ``code``: its exit code, as the comment beside it says."""
 
     document: str
     line: int
     text: str
+    code: int
 
 
 def commands(path: Path) -> Iterator[Command]:
     """What stands in a document's blocks marked ``sh``, a command each; comments and continued lines taken together."""
     inside, text, began = False, "", 0
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, written in enumerate(path.read_text("utf-8").splitlines(), 1):
+        line = written.strip()
         if line.startswith("```"):
             inside = not inside and line == "```sh"
             continue
@@ -60,16 +67,17 @@ def commands(path: Path) -> Iterator[Command]:
         text += line.removesuffix("\\")
         if line.endswith("\\"):
             continue
-        bare = re.sub(r"(^|\s)#.*", "", text).strip()
+        bare, _, comment = re.sub(r"(^|\s)#", "\0", text, count=1).partition("\0")
         text = ""
-        if bare:
-            yield Command(path.name, began, bare)
+        if bare.strip():
+            code = re.search(r"exit code (\d+)", comment)
+            yield Command(path.name, began, bare.strip(), int(code[1]) if code else 0)
 
 
 def not_rehearsed(path: Path) -> list[str]:
     """The first words of the commands that a document says are not run."""
     _, _, rest = path.read_text("utf-8").partition("\n## Not rehearsed\n")
-    return re.findall(r"^- `([^`]+)`: \S", rest, re.MULTILINE)
+    return re.findall(r"^- `([^`]+)`(?=.*\S)", rest, re.MULTILINE)
 
 
 def _name(path: Path) -> str:
@@ -91,11 +99,82 @@ def folder(tmp_path: Path) -> Path:
     return here
 
 
+@dataclass
+class Place:
+    """A deployment with the accounts of the examples, whose heads are signed, and an account of somebody's own."""
+
+    cloud: Deployment
+    spoke: Spoke
+    public: str
+
+    def typed(self, text: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """A command as the operator types it, everything set."""
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ADDRESS": self.cloud.url,
+            "LEDGER_URL": self.cloud.ledger_url,
+            "ACCOUNTS_FILE": str(self.cloud.accounts_file),
+            "MNS_ENDPOINT": self.cloud.url,
+            "FC_ENDPOINT": self.cloud.url,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret,
+        }
+        return subprocess.run(
+            ["bash", "-c", text],  # as a person types it
+            cwd=folder,
+            env=clean_environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+            check=False,
+        )
+
+    def filled(self) -> dict[str, str]:
+        """What a reader fills in: a grant, which is up, and its ECR; one that somebody made past us; what is dead; the key."""
+        document = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
+        answer = self.cloud.settled(document)
+        assert answer["event"] == "done"
+        self.cloud.send("no approval at all", queue="ecr-approvals-dead")
+        (dead,) = json.loads(self.typed("ecr-grants dead list --json").stdout)
+        return {
+            "adopt g-…": f"adopt {self._somebody_elses()}",
+            "g-…": answer["grant"]["grant_id"],
+            "ecr-…": document["ecr"]["id"],
+            "show NAME": f"show {dead['name']}",
+            "--key …": f"--key {self.public}",
+            # Whoever is onboarded is not listed yet.
+            "onboard --account 2000000000000002 --hub": "onboard --account 2000000000000003 --hub",
+        }
+
+    def _somebody_elses(self) -> str:
+        """A grant that an administrator made, as the timer finds it."""
+        request = ecr_models.GrantInstanceToExpressConnectRouterRequest(
+            ecr_id=HUB_ECR,
+            ecr_owner_ali_uid=int(HUB),
+            instance_id=next(self.spoke.vpcs),
+            instance_type="VPC",
+            instance_region_id=REGION,
+        )
+        self.cloud.ecr(self.spoke.admin).grant_instance_to_express_connect_router(request)
+        self.cloud.reconcile()
+        listed = json.loads(self.typed("ecr-grants grants --json").stdout)
+        return next(str(one["grant_id"]) for one in listed if one["drift"])
+
+    def heads(self) -> str:
+        """The lines of the log that auditors keep."""
+        return "\n".join(line for line in self.cloud.said() if '"ledger.head"' in line)
+
+
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment with the accounts of the examples, and one thing of each kind that documents speak of."""
-    with deployment(Stage(), tmp_path) as made:
-        yield made
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Each document has its own."""
+    stage, key = Stage(), Ed25519PrivateKey.generate()
+    spoke = stage.new_spoke()
+    secret, public = (
+        base64.b64encode(raw).decode() for raw in (key.private_bytes_raw(), key.public_key().public_bytes_raw())
+    )
+    with deployment(stage, tmp_path, settings={"HEAD_KEY": secret}) as made:
+        yield Place(made, spoke, public)
 
 
 def test_every_command_stands_in_a_block_that_is_run() -> None:
@@ -127,19 +206,9 @@ def test_targets_are_run_by_somebody(one: Command) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", RUN, ids=_name)
-def test_commands_do_what_the_document_says(path: Path, cloud: Deployment, folder: Path) -> None:
+def test_commands_do_what_the_document_says(path: Path, place: Place, folder: Path) -> None:
     """As an operator would type them, in order."""
-    filled = _filled(cloud)
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "ADDRESS": cloud.url,
-        "LEDGER_URL": cloud.ledger_url,
-        "ACCOUNTS_FILE": str(cloud.accounts_file),
-        "MNS_ENDPOINT": cloud.url,
-        "FC_ENDPOINT": cloud.url,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret,
-    }
+    filled = place.filled()
     left_out = tuple(not_rehearsed(path))
     for one in commands(path):
         if one.text.startswith(("make ", "export ", "cd ", *left_out)):
@@ -147,22 +216,8 @@ def test_commands_do_what_the_document_says(path: Path, cloud: Deployment, folde
         text = one.text
         for written, meant in filled.items():
             text = text.replace(written, meant)
+        if "--heads" in text:
+            (folder / "heads.jsonl").write_text(place.heads(), "utf-8")
         assert "…" not in text, f"{one.document}:{one.line}: what is to be filled in? {one.text}"
-        done = subprocess.run(
-            ["bash", "-c", text],  # as a person types it
-            cwd=folder,
-            env=clean_environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=3 * PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, f"{one.document}:{one.line}: {one.text}\n{done.stdout}\n{done.stderr}"
-
-
-def _filled(cloud: Deployment) -> dict[str, str]:
-    """What a reader fills in: a grant, which is up, and its ECR."""
-    document = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
-    answer = cloud.settled(document)
-    assert answer["event"] == "done"
-    return {"g-…": answer["grant"]["grant_id"], "ecr-…": document["ecr"]["id"]}
+        done = place.typed(text, folder)
+        assert done.returncode == one.code, f"{one.document}:{one.line}: {one.text}\n{done.stdout}\n{done.stderr}"
