@@ -34,6 +34,8 @@ def offboard(
         views = [one for one in ledger.read(view_grants, ledger.read(grant_ids, history=False)) if _is_live(one, uid)]
         held = any(hold.kind is HoldKind.ACCOUNT and hold.name == uid for hold in ledger.read(read_holds))
         listed = read_inventory(accounts_file) if accounts_file.exists() else None
+        if listed is None:
+            remark(f"there is no inventory at {accounts_file}: it is not known which accounts are left")
         if as_json:
             document(_facts(uid, region, views, listed, held=held))
         else:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from cli.common import AsJson, NotSo, reachable, troubles
-from cli.output import document, say, texts
+from cli.output import document, remark, say, texts
 from cli.run import answer_of
 from deploy.onboarding import Onboarding, fresh_prefix, spoke_accounts
 from deploy.surroundings import RECONCILE, SPOKE_ROLE
@@ -26,7 +26,7 @@ _REGION: TypeAdapter[str] = TypeAdapter(RegionId)
 
 Account = Annotated[str, typer.Option(help="Uid of the account B.", show_default=False)]
 AccountsFile = Annotated[Path, typer.Option(envvar="ACCOUNTS_FILE", help="The inventory.")]
-Region = Annotated[str, typer.Option(envvar="REGION", help="The region in which account B keeps the stack.")]
+Region = Annotated[str, typer.Option(envvar="REGION", help="Of the functions, account B's stack and its instances.")]
 
 
 Hub = Annotated[str | None, typer.Option(help="Uid of the account in which the functions run.", show_default=False)]
@@ -92,6 +92,8 @@ def onboard(
                 f"account {uid} is listed in {accounts_file} already; --check proves that it lets us in;"
                 " to give it another external id, take its entry out first"
             )
+        if listed is None:
+            remark(f"there is no inventory at {accounts_file}: SpokeAccounts names this account alone")
         made = Onboarding(
             account=uid,
             hub=checked_uid(hub, "--hub"),
@@ -156,8 +158,8 @@ def _entry(made: Onboarding, name: str, owner: str, environment: str) -> Facts:
 
 
 def spokes_in(listed: Inventory | None) -> list[str]:
-    """The accounts B that are listed already."""
-    return [] if listed is None else [uid for uid, account in listed.accounts.items() if not account.ecrs]
+    """The accounts that are listed and entered by the role that account B's template makes."""
+    return [] if listed is None else [uid for uid, account in listed.accounts.items() if account.role == SPOKE_ROLE]
 
 
 # -- proof -------------------------------------------------------------------------------------------------------------

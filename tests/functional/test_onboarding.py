@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from localcloud.ros.stacks import world_from
@@ -18,7 +19,7 @@ from tests.functional.approvals import approval
 from tests.functional.deployment import OPERATOR, REQUESTER, Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER
 from tests.functional.launch import environment, run
-from tests.functional.world import GRANT_FUNCTION, HUB, REGION, ROOT, SPOKE_ROLE, Key, Spoke, Stage
+from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, REGION, ROOT, SPOKE_ROLE, Key, Spoke, Stage
 
 NEW, WATCHED = "4000000000000004", "5000000000000005"
 EXPECTED = {
@@ -105,7 +106,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         for function in ("ecr-grants-grant", "ecr-grants-reconcile"):
             [document] = [d for n, d in stage.role(HUB, function)["policies"].items() if n.endswith("-accounts")]
             document["Statement"][-1]["Resource"].append(f"acs:ram::{uid}:role/{SPOKE_ROLE}")
-    spokes = {name: stage.new_spoke() for name in ("misnamed", "careless", "blind", "bare", "powerless")}
+    spokes = {name: stage.new_spoke() for name in ("misnamed", "careless", "blind", "bare", "powerless", "granted")}
     stage.role(spokes["misnamed"].uid, SPOKE_ROLE)["trust"]["Statement"][0]["Condition"] = {
         "StringEquals": {"sts:ExternalId": "of-another-deployment"}
     }
@@ -234,6 +235,9 @@ def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None
     """Account A is not among them: it has routers. Of more than a hundred none is named."""
     done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--accounts-file", "examples/accounts.yaml")
     assert json.loads(done.stdout)["hub_parameters"] == {"SpokeAccounts": f"2000000000000002,{NEW}"}
+    alone = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--accounts-file", str(tmp_path / "none"))
+    assert json.loads(alone.stdout)["hub_parameters"] == {"SpokeAccounts": NEW}
+    assert "there is no inventory at" in alone.stderr
     entry = yaml.safe_load(Path(ROOT / "examples/accounts.yaml").read_text("utf-8"))["accounts"]["2000000000000002"]
     many = {"version": 1, "accounts": {f"{number:016d}": entry for number in range(100)}}
     (tmp_path / "many.yaml").write_text(yaml.safe_dump(many), "utf-8")
@@ -369,6 +373,28 @@ def test_a_write_that_is_missing_is_found_by_a_dry_run(town: Town) -> None:
     code, seen = town.directly(town.spokes["powerless"].uid, town.functions_key())
     assert code == 1
     assert {what for what, (verdict, _) in seen.items() if verdict == "wrong"} == set(WRITES)
+
+
+def test_a_dry_run_after_which_a_grant_is_there_is_wrong(town: Town) -> None:
+    """Whoever made it: here it was there before, and a look that was too old did not show it."""
+    spoke = town.spokes["granted"]
+    instance = next(spoke.vpcs)
+    request = ecr_models.GrantInstanceToExpressConnectRouterRequest(
+        ecr_id=HUB_ECR,
+        ecr_owner_ali_uid=int(HUB),
+        instance_id=instance,
+        instance_type="VPC",
+        instance_region_id=REGION,
+    )
+    town.cloud.ecr(spoke.admin).grant_instance_to_express_connect_router(request)
+    lag = {"kind": "lag", "service": "vpc", "operation": "DescribeVpcGrantRulesToEcr", "account": spoke.uid}
+    town.cloud.admin.plan(**lag, after=1, times=1, seconds=3600)  # the first one only looks whether it may
+
+    code, seen = town.directly(spoke.uid, town.functions_key())
+
+    assert code == 1
+    assert {what for what, (verdict, _) in seen.items() if verdict == "wrong"} == set(WRITES)
+    assert f"{instance} is granted to {HUB_ECR} after a dry run" in seen[WRITES[0]][1]
 
 
 def test_without_an_instance_nothing_can_be_tried(town: Town) -> None:

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from deploy.surroundings import SPOKE_ROLE
+from deploy.surroundings import HUB_ROLE, SPOKE_ROLE
 from shared.ledger.admission import admit
 from shared.ledger.intents import saw
 from shared.ledger.operating import set_hold
@@ -109,7 +109,11 @@ def test_other_accounts_do_not_count(standing: Ledger, database: Database) -> No
 def test_the_hub_is_told_who_is_left(ledger: Ledger, database: Database, tmp_path: Path) -> None:
     """By the inventory, without this account and without account A."""
     entry = {"name": "x", "owner": "x", "environment": "x", "role": SPOKE_ROLE, "external_id": "ecr-grants:x"}
-    accounts = {B: entry, OTHER: entry, "1000000000000001": {**entry, "ecrs": {"ecr-ledgertests": {}}}}
+    accounts = {
+        B: entry,
+        OTHER: entry,
+        "1000000000000001": {**entry, "role": HUB_ROLE, "ecrs": {"ecr-ledgertests": {}}},
+    }
     file = tmp_path / "accounts.yaml"
     file.write_text(yaml.safe_dump({"version": 1, "accounts": accounts}), "utf-8")
 
