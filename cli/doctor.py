@@ -36,6 +36,7 @@ from shared.settings import Settings, checked_address, examined, read_inventory,
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient
     from cli.doctor_template import Wanted
+    from shared.cloud.secrets import Secrets
 
 _IDENTITY_MS = 2_500
 _CONNECT_SECONDS = 3
@@ -48,7 +49,9 @@ _SETTINGS = "docs/operating.md, Settings, says what it may be"
 
 
 def doctor(
-    template: Annotated[Path, typer.Option(help="The s.yaml that was deployed.")] = Path("s.yaml"),
+    template: Annotated[Path, typer.Option(help="What was deployed, as make deploy-folder wrote it.")] = Path(
+        ".local/s.yaml"
+    ),
     endpoint: Annotated[str, typer.Option(envvar="FC_ENDPOINT", help="Function Compute.")] = _FC,
     mns_open_endpoint: Annotated[
         str, typer.Option(envvar="MNS_OPEN_ENDPOINT", help="The control API of queues and topics.")
@@ -61,8 +64,8 @@ def doctor(
 ) -> None:
     """Look whether a deployment fits together: settings, ledger, queues, topic, functions, accounts, and say what to do.
 
-    Run it in the checkout, with the environment that `s deploy` was run with. Nothing is changed. Each look ends ok, wrong with
-    what to do, or unknown with why; unknown is no failure. Exit code 1 when something is wrong. Credentials come from
+    Run it in the checkout, with the environment that `make deploy` was run with. Nothing is changed. Each look ends ok, wrong
+    with what to do, or unknown with why; unknown is no failure. Exit code 1 when something is wrong. Credentials come from
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN; they need the policy
     ecr-grants-operator, and for the functions' own settings ecr-grants-deployer too.
     """
@@ -110,7 +113,8 @@ def look(template: Path, where: Addresses) -> list[Finding]:
     patient, told_of_keys = _patient(settings, inventory, where, template)
     found += [*told, *_head_key(), *told_of_keys]
     ledger = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN)
-    probes = [Probe(_LEDGER, ledger, lambda: _ledger(settings))]
+    secrets = None if patient is None else patient.secrets()
+    probes = [Probe(_LEDGER, ledger, lambda: _ledger(settings, secrets))]
     if patient is None:
         found += _not_asked()
     else:
@@ -227,11 +231,19 @@ def _not_asked() -> list[Finding]:
 # -- the ledger --------------------------------------------------------------------------------------------------------
 
 
-def _ledger(settings: Settings) -> Iterator[Finding]:
-    """Its address, how it is reached, its schema, its record's end, its clock."""
+def _ledger(settings: Settings, secrets: Secrets | None) -> Iterator[Finding]:
+    """Its address, how it is reached, its schema, its record's end, its clock. Raises GrantError where only a secret that cannot
+    be read has its password.
+    """
     others = (Check.TLS, Check.SCHEMA, Check.CHAIN)
+    url, password = settings.ledger_url, None
+    if settings.ledger_secret is not None:
+        if secrets is None:
+            raise SettingsError("its password is in a secret, which cannot be read without a key that works")
+        known = secrets.read(settings.ledger_secret)
+        password = lambda _: known  # noqa: E731  # what was read just now is as new as it can be
     try:
-        ledger = None if not settings.ledger_url else Ledger(settings.ledger_url, connect_seconds=_CONNECT_SECONDS)
+        ledger = Ledger(url, password=password, connect_seconds=_CONNECT_SECONDS) if url else None
     except LedgerError as error:
         yield wrong(Check.LEDGER, _LEDGER, str(error), f"set LEDGER_URL; {_SETTINGS}")
         ledger = None
@@ -272,7 +284,7 @@ def _reached(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
 
 def _record(ledger: Ledger) -> Iterator[Finding]:
     try:
-        yield ok(Check.SCHEMA, _LEDGER, f"is at revision {check_schema(ledger)}, as this version wants it")
+        yield ok(Check.SCHEMA, _LEDGER, f"is at revision {check_schema(ledger).revision}, as this version wants it")
     except LedgerError as error:
         remedy = "an older ledger: `ecr-grants ledger upgrade`; a newer one: use and deploy the newer version"
         yield wrong(Check.SCHEMA, _LEDGER, str(error), remedy)

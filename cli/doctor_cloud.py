@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from deploy.shapes import Queue, Subscription
 from shared.cloud.dead_letters import DeadLetters
 from shared.cloud.deployed import Deployed, FunctionSeen, TriggerSeen
 from shared.cloud.messaging import BATCH, Messaging, SubscriptionSeen
-from shared.errors import GrantError, PermissionMissing
+from shared.errors import GrantError, NeedsSomebody, PermissionMissing, SettingsError
 from shared.messages.check import EVERY_ACCOUNT, AccountCheck
 from shared.rules.health import (
     Check,
@@ -27,10 +28,10 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.settings import Settings, setting_names
+from shared.settings import Settings, private_key, read_signing, setting_names
 
 _TEMPLATE = "deploy/hub.yaml has it: apply the template again"
-_DEPLOY = "run `s deploy`"
+_DEPLOY = "`make deploy-folder` and `make deploy`"
 _FLAT = (
     "runtime",
     "handler",
@@ -45,6 +46,8 @@ _FLAT = (
 _IN_SERVICE = ("runtime", "handler", "memorySize", "timeout")
 """What of a function is compared with s.yaml, by the generation of Function Compute."""
 _SECRET = ("HEAD_KEY", "LEDGER_URL")
+_SWITCHES = {"triggerEnable", "enable"}
+"""A deployment begins with its triggers off, and is not done before they are on."""
 _MEANING = {
     "triggerEnable": "nothing is taken from its queue",
     "enable": "nothing is looked at by itself, no end takes effect",
@@ -77,6 +80,7 @@ def cloud_probes(patient: Patient) -> list[Probe]:
         Probe("queues", (Check.DEAD_LETTERS,), partial(_dead_letters, patient.messaging(), names)),
         Probe("dead letters", (Check.QUEUES, Check.SUBSCRIPTIONS), partial(_policies, patient, names)),
         *compared,
+        Probe("secrets", (Check.SECRETS,), partial(_named_secrets, patient)),
         Probe("log", (Check.LOG,), partial(_retention, patient)),
         Probe("accounts", (Check.ROLES,), partial(_roles, patient)),
     ]
@@ -255,8 +259,36 @@ def _environment(wanted: Wanted, there: FunctionSeen) -> Finding:
     if strange:
         told.append(f"has {named(strange)}, which s.yaml does not give it")
     if told:
-        return wrong(Check.ENVIRONMENT, wanted.name, "; ".join(told), f"{_DEPLOY} with every variable of s.yaml set")
+        return wrong(
+            Check.ENVIRONMENT, wanted.name, "; ".join(told), f"{_DEPLOY}, with every variable that s.yaml reads"
+        )
     return ok(Check.ENVIRONMENT, wanted.name, "has the variables of s.yaml")
+
+
+def _named_secrets(patient: Patient) -> list[Finding]:
+    """Whether the secrets that settings name are there. The functions' roles may read them; whoever looks need not."""
+    found: list[Finding] = []
+    names = {"LEDGER_SECRET": patient.settings.ledger_secret}
+    with suppress(SettingsError):  # which is told of HEAD_KEY
+        names["HEAD_KEY_SECRET"] = read_signing().head_key_secret
+    for variable, name in names.items():
+        if name is None:
+            continue
+        try:
+            value = patient.secrets().read(name)
+            if variable == "HEAD_KEY_SECRET":
+                private_key(value)
+            found.append(ok(Check.SECRETS, variable, f"names a secret that can be read: {name}"))
+        except PermissionMissing as error:
+            remedy = "the functions' roles need kms:GetSecretValue on it; whoever looks need not have it"
+            found.append(unknown(Check.SECRETS, variable, str(error), remedy))
+        except NeedsSomebody as error:
+            found.append(wrong(Check.SECRETS, variable, str(error), f"make the secret {name}, or name another"))
+        except ValueError as error:
+            found.append(wrong(Check.SECRETS, variable, f"{name} {error}", f"put the key into {name}"))
+        except GrantError as error:
+            found.append(unknown(Check.SECRETS, variable, str(error)))
+    return found
 
 
 def _secrets(wanted: Wanted, there: FunctionSeen) -> Finding:
@@ -264,8 +296,8 @@ def _secrets(wanted: Wanted, there: FunctionSeen) -> Finding:
     extra = held - wanted.environment
     if extra:
         text = f"has {named(extra)}, which it does not need"
-        return wrong(Check.SECRETS, wanted.name, text, f"{_DEPLOY}, then replace what was shown to it")
-    if "HEAD_KEY" in wanted.environment - held:
+        return wrong(Check.SECRETS, wanted.name, text, f"{_DEPLOY}, then replace what it could read")
+    if "HEAD_KEY" in wanted.environment - held and not there.environment_variables.get("HEAD_KEY_SECRET"):
         return ok(Check.SECRETS, wanted.name, "has no HEAD_KEY: heads are logged without a signature")
     return ok(Check.SECRETS, wanted.name, "has the secrets that it needs, and no others")
 
@@ -321,9 +353,9 @@ def _triggers(wanted: Wanted, there: Iterable[TriggerSeen]) -> Iterator[Finding]
         if found is None:
             yield wrong(Check.TRIGGERS, about, "there is no such trigger", _DEPLOY)
             continue
-        others = list(differences(config, found))
+        others = list(differences(config | dict.fromkeys(_SWITCHES & config.keys(), True), found))
         if others:
-            yield wrong(Check.TRIGGERS, about, _told(others), _DEPLOY)
+            yield wrong(Check.TRIGGERS, about, _told(others), f"{_DEPLOY} with TRIGGERS=on")
         else:
             yield ok(Check.TRIGGERS, about, "is as s.yaml has it")
     for name in by_name:

@@ -15,6 +15,7 @@ from shared.cloud.functions import Functions
 from shared.cloud.identity import Identity
 from shared.cloud.keys import Keys
 from shared.cloud.messaging import Messaging
+from shared.cloud.secrets import Secrets
 from shared.errors import CloudUnreachable, GrantError, LedgerError, PermissionMissing, SettingsError
 from shared.rules.health import Check, Finding, unknown
 from shared.rules.inventory import Inventory
@@ -53,6 +54,10 @@ class Patient:
         """Its queues and topic."""
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=self.uid)
         return Messaging(endpoint, lambda: self.keys, CALLER, CALL_SECONDS)
+
+    def secrets(self) -> Secrets:
+        """Its secrets by name, where it has any."""
+        return Secrets(self.settings.kms_endpoint, self.settings.region, self.uid, lambda: self.keys)
 
     def control(self) -> Control:
         """What of its queues and topic only the control API shows."""

@@ -192,11 +192,11 @@ def function_body(function: Function, generation: Generation) -> dict[str, Any]:
     }
 
 
-def _log_config(function: Function) -> dict[str, str]:
+def _log_config(function: Function) -> dict[str, Any]:
     """Where the log is kept. What the component makes for ``auto`` has names of its own, which are documented nowhere."""
     log = function.props.log_config
     if isinstance(log, LogConfig):
-        return {"project": log.project, "logstore": log.logstore}
+        return log.model_dump(by_alias=True)
     return {"project": f"serverless-{function.around.region}-local", "logstore": "default-logs"} if log else {}
 
 

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from deploy import surroundings
+from deploy.folder import decided, rendered
 from deploy.shapes import Blank, Policy
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE, environment
-from tests.functional.world import HUB, HUB_ECR, REGION, ROOT, SPOKE, TESTER, Key, Stage
+from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE, TESTER, Key, Stage
 
 OPERATOR = Key("LTAI-example-looks", "example-secret-of-who-looks")
 DEPLOYER = Key("LTAI-example-deploys", "example-secret-of-who-deploys")
@@ -62,7 +63,11 @@ def _user(key: Key, *policies: Policy) -> Json:
     return {"access_key": {"id": key.id, "secret": key.secret}, "policies": documents}
 
 
-READS = {"Effect": "Allow", "Action": ["mns:Get*", "mns:List*", "mns:*Peek*"], "Resource": ["*"]}
+READS = {
+    "Effect": "Allow",
+    "Action": ["mns:Get*", "mns:List*", "mns:*Peek*", "kms:GetSecretValue"],
+    "Resource": ["*"],
+}
 ODD: dict[str, Json] = {
     "other-filter": {"associate-granted": {"filter_tag": "rejected"}},
     "other-format": {"associate-granted": {"format": "JSON"}},
@@ -108,6 +113,7 @@ def healthy_stage() -> Stage:
     """The example world with what stands around the functions as it is shipped, and who looks at it."""
     stage = Stage()
     stage.hub["topics"] |= {name: _topic(changes) for name, changes in ODD.items()}
+    stage.hub["secrets"] = {"ecr-grants/ledger": {"value": "nothing yet"}}
     stage.hub["queues"] |= {"no-policy": surroundings.WORK_QUEUES[0].attributes(), "no-policy-dead": {}}
     stage.hub["queues"]["no-policy-dead"] = surroundings.DEAD_LETTER_QUEUES[0].attributes()
     for queue in surroundings.QUEUES:
@@ -125,12 +131,9 @@ def healthy_stage() -> Stage:
 
 
 def shipped() -> Json:
-    """s.yaml, with its code found from anywhere. Ticks are not tried again, whether or not it says so already."""
-    document: Json = yaml.safe_load(TEMPLATE.read_text("utf-8"))
-    for resource in document["resources"].values():
-        resource.pop("actions", None)
-        resource["props"]["code"] = str((ROOT / resource["props"]["code"]).resolve())
-    document["resources"]["reconcile"]["props"].setdefault("asyncInvokeConfig", {"maxAsyncRetryAttempts": 0})
+    """What is deployed, as ``make deploy-folder`` makes it, with its triggers on; the code is where CODE says."""
+    around = decided({"VPC_ID": "", "LOG_PROJECT": f"ecr-grants-{HUB}", "TRIGGERS": "on"})
+    document: Json = rendered(yaml.safe_load(TEMPLATE.read_text("utf-8")), around, "${env('CODE')}")
     return document
 
 
@@ -158,6 +161,7 @@ class Clinic:
         """The environment in which somebody types."""
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret}
         given = environment(self.ledger_url, self.cloud.accounts_file, self.cloud.address)
+        given["KMS_ENDPOINT"] = self.cloud.url
         return given | keys | self.addresses | more
 
     def look(self, key: Key = DEPLOYER, *words: str, **more: str) -> tuple[int, Json]:

@@ -399,7 +399,7 @@ VARIABLES = [
         "the signing key is none",
         Check.SECRETS,
         "HEAD_KEY",
-        ("not the Base64 of a 32-byte",),
+        ("must be the Base64 of a 32-byte",),
         variables={"HEAD_KEY": "bm8ga2V5"},
     ),
     Fault(

@@ -19,13 +19,23 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import accepts, chain, events, outbox
 from shared.ledger.transactions import Ledger
 from shared.rules.health import Check
-from tests.functional.clinic import DEPLOYER, Clinic, Findings, by_name, healthy_stage, shipped, write_template
+from tests.functional.clinic import (
+    DEPLOYER,
+    OPERATOR,
+    Clinic,
+    Findings,
+    by_name,
+    healthy_stage,
+    shipped,
+    write_template,
+)
 from tests.functional.deployment import deployment
 from tests.functional.relay import Line, Relay
 from tests.functional.world import HUB, SPOKE
 from tests.ledger.kit import NOW, opening
 from tests.ledger.postgres import PASSWORD, Postgres, running
 
+DEPLOY = "`make deploy-folder` and `make deploy`"
 RECORD = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CLOCK)
 
 
@@ -98,10 +108,10 @@ FAULTS = [
         id="the schema is too old",
     ),
     pytest.param(
-        [sql.text("UPDATE alembic_version SET version_num = '9999'")],
+        [accepts.update().values(oldest=1, newest=1)],
         Check.SCHEMA,
-        "newer than this code",
-        id="the schema is too new",
+        "accepts code of revision 1",
+        id="the ledger accepts older code only",
     ),
     pytest.param(
         [accepts.update().values(oldest=99, newest=99)],
@@ -284,7 +294,7 @@ def test_a_function_that_is_not_there_is_to_be_deployed(bare: Clinic) -> None:
     found = bare.findings()
     for resource in shipped()["resources"].values():
         name = resource["props"]["functionName"]
-        assert (found["functions", name]["verdict"], found["functions", name]["do"]) == ("wrong", "run `s deploy`")
+        assert (found["functions", name]["verdict"], found["functions", name]["do"]) == ("wrong", DEPLOY)
         assert {found[check, name]["verdict"] for check in ("triggers", "concurrency", "environment")} == {"unknown"}
     assert found["roles", "accounts"]["verdict"] == "unknown"
 
@@ -330,3 +340,38 @@ def test_no_secret_is_told(bare: Clinic) -> None:
         assert [secret for secret in planted if secret in text] == []
         assert by_name(told)["settings", "MODE"]["verdict"] == "wrong"
     assert "DRIFT_REPAIR" in text
+
+
+# -- secrets by name ---------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_whose_password_has_a_name_is_reached_by_who_may_read_it(bare: Clinic, server: Postgres) -> None:
+    """The secret is read and never told; whoever may not read it is told so, and that the functions have to."""
+    address = server.address(server.new_database())
+    ledger = Ledger(address)
+    upgrade_schema(ledger)
+    ledger.close()
+    bare.cloud.admin.put_secret(HUB, "ecr-grants/ledger", PASSWORD)
+    named = {"LEDGER_URL": address.replace(f":{PASSWORD}@", "@"), "LEDGER_SECRET": "ecr-grants/ledger"}
+    found = bare.findings(DEPLOYER, **named)
+    assert {found[check.value, "ledger"]["verdict"] for check in RECORD[:4]} == {"ok"}
+    assert found["secrets", "LEDGER_SECRET"]["verdict"] == "ok"
+    assert PASSWORD not in json.dumps(list(found.values()))
+    others_see = bare.findings(OPERATOR, **named)
+    assert {others_see[check.value, "ledger"]["verdict"] for check in RECORD[:4]} == {"unknown"}
+    assert others_see["secrets", "LEDGER_SECRET"]["verdict"] == "unknown"
+    assert "kms:GetSecretValue" in others_see["secrets", "LEDGER_SECRET"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("ecr-grants/nothing", "ecr-grants/nothing"), ("ecr-grants/ledger", "must be the Base64 of a 32-byte")],
+    ids=["there is no such secret", "it is no key"],
+)
+def test_a_name_of_a_secret_that_leads_nowhere_is_wrong(bare: Clinic, name: str, words: str) -> None:
+    """Whatever the secret holds, it is not told."""
+    bare.cloud.admin.put_secret(HUB, "ecr-grants/ledger", PASSWORD)
+    found = bare.findings(HEAD_KEY_SECRET=name)
+    one = found["secrets", "HEAD_KEY_SECRET"]
+    assert (one["verdict"], words in json.dumps(one), bool(one["do"])) == ("wrong", True, True), one
+    assert PASSWORD not in json.dumps(list(found.values()))
