@@ -7,7 +7,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared import words
-from shared.errors import GrantError
+from shared.errors import GrantError, NeedsSomebody
 from shared.settings import private_key, read_signing
 
 
@@ -32,8 +32,7 @@ class Signer:
             return self._said.head_key
         try:
             return private_key(secrets.read(name))
-        except GrantError as error:
-            words.head_unsigned(secret=name, code=error.code, reason=str(error))
-        except ValueError as error:
-            words.head_unsigned(secret=name, code="BadSecret", reason=f"its value {error}")
+        except (GrantError, ValueError) as error:
+            code = error.code if isinstance(error, GrantError) else NeedsSomebody.code
+            words.head_unsigned(secret=name, code=code, reason=str(error))
         return None
