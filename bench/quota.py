@@ -45,7 +45,9 @@ from rich.table import Table
 
 from localcloud.client import AdminClient
 from tests.chaos.house import template
-from tests.functional.deployment import approval, config, deployment
+from tests.functional.approvals import approval
+from tests.functional.deployment import deployment
+from tests.functional.mailbox import config
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.chaos.house import House
-from tests.functional.deployment import config
+from tests.functional.mailbox import config
 from tests.functional.waiting import until
 from tests.functional.world import REGION, Hub, Spoke
 

@@ -29,8 +29,9 @@ from shared.ledger.tables import events
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import unsettled
 from shared.messages.completion import EventKind
-from tests.functional.deployment import OPERATOR, REQUESTER, WORK_QUEUES
+from tests.functional.deployment import OPERATOR, WORK_QUEUES
 from tests.functional.launch import environment, launched, new_ledger, up
+from tests.functional.mailbox import REQUESTER
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     GRANT_FUNCTION,

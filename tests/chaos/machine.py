@@ -15,43 +15,32 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sql
 import structlog
-from sqlalchemy.engine import Connection
 
 from shared.errors import LedgerError
-from shared.ledger.operating import adopt, dead_rows, lift_hold, redrive, set_hold, set_mode
-from shared.ledger.outbox import waiting_entries
-from shared.ledger.rows import work_of
+from shared.ledger.operating import dead_rows, redrive
 from shared.ledger.schema import upgrade_schema
-from shared.ledger.tables import events
-from shared.ledger.work import unsettled
-from shared.messages.completion import WAKE, EventKind
+from shared.messages.completion import WAKE
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Hold, HoldKind, Mode, Side
+from shared.rules.facts import HoldKind, Mode, Side
 from tests.chaos.asking import Asking
 from tests.chaos.desk import Mail
-from tests.chaos.model_cloud import Granted
 from tests.chaos.model_judge import judge
 from tests.chaos.model_schedule import OFTEN, Op, Schedule
 from tests.chaos.model_world import (
-    DAY,
-    DELISTED,
-    HOUR,
-    INVENTORY,
     LIMIT_MS,
     MINUTE,
     SECOND,
     SETTLE_MS,
-    THEIRS,
     TIMING,
 )
+from tests.chaos.operators import SAID, lift, list_again, set_mode_to
 from tests.chaos.others import automate, meddle
 from tests.chaos.parts import ModelLedger, Parts
+from tests.chaos.resting import hear_of_the_dead, unrest, wait_for_the_window
 from tests.chaos.story import short
 from tests.chaos.turns import START, TROUBLES, Luck, Violation, Worker
 
@@ -67,7 +56,6 @@ PASSES = (
     5 * MINUTE,
     20 * MINUTE,
 )
-MODES = (*[Mode.FULL] * 5, Mode.OBSERVE, Mode.PAUSE_TEARDOWN, Mode.PAUSE_ALL)
 REST = (4, 4, 20, 55, 75, 75, 300, 300, 600, 1200, 1200, 1200, 3600, 3600, 3600, 3600)
 STOPS = ("before a write", "before a write", "after a write", "after a read", "after a read", "before publishing")
 _OPEN_WORKERS = 3
@@ -100,7 +88,8 @@ class Machine(Asking):
         self.turns.luck = Luck(op.luck)
         random.seed(op.luck)  # the loop spreads its times to try again by it
         self.trace.append(f"{op.kind} {op.a} {op.b} {op.c} luck {op.luck}, {self.turns.now - START} ms after the start")
-        did = bool(getattr(self, f"_op_{op.kind}")(op))
+        said = SAID.get(op.kind)
+        did = bool(said(self, op) if said is not None else getattr(self, f"_op_{op.kind}")(op))
         self.counts[f"op {op.kind}"] += did
         self.counts["steps"] += did
         for worker in [one for one in self.workers if one.until <= self.turns.now]:
@@ -234,82 +223,6 @@ class Machine(Asking):
         self.counts[f"trouble {name}"] += 1
         return True
 
-    def _op_mode(self, op: Op) -> bool:
-        self._set_mode(MODES[op.a % len(MODES)])
-        return True
-
-    def _set_mode(self, mode: Mode) -> None:
-        self.ledger.write(set_mode, mode, "somebody", self.turns.now)
-        self.turns.said = replace(self.turns.said, mode=str(mode))
-        self.say(f"mode {mode}")
-
-    def _op_hold(self, op: Op) -> bool:
-        """Somebody puts something on hold, or lifts it again."""
-        key = self.keys[op.a % len(self.keys)]
-        kind, name = [
-            (HoldKind.GRANT, key.grant_id),
-            (HoldKind.ECR, key.ecr_id),
-            (HoldKind.ACCOUNT, key.instance_owner_uid),
-        ][op.b % 3]
-        if op.c % 3 == 0:
-            return self._lift(kind, name)
-        hold = Hold(kind, name, op.c % 2 == 0, "somebody", "a reason", self.turns.now)
-        self.ledger.write(set_hold, hold, self.turns.now)
-        others = {one for one in self.turns.said.holds if one[:2] != (str(kind), name)}
-        self.turns.said = replace(self.turns.said, holds=frozenset({*others, (str(kind), name, hold.everything)}))
-        self.say(f"hold {kind} {name}{' of everything' if hold.everything else ''}")
-        return True
-
-    def _lift(self, kind: HoldKind, name: str) -> bool:
-        released = self.ledger.write(lift_hold, kind, name, "somebody", self.turns.now)
-        others = {one for one in self.turns.said.holds if one[:2] != (str(kind), name)}
-        self.turns.said = replace(self.turns.said, holds=frozenset(others))
-        self.say(f"lifted {kind} {name}")
-        return released is not None
-
-    def _op_delist(self, op: Op) -> bool:  # noqa: ARG002  # operations are alike
-        """An account is taken off the list, or listed again."""
-        self._list(self.delisted)
-        return True
-
-    def _list(self, listed: bool) -> None:
-        self.delisted = not listed
-        self.referee.delisted = True
-        self.desk.inventory = INVENTORY if listed else DELISTED
-        self.say("account B is listed again" if listed else "account B is delisted")
-
-    def _op_redrive(self, op: Op) -> bool:
-        rows = self.ledger.read(dead_rows)
-        if rows:
-            row = rows[op.a % len(rows)]
-            self.counts["redriven"] += self.ledger.write(
-                redrive, row.key.grant_id, row.side, "somebody", self.turns.now
-            )
-        return bool(rows)
-
-    def _op_adopt(self, op: Op) -> bool:
-        known = sorted({key.instance_id for key, _ in self.foreign})
-        key = self.keys[op.a % len(self.keys)]
-        if known and op.c % 4:
-            key = next(key for key in self.keys if key.instance_id == known[op.a % len(known)])
-        did = False
-        for side in [(Side.GRANT,), (Side.ASSOCIATE,), (Side.GRANT, Side.ASSOCIATE)][op.b % 3]:
-            if key.ecr_id == THEIRS and side == Side.ASSOCIATE:
-                continue
-            if not self.ledger.write(adopt, key.grant_id, side, "somebody", self.turns.now):
-                continue
-            self.say(f"adopted the {side} side of {key.instance_id}")
-            place = self.cloud.places[key]
-            if side == Side.GRANT and place.granted.now is not None:
-                place.granted.set(self.turns.now, Granted(ours=True))
-            if side == Side.ASSOCIATE and place.link.now is not None:
-                place.link.set(self.turns.now, replace(place.link.now, ours=True))
-            self.counts["adopted"] += (key, side) in self.foreign
-            if self.foreign.pop((key, side), None) is not None and side == Side.ASSOCIATE:
-                self.adopted_links.add(key)
-            did = True
-        return did
-
     def _op_robot(self, op: Op) -> bool:  # noqa: ARG002  # operations are alike
         automate(self)
         return True
@@ -341,36 +254,26 @@ class Machine(Asking):
         for worker in list(self.workers):
             while not worker.done:
                 self._let(worker, worker.go)
-        self._hear_of_the_dead()
+        hear_of_the_dead(self)
         if self.delisted:
-            self._list(True)
+            list_again(self, listed=True)
         for kind, name, _ in self.turns.said.holds:
-            self._lift(HoldKind(kind), name)
-        self._set_mode(Mode.FULL)
+            lift(self, HoldKind(kind), name)
+        set_mode_to(self, Mode.FULL)
         if self.windowed:
-            self._wait_for_the_window()
+            wait_for_the_window(self)
         self._come_to_rest()
         self.turns.turn(SETTLE_MS)  # what is older than this is no longer doubtful, so drift can be told
         self._come_to_rest()
         judge(self, expected or {})
         self.counts["rests judged"] += 1
 
-    def _hear_of_the_dead(self) -> None:
-        """Where account B cannot be entered, account A has been told all the same that nobody wants the grant."""
-        for row in self.ledger.read(dead_rows):
-            work = self.ledger.read(work_of, row.key.grant_id)
-            if row.side != Side.GRANT or not work.wanted.down:
-                continue
-            self.counts["dead and unwanted"] += 1
-            if not self.ledger.read(_was_told, row.key.grant_id, work.generation):
-                raise Violation(f"{row.key.instance_id}: its grant is dead, and nobody was told that it is unwanted")
-
     def _come_to_rest(self) -> None:
         """Ticks pass until nothing is left to do, each with everything delivered that it sends."""
         self._tick()
         for seconds in REST:
             self._deliver_all()
-            if not self._unrest():
+            if not unrest(self):
                 return
             for row in self.ledger.read(dead_rows):
                 if self.cloud.places[row.key].exists.now:
@@ -378,13 +281,7 @@ class Machine(Asking):
                     self.counts["redriven"] += 1
             self.turns.turn(seconds * SECOND)
             self._tick()
-        raise Violation(f"it never came to rest: {self._unrest()}")
-
-    def _wait_for_the_window(self) -> None:
-        """To where the change window stays open for hours."""
-        at = (self.turns.now - 6 * HOUR) % DAY
-        if at > HOUR:
-            self.turns.turn(DAY - at)
+        raise Violation(f"it never came to rest: {unrest(self)}")
 
     def _tick(self) -> None:
         worker = self._hired_worker(None)
@@ -404,30 +301,6 @@ class Machine(Asking):
                     worker = self._hired_worker(None)
                     self._let(worker, lambda: worker.inline(lambda: self._handle(side, mails)))  # noqa: B023  # run at once
         raise Violation("messages wake each other without an end")
-
-    def _unrest(self) -> list[str]:
-        """Whatever is still under way."""
-        found = ["the cloud is busy"] if self.cloud.busy else []
-        found += [f"{side}: {mail.body}" for side, queue in self.post.queues.items() for mail in queue if mail.document]
-        found += [
-            f"early: {short(fact.said.document)}" for fact in self.referee.facts if fact.believed > self.turns.now
-        ]
-        excused = {key.grant_id for key in self.keys if self.excused(key)}
-        theirs = {key.grant_id for key in self.keys if key.ecr_id == THEIRS}
-        for grant_id, side in self.ledger.read(unsettled, self.turns.now + 365 * DAY, 100):
-            if grant_id not in excused and not (side == Side.ASSOCIATE and grant_id in theirs):
-                found.append(f"unsettled: {self.name_of(grant_id)} {side}")
-        found += [f"dead: {row.name}" for row in self.ledger.read(dead_rows) if row.key.grant_id not in excused]
-        found += [f"not published: {entry.seq} {entry.tag}" for entry in self.ledger.read(waiting_entries, 9)]
-        return found
-
-
-def _was_told(connection: Connection, grant_id: str, generation: int) -> bool:
-    """Whether it was told of these leases that nobody wants the grant."""
-    bodies = connection.execute(
-        sql.select(events.c.body).where(events.c.grant_id == grant_id, events.c.kind == EventKind.UNWANTED)
-    ).scalars()
-    return any(json.loads(body)["generation"] == generation for body in bodies)
 
 
 faults: list[str] = []

@@ -106,38 +106,13 @@ class Referee(Protocol):
         """Raises Violation."""
 
 
-class ModelCloud:
-    """Both accounts of every grant."""
+class Shown:
+    """Both accounts of every grant, as whoever reads is shown them: each part as old as it happens to be."""
 
-    def __init__(self, turns: Turns, keys: Sequence[GrantKey], referee: Referee) -> None:
+    def __init__(self, turns: Turns, keys: Sequence[GrantKey]) -> None:
         self._turns = turns
-        self._referee = referee
         self.places = {key: Place() for key in keys}
         self.calls = 0
-        self._due: list[tuple[int, int, Callable[[int], None]]] = []
-        self._answers: dict[str, tuple[Write, GrantError | None]] = {}
-        self.writes: list[tuple[int, str, Write]] = []
-        turns.on_time = self.catch_up
-
-    # -- time ----------------------------------------------------------------------------------------------------
-
-    def catch_up(self, now: int) -> None:
-        """Everything that takes effect until now."""
-        while self._due and self._due[0][0] <= now:
-            at, _, effect = heapq.heappop(self._due)
-            effect(at)
-
-    def later(self, at: int, effect: Callable[[int], None]) -> None:
-        """Something that takes effect at a time."""
-        self.calls += 1  # also what keeps effects of the same moment in order
-        heapq.heappush(self._due, (at, self.calls, effect))
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is still to take effect."""
-        return bool(self._due)
-
-    # -- reads -----------------------------------------------------------------------------------------------------
 
     def _moment(self) -> int:
         """The moment a read tells of."""
@@ -225,6 +200,36 @@ class ModelCloud:
             and (key.instance_owner_uid, key.instance_region) == (account, region)
             and place.exists.at(self._moment())
         }
+
+
+class ModelCloud(Shown):
+    """What is asked of both accounts, and what becomes of it."""
+
+    def __init__(self, turns: Turns, keys: Sequence[GrantKey], referee: Referee) -> None:
+        super().__init__(turns, keys)
+        self._referee = referee
+        self._due: list[tuple[int, int, Callable[[int], None]]] = []
+        self._answers: dict[str, tuple[Write, GrantError | None]] = {}
+        self.writes: list[tuple[int, str, Write]] = []
+        turns.on_time = self.catch_up
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def catch_up(self, now: int) -> None:
+        """Everything that takes effect until now."""
+        while self._due and self._due[0][0] <= now:
+            at, _, effect = heapq.heappop(self._due)
+            effect(at)
+
+    def later(self, at: int, effect: Callable[[int], None]) -> None:
+        """Something that takes effect at a time."""
+        self.calls += 1  # also what keeps effects of the same moment in order
+        heapq.heappush(self._due, (at, self.calls, effect))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to take effect."""
+        return bool(self._due)
 
     # -- writes ----------------------------------------------------------------------------------------------------
 

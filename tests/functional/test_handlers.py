@@ -7,17 +7,19 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from functions import associate, grant
+from shared.cloud import spoke as spoke_side
 from shared.errors import LedgerError, SettingsError
 from shared.ledger.operating import set_mode
 from shared.ledger.transactions import Ledger, now_ms
-from shared.loop.frame import Frame
+from shared.loop.drivers import SpokeDriver
+from shared.loop.frame import Frame, Function
 from shared.rules.facts import Mode
 from shared.settings import EventSubject
 from tests.functional.approvals import approval, request_id, revocation, wake
@@ -55,6 +57,8 @@ class Bench:
     spokes: Iterator[Spoke]
     keys: dict[str, Key]
     calls: int = 0
+    frame: Frame | None = None
+    """Of an instance that was started with other settings; without it, the handler's own."""
 
     def context(self, function: str, *, older: bool) -> Context:
         """A call's context; where it has no credentials the environment has them, and only there."""
@@ -72,7 +76,12 @@ class Bench:
 
     def grant(self, *messages: Json | str, shape: str = "objects", older: bool = False) -> dict[str, int]:
         """Let account B's side handle messages."""
-        return grant.handler(event(*messages, shape=shape), self.context(GRANT_FUNCTION, older=older))
+        context = self.context(GRANT_FUNCTION, older=older)
+        if self.frame is not None:  # what the handler does
+            return self.frame.run(
+                SpokeDriver(spoke_side.Spoke(self.frame.calls)), event(*messages, shape=shape), context
+            )
+        return grant.handler(event(*messages, shape=shape), context)
 
     def associate(self, shape: str = "objects", *, older: bool = False) -> dict[str, int]:
         """Let account A's side handle what the topic has delivered to its queue."""
@@ -205,11 +214,13 @@ def encoded(document: Json) -> str:
 
 
 @pytest.fixture
-def subjects_optional(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deployment on a platform that leaves the subject out of its events."""
-    frame = grant._function.open(bench.context(GRANT_FUNCTION, older=False))
-    told = frame.settings.model_copy(update={"event_subject": EventSubject.OPTIONAL})
-    monkeypatch.setattr(frame, "doors", replace(frame.doors, settings=told))
+def subjects_optional(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment on a platform that leaves the subject out of its events: another instance, with another setting."""
+    monkeypatch.setenv("EVENT_SUBJECT", EventSubject.OPTIONAL)
+    bench.frame = Function().open(bench.context(GRANT_FUNCTION, older=False))
+    yield
+    bench.frame.ledger.close()
+    bench.frame = None
 
 
 @pytest.mark.usefixtures("subjects_optional")

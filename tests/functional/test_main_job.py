@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 
 from tests.functional.approvals import approval, wake
 from tests.functional.conftest import Cast
-from tests.functional.deployment import FUNCTIONS, Deployment, Json
+from tests.functional.deployment import Deployment, Json
+from tests.functional.mailbox import FUNCTIONS
 from tests.functional.waiting import until
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, ROOT, Spoke
 

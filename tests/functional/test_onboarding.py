@@ -16,9 +16,10 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 
 from localcloud.ros.stacks import world_from
 from tests.functional.approvals import approval
-from tests.functional.deployment import OPERATOR, REQUESTER, Deployment, Json, deployment
+from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER
 from tests.functional.launch import environment, run
+from tests.functional.mailbox import REQUESTER
 from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, REGION, ROOT, SPOKE_ROLE, Key, Spoke, Stage
 
 NEW, WATCHED = "4000000000000004", "5000000000000005"

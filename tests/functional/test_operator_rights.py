@@ -31,7 +31,8 @@ from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.errors import GrantError
 from tests.functional.approvals import approval
-from tests.functional.deployment import OPERATOR, REQUESTER, WORK_QUEUES, Deployment, config, deployment
+from tests.functional.deployment import OPERATOR, WORK_QUEUES, Deployment, deployment
+from tests.functional.mailbox import REQUESTER, config
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
     EXAMPLE,

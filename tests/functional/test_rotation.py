@@ -16,8 +16,9 @@ from shared.ledger.proof import first_fault
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from tests.functional.approvals import approval
-from tests.functional.deployment import FUNCTIONS, Deployment, Json, deployment
+from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE, environment, run
+from tests.functional.mailbox import FUNCTIONS
 from tests.functional.waiting import until
 from tests.functional.world import HUB, RECONCILE_FUNCTION, Spoke, Stage
 from tests.ledger.postgres import Postgres, running

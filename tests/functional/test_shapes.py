@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tests.functional.approvals import approval
-from tests.functional.deployment import FUNCTIONS, Deployment
+from tests.functional.deployment import Deployment
 from tests.functional.launch import TEMPLATE, environment
+from tests.functional.mailbox import FUNCTIONS
 from tests.functional.world import GRANT_FUNCTION, HUB_ECR, Spoke
 
 

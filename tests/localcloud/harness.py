@@ -60,6 +60,8 @@ class LocalCloud:
         self._failed: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self.before_stop: list[Callable[[], object]] = []
+        """Closes connections that clients hold open and never close themselves: the end would wait for them."""
         self._thread = threading.Thread(target=self._main, name="localcloud", daemon=True)
         self.cloud: Cloud
         self.mns: MnsService
@@ -75,6 +77,8 @@ class LocalCloud:
 
     def stop(self) -> None:
         """Return when everything it started has ended."""
+        while self.before_stop:
+            self.before_stop.pop()()
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)

@@ -1,6 +1,7 @@
 """What tests of the message service share: a small world, SDK accounts, and a client that says exactly what it is told."""
 
 import http.client
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,18 +16,11 @@ from mns.queue import Queue, QueueMeta
 from mns.subscription import Subscription
 from mns.topic import Topic
 
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import Key, LocalCloud, allow, new_account, policy, user
 
 REGION = "cn-hangzhou"
-
-_accounts: list[Account] = []
-
-
-def close_accounts() -> None:
-    """Close every connection the SDK holds open: it never does so itself."""
-    while _accounts:
-        _accounts.pop().get_client().close_connection()
 
 
 @dataclass
@@ -41,7 +35,7 @@ class Hub:
         """A fresh SDK account with one connection of its own: they are not thread-safe."""
         key = key or self.key
         account = Account(self.cloud.url, key.id, key.secret, key.token or "")
-        _accounts.append(account)
+        self.cloud.before_stop.append(account.get_client().close_connection)
         return account
 
     def queue(self, name: str, *, raw: bool = True, key: Key | None = None) -> Queue:
@@ -191,3 +185,31 @@ class Wire:
         lowered = {name.lower(): value for name, value in headers.items()}
         signed: str = signer.get_signature(method, lowered, target, signer.credentials_provider.get_credentials())
         return signed
+
+
+def in_thread(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Start a call in a thread; what is returned waits for its result, or raises what it raised."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except MNSServerException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result() -> Any:
+        thread.join(PATIENCE)
+        assert outcome, "the call is still waiting"
+        if isinstance(outcome[0], MNSServerException):
+            raise outcome[0]
+        return outcome[0]
+
+    return result
+
+
+def waiters(hub: Hub, queue: str = "work") -> int:
+    """How many long polls wait on a queue."""
+    return hub.cloud.inside(lambda _: len(hub.cloud.mns.store.queue(hub.uid, queue)._bells))

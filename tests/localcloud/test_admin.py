@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localcloud.client import AdminClient, AdminError
+from tests.functional.waiting import PATIENCE, until
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import LocalCloud, send, stage
 
@@ -52,11 +52,12 @@ def test_a_reader_of_the_journal_can_wait(run_cloud: RunCloud) -> None:
     at = stage()
     cloud = run_cloud(at.world)
     found: list[Json] = []
-    reader = threading.Thread(target=lambda: found.extend(cloud.admin.journal(wait=20)))
+    reader = threading.Thread(target=lambda: found.extend(cloud.admin.journal(wait=60)))
     reader.start()
+    until(lambda: cloud.inside(lambda c: bool(c.journal._readers)), "the reader waits")
 
     cloud.sts(at.a).get_caller_identity()
-    reader.join(10)
+    reader.join(PATIENCE)
 
     assert [entry["operation"] for entry in found] == ["GetCallerIdentity"]
     assert cloud.admin.journal(after=1, wait=0.01) == []
@@ -213,6 +214,4 @@ def test_whatever_is_asked_nothing_breaks(run_cloud: RunCloud) -> None:
         if answer.status >= 400:
             assert state(cloud) == before
 
-    started = time.monotonic()
     ask()
-    assert time.monotonic() - started < 60

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,9 @@ import yaml
 
 from localcloud.__main__ import ADDRESS_VARIABLE, main
 from localcloud.client import AdminClient, AdminError
+from tests.functional.waiting import PATIENCE, until
 from tests.localcloud.fc_harness import function, http_trigger, template_text
 from tests.localcloud.harness import Key, Stage, allow, stage, trust
-
-PATIENCE = 30.0
 
 
 def localcloud(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +46,16 @@ def world_file(at: Stage, folder: Path) -> Path:
     return path
 
 
+def wait_for(process: subprocess.Popen[Any], ready: Path) -> None:
+    """Return when the local cloud that a process starts has written where it is."""
+
+    def is_up() -> bool:
+        assert process.poll() is None, process.communicate()
+        return ready.exists()
+
+    until(is_up, "the local cloud is up", 8 * PATIENCE)
+
+
 @contextmanager
 def up(folder: Path, at: Stage, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A local cloud as a process; its address."""
@@ -56,11 +64,7 @@ def up(folder: Path, at: Stage, *more: str) -> Iterator[tuple[subprocess.Popen[s
     command += ["--ready-file", str(ready), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not ready.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "not up in time"
-            time.sleep(0.02)
+        wait_for(process, ready)
         yield process, ready.read_text()
     finally:
         if process.poll() is None:
@@ -97,18 +101,13 @@ def test_up_ends_with_its_parent(tmp_path: Path) -> None:
     arguments = ["-m", "localcloud", "up", "--world", str(world), "--ready-file", str(ready), "--with-parent"]
     script = f"import subprocess, sys; subprocess.run([sys.executable, *{arguments!r}])"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE
-    while not ready.exists():
-        assert time.monotonic() < deadline, "not up in time"
-        time.sleep(0.02)
+    wait_for(parent, ready)
     address = ready.read_text()
 
     parent.kill()
     parent.wait(PATIENCE)
 
-    while not silent(address):
-        assert time.monotonic() < deadline, "still there"
-        time.sleep(0.05)
+    until(lambda: silent(address), "it is gone")
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

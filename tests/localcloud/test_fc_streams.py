@@ -355,18 +355,23 @@ def test_no_trouble_loses_a_message(functions: Functions) -> None:
     functions.send(*sent)
     kills = iter(range(5))
 
+    def all_struck() -> bool:
+        return all(fault["struck"] for fault in functions.cloud.admin.faults())
+
     def disturb() -> None:
         functions.cloud.advance(40)
         if next(kills, None) is not None:
             functions.cloud.admin.call("POST", "functions/storm/kill")
+        if functions.bodies("work") == [] and not all_struck():  # chance has left one out so far
+            more = [f"message {len(sent) + number}" for number in range(20)]
+            sent.extend(more)
+            functions.send(*more)
 
-    until(lambda: functions.bodies("work") == [], "an empty queue", nudge=disturb)
+    until(lambda: functions.bodies("work") == [] and all_struck(), "an empty queue, after every trouble", nudge=disturb)
     seen = list(itertools.chain.from_iterable(map(bodies_of, functions.events("storm"))))
     assert set(seen) == set(sent)
     assert len(seen) > len(sent)
     assert functions.bodies("dead") == []
-    struck = {fault["kind"]: fault["struck"] for fault in functions.cloud.admin.faults()}
-    assert all(struck.values()), struck
 
 
 def test_stopping_gives_the_messages_back(functions: Functions, failing: Path) -> None:

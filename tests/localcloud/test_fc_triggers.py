@@ -113,13 +113,14 @@ def test_methods_that_were_not_asked_for_are_refused(functions: Functions) -> No
     assert not [line for line in functions.log("intake") if line.startswith("SERVED")]
 
 
-def test_a_server_takes_several_requests_at_once(functions: Functions) -> None:
+def test_a_server_takes_several_requests_at_once(functions: Functions, tmp_path: Path) -> None:
     """instanceConcurrency shares one instance; the next request starts another; beyond the limit 429."""
     functions.deploy(web_function("busy", instanceConcurrency=2, concurrencyConfig={"reservedConcurrency": 2}))
+    refused = tmp_path / "refused"
     answers: list[RawAnswer] = []
 
     def slow() -> None:
-        answers.append(ask(functions, "busy", "GET", "/sleep/1.5"))
+        answers.append(ask(functions, "busy", "GET", f"/until{refused}"))
 
     threads = [threading.Thread(target=slow) for _ in range(4)]
     for thread in threads:
@@ -130,6 +131,7 @@ def test_a_server_takes_several_requests_at_once(functions: Functions) -> None:
 
     until(lambda: busy() == 4, "four requests under way")
     assert ask(functions, "busy", "GET", "/").status == 429
+    refused.touch()
     for thread in threads:
         thread.join(30)
     assert [answer.status for answer in answers] == [200] * 4
@@ -138,10 +140,10 @@ def test_a_server_takes_several_requests_at_once(functions: Functions) -> None:
 
 def test_a_server_that_takes_too_long_or_dies_is_replaced(functions: Functions) -> None:
     """504 after the time-out, 502 when the process ends; the next request finds a new instance."""
-    functions.deploy(web_function("fragile", timeout=1))
+    functions.deploy(web_function("fragile", timeout=5))
     first = ask(functions, "fragile", "GET", "/").json()["pid"]
-    late = ask(functions, "fragile", "GET", "/sleep/30")
-    assert (late.status, late.json()["errorMessage"]) == (504, "Function timed out after 1 seconds")
+    late = ask(functions, "fragile", "GET", "/sleep/600")
+    assert (late.status, late.json()["errorMessage"]) == (504, "Function timed out after 5 seconds")
     assert not alive(first)
     dead = ask(functions, "fragile", "GET", "/exit")
     assert dead.status == 502

@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -18,7 +17,7 @@ from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue
 
 from tests.localcloud.conftest import RunCloud
-from tests.localcloud.mns_kit import Hub, a_hub, close_accounts
+from tests.localcloud.mns_kit import Hub, a_hub
 
 MESSAGES = int(os.environ.get("MNS_CROWD_MESSAGES", "5000"))
 PRODUCERS = 4
@@ -247,9 +246,8 @@ class Crowd:
 
 
 @pytest.fixture
-def hub(run_cloud: RunCloud) -> Iterator[Hub]:
-    yield a_hub(run_cloud, queues={"work": {"VisibilityTimeout": VISIBILITY_SECONDS}})
-    close_accounts()
+def hub(run_cloud: RunCloud) -> Hub:
+    return a_hub(run_cloud, queues={"work": {"VisibilityTimeout": VISIBILITY_SECONDS}})
 
 
 def test_crowd_loses_and_misdelivers_nothing(hub: Hub) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -18,6 +19,9 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(1)
         if self.path.startswith("/sleep/"):
             time.sleep(float(self.path.rpartition("/")[2]))
+        if self.path.startswith("/until/"):
+            while not Path(self.path.removeprefix("/until")).exists():
+                time.sleep(0.02)
         seen = {
             "method": self.command,
             "path": self.path,
