@@ -251,70 +251,76 @@ def product(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Res
         ), made.disturbed
 
 
+class PlainWorker:
+    """What most people would write: it enters an account once, grants, associates, and insists when it is throttled."""
+
+    def __init__(self, address: str, window: float) -> None:
+        self._address, self._window = address, window
+        self._sessions: dict[str, Key] = {}
+        self._lock = threading.Lock()
+
+    def work(self, document: Json) -> None:
+        """Grant and associate one instance."""
+        instance = document["instance"]
+        uid, options = instance["owner_uid"], RuntimeOptions(autoretry=False)
+        grant = ecr.GrantInstanceToExpressConnectRouterRequest(
+            ecr_id=HUB_ECR,
+            ecr_owner_ali_uid=int(HUB),
+            instance_id=instance["id"],
+            instance_type="VPC",
+            instance_region_id=REGION,
+        )
+        owner = self._enter(uid, SPOKE_ROLE)
+        self._insist(lambda: owner.grant_instance_to_express_connect_router_with_options(grant, options))
+        associate = ecr.CreateExpressConnectRouterAssociationRequest(
+            ecr_id=HUB_ECR,
+            association_region_id=REGION,
+            vpc_id=instance["id"],
+            vpc_owner_id=int(uid),
+            allowed_prefixes=document["allowed_prefixes"],
+        )
+        hub = self._enter(HUB, HUB_ROLE)
+        self._insist(lambda: hub.create_express_connect_router_association_with_options(associate, options))
+
+    def _enter(self, uid: str, role: str) -> EcrClient:
+        with self._lock:
+            if uid not in self._sessions:
+                request = AssumeRoleRequest(
+                    role_arn=f"acs:ram::{uid}:role/{role}",
+                    role_session_name="plain",
+                    external_id=f"ecr-grants:demo:{uid}",
+                )
+                given = StsClient(config(self._address, PLAIN)).assume_role(request).body.credentials
+                self._sessions[uid] = Key(given.access_key_id, given.access_key_secret, given.security_token)
+            return EcrClient(config(self._address, self._sessions[uid]))
+
+    def _insist(self, call: Callable[[], Any]) -> None:
+        for attempt in itertools.count():
+            try:
+                call()
+                return
+            except AlibabaCloudException as error:
+                if not str(error.code).startswith(("Throttling", "Conflict.Lock")):
+                    raise
+                spread = random.uniform(0.5, 1.5)  # noqa: S311  # so that threads do not come back together
+                time.sleep(min(2**attempt, 32) * self._window / 60 * spread)
+
+
 def plain(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Result, str]:
     """The usual way: threads, and growing delays when throttled."""
     made = ground(asked)
     with deployment(made.stage, folder, template=None) as cloud:
         tighten(cloud.admin, asked)
-        sessions: dict[str, Key] = {}
-        lock = threading.Lock()
-
-        def enter(uid: str, role: str) -> EcrClient:
-            with lock:
-                if uid not in sessions:
-                    request = AssumeRoleRequest(
-                        role_arn=f"acs:ram::{uid}:role/{role}",
-                        role_session_name="plain",
-                        external_id=f"ecr-grants:demo:{uid}",
-                    )
-                    given = StsClient(config(cloud.address, PLAIN)).assume_role(request).body.credentials
-                    sessions[uid] = Key(given.access_key_id, given.access_key_secret, given.security_token)
-                return EcrClient(config(cloud.address, sessions[uid]))
-
-        def insist(call: Callable[[], Any]) -> None:
-            for attempt in itertools.count():
-                try:
-                    call()
-                    return
-                except AlibabaCloudException as error:
-                    if not str(error.code).startswith(("Throttling", "Conflict.Lock")):
-                        raise
-                    spread = random.uniform(0.5, 1.5)  # noqa: S311  # so that threads do not come back together
-                    time.sleep(min(2**attempt, 32) * asked.window / 60 * spread)
-
-        def work(document: Json) -> None:
-            instance = document["instance"]
-            uid, options = instance["owner_uid"], RuntimeOptions(autoretry=False)
-            grant = ecr.GrantInstanceToExpressConnectRouterRequest(
-                ecr_id=HUB_ECR,
-                ecr_owner_ali_uid=int(HUB),
-                instance_id=instance["id"],
-                instance_type="VPC",
-                instance_region_id=REGION,
-            )
-            owner = enter(uid, SPOKE_ROLE)
-            insist(lambda: owner.grant_instance_to_express_connect_router_with_options(grant, options))
-            associate = ecr.CreateExpressConnectRouterAssociationRequest(
-                ecr_id=HUB_ECR,
-                association_region_id=REGION,
-                vpc_id=instance["id"],
-                vpc_owner_id=int(uid),
-                allowed_prefixes=document["allowed_prefixes"],
-            )
-            hub = enter(HUB, HUB_ROLE)
-            insist(lambda: hub.create_express_connect_router_association_with_options(associate, options))
-
+        worker = PlainWorker(cloud.address, asked.window)
         with neighbour(cloud.address, asked), ThreadPoolExecutor(PLAIN_THREADS) as pool:
-            running = [pool.submit(work, document) for document in made.documents]
+            running = [pool.submit(worker.work, document) for document in made.documents]
             follow(cloud.admin, len(made.documents), asked.patience, say)
             pool.shutdown(cancel_futures=True)
             for one in running:
                 if one.done() and not one.cancelled():
                     one.result()
-        session = "plain"
-        return result(
-            "plain worker", asked.window, cloud.admin, lambda caller: caller.get("session") == session
-        ), made.disturbed
+        found = result("plain worker", asked.window, cloud.admin, lambda caller: caller.get("session") == "plain")
+        return found, made.disturbed
 
 
 def ceiling(asked: Asked) -> float:
@@ -340,8 +346,7 @@ def _advance(progress: Progress, task: TaskID, made: int) -> None:
     progress.update(task, completed=made)
 
 
-def main() -> int:
-    """Measure and print."""
+def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.quota", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -357,7 +362,28 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=["product", "plain"], help="leave the other out")
     parser.add_argument("--patience", type=float, default=1200, help="seconds for each run at most")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def _told(found: Result, asked: Asked, table: Table, console: Console) -> None:
+    """A line of the table, and what was throttled where."""
+    table.add_row(
+        found.who,
+        str(len(found.made)),
+        f"{found.seconds:.1f}",
+        f"{found.rate:.2f}",
+        f"{found.rate / ceiling(asked):.1%}",
+        str(found.calls),
+        str(found.throttled.total()),
+    )
+    for where, count in found.throttled.most_common():
+        console.print(f"{found.who}: throttled {count} times in {where}")
+    console.print(f"{found.who}: {', '.join(map(str, found.windows))} in the windows one after the other")
+
+
+def main() -> int:
+    """Measure and print."""
+    given = _given()
     console = Console()
     failed = False
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -383,18 +409,7 @@ def main() -> int:
                 task = progress.add_task(f"{name}, {kind}", total=asked.approvals)
                 say = partial(_advance, progress, task)
                 found, disturbed = run(asked, Path(folder), say)
-            table.add_row(
-                found.who,
-                str(len(found.made)),
-                f"{found.seconds:.1f}",
-                f"{found.rate:.2f}",
-                f"{found.rate / ceiling(asked):.1%}",
-                str(found.calls),
-                str(found.throttled.total()),
-            )
-            for where, count in found.throttled.most_common():
-                console.print(f"{found.who}: throttled {count} times in {where}")
-            console.print(f"{found.who}: {', '.join(map(str, found.windows))} in the windows one after the other")
+            _told(found, asked, table, console)
             if run is product:
                 wrong = verdict(found, disturbed, asked)
                 failed = failed or bool(wrong)

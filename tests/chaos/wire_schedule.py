@@ -115,30 +115,38 @@ def _plot(chance: random.Random, *, theirs: bool) -> Plot:
     return Plot(kind, spoke)
 
 
-def _story(  # noqa: PLR0912  # a table of stories
-    chance: random.Random, name: str, index: int, plot: Plot, seconds: float
-) -> Iterator[Action]:
-    """The approvals about one instance: what is opened, what is closed, in whatever order it arrives."""
-    requests = (f"R-{name}-{count}" for count in itertools.count(1))
-    opened: list[Json] = []
-    # Approval times are kept in order and apart from each other by more or less than clocks may differ.
-    approved = itertools.accumulate((chance.choice((0.5, 1.5, 4.0, 9.0)) for _ in range(20)), initial=-60.0)
+class _Author:
+    """Writes approvals about one instance. Their times are kept in order, apart by more or less than clocks may differ."""
 
-    def grant(**more: Any) -> Json:
-        document = {"action": "grant", "request_id": next(requests), "issuer": chance.choice(_ISSUERS), "$": index}
-        document["approved_at"] = next(approved)
-        if plot.kind == "VPC":
-            document["allowed_prefixes"] = sorted({f"10.{chance.randrange(1, 5)}.0.0/16" for _ in range(2)})
-        opened.append({**document, **more})
-        return opened[-1]
+    def __init__(self, chance: random.Random, name: str, index: int, plot: Plot) -> None:
+        self._chance, self._index, self._plot = chance, index, plot
+        self._requests = (f"R-{name}-{count}" for count in itertools.count(1))
+        self.approved = itertools.accumulate((chance.choice((0.5, 1.5, 4.0, 9.0)) for _ in range(20)), initial=-60.0)
 
-    def revoke(closes: Any, issuer: str = "", **more: Any) -> Json:
-        document = {"action": "revoke", "request_id": next(requests), "issuer": issuer or chance.choice(_ISSUERS)}
-        return {**document, "$": index, "approved_at": next(approved), "closes": closes, **more}
+    def grant(self, **more: Any) -> Json:
+        """One that opens a lease."""
+        document: Json = {"action": "grant", "request_id": next(self._requests)}
+        document["issuer"] = self._chance.choice(_ISSUERS)
+        document |= {"$": self._index, "approved_at": next(self.approved)}
+        if self._plot.kind == "VPC":
+            routes = {f"10.{self._chance.randrange(1, 5)}.0.0/16" for _ in range(2)}
+            document["allowed_prefixes"] = sorted(routes)
+        return {**document, **more}
 
-    def closing(lease: Json) -> Json:
-        return revoke([lease["request_id"]], lease["issuer"])
+    def revoke(self, closes: Any, issuer: str = "") -> Json:
+        """One that closes some."""
+        request_id, issuer = next(self._requests), issuer or self._chance.choice(_ISSUERS)
+        document = {"action": "revoke", "request_id": request_id, "issuer": issuer, "$": self._index}
+        return {**document, "approved_at": next(self.approved), "closes": closes}
 
+    def closing(self, lease: Json) -> Json:
+        """One that closes that lease."""
+        return self.revoke([lease["request_id"]], lease["issuer"])
+
+
+def _told(chance: random.Random, author: _Author, seconds: float) -> list[Json]:
+    """The approvals about one instance: what is opened, what is closed."""
+    grant, revoke, closing = author.grant, author.revoke, author.closing
     match chance.randrange(12):
         case 0:
             told = [grant()]
@@ -168,11 +176,17 @@ def _story(  # noqa: PLR0912  # a table of stories
             told = [grant(approved_at=chance.uniform(3.0, seconds)), grant()]
         case 10:  # closed, and wanted again
             first = grant()
-            told = [first, revoke("all", first["issuer"]), grant(approved_at=next(approved) + 5.0)]
+            told = [first, revoke("all", first["issuer"]), grant(approved_at=next(author.approved) + 5.0)]
         case _:  # one name, two contents
             first = grant()
             told = [first, {**first, "reason": "Another reason under the same name"}]
             told += [closing(first)] if chance.random() < 0.5 else []
+    return told
+
+
+def _story(chance: random.Random, name: str, index: int, plot: Plot, seconds: float) -> Iterator[Action]:
+    """The approvals about one instance, in whatever order and however often they arrive."""
+    told = _told(chance, _Author(chance, name, index, plot), seconds)
     at = chance.uniform(0.0, seconds / 3)
     patient = chance.random() < 0.6  # whether what closes is sent only after what it closes was answered
     for position, document in enumerate(told):
@@ -213,9 +227,18 @@ def _trouble(chance: random.Random, plots: Sequence[Plot], seconds: float, *, ki
         yield Action(chance.uniform(0.0, seconds * (0.3 if action == "fault" else 1.0)), action, what)
 
 
-def _one_trouble(  # noqa: PLR0912  # a table of troubles
-    chance: random.Random, kind: str, plots: Sequence[Plot]
-) -> tuple[str, Json]:
+@dataclass(frozen=True)
+class _Aim:
+    """What trouble may strike: a write and a read about one instance, or one of the functions that act."""
+
+    write: Json
+    read: Json
+    either: Json
+    acting: str
+    after: int
+
+
+def _aim(chance: random.Random, kind: str, plots: Sequence[Plot]) -> _Aim:
     index = chance.randrange(len(plots))
     plot = plots[index]
     mine = {"label": kind, "resource": f"${index}"}
@@ -232,67 +255,96 @@ def _one_trouble(  # noqa: PLR0912  # a table of troubles
     }
     either = chance.choice((write, write, read))
     after = chance.choice((0, 0, 0, 1, 2))
+    return _Aim(write, read, either, acting, after)
+
+
+def _one_trouble(chance: random.Random, kind: str, plots: Sequence[Plot]) -> tuple[str, Json]:
+    aim = _aim(chance, kind, plots)
+    fault = _of_a_call(chance, kind, aim) or _of_messages(chance, kind, aim) or _of_a_death(chance, kind, aim)
+    return ("fault", fault) if fault is not None else _by_itself(chance, kind)
+
+
+def _of_a_call(chance: random.Random, kind: str, aim: _Aim) -> Json | None:
+    """Trouble with a call about an instance."""
     match kind:
         case "throttle":
             more = {"retry_after": 800} if chance.random() < 0.3 else {}
-            return "fault", {**either, "kind": kind, "times": chance.choice((1, 2)), **more}
+            return {**aim.either, "kind": kind, "times": chance.choice((1, 2)), **more}
         case "server_error":
-            return "fault", {**either, "kind": kind, "body": chance.choice(("json", "html", "empty")), "times": 1}
+            return {**aim.either, "kind": kind, "body": chance.choice(("json", "html", "empty")), "times": 1}
         case "error":
-            return "fault", {
-                **write,
+            return {
+                **aim.write,
                 "kind": kind,
                 "status": 400,
                 "code": "Conflict.Lock",
                 "times": chance.choice((1, 2)),
             }
         case "denied":
-            return "fault", {**either, "kind": "error", "status": 403, "code": "NoPermission", "times": 1}
+            return {**aim.either, "kind": "error", "status": 403, "code": "NoPermission", "times": 1}
         case "cut_before" | "cut_after":
-            return "fault", {**either, "kind": kind, "times": 1}
+            return {**aim.either, "kind": kind, "times": 1}
         case "late":
-            return "fault", {**write, "kind": kind, "seconds": round(chance.uniform(0.1, LATE_SECONDS), 2)}
+            return {**aim.write, "kind": kind, "seconds": round(chance.uniform(0.1, LATE_SECONDS), 2)}
         case "lag":
             seconds = round(chance.uniform(0.1, LAG_SECONDS), 2)
-            return "fault", {**read, "kind": kind, "seconds": seconds, "times": chance.choice((1, 3))}
+            return {**aim.read, "kind": kind, "seconds": seconds, "times": chance.choice((1, 3))}
         case "expire_token":
-            return "fault", {**either, "kind": kind}
+            return {**aim.either, "kind": kind}
         case "slow":
-            return "fault", {**either, "kind": kind, "seconds": round(chance.uniform(0.1, 0.8), 2)}
+            return {**aim.either, "kind": kind, "seconds": round(chance.uniform(0.1, 0.8), 2)}
+    return None
+
+
+def _of_messages(chance: random.Random, kind: str, aim: _Aim) -> Json | None:
+    """Trouble with messages, and with entering accounts."""
+    match kind:
         case "duplicate" | "reorder":
             where = chance.choice(
                 (
-                    {"service": "fc", "operation": "InvokeFunction", "resource": acting},
+                    {"service": "fc", "operation": "InvokeFunction", "resource": aim.acting},
                     {"service": "mns", "operation": "ReceiveMessage", "resource": "ecr-a*s"},
                 )
             )
-            return "fault", {**where, "label": kind, "kind": kind, "times": chance.choice((1, 2, 4))}
+            return {**where, "label": kind, "kind": kind, "times": chance.choice((1, 2, 4))}
         case "delivery":
             how = chance.choice(("cut_before", "cut_after", "server_error"))
-            return "fault", {
+            return {
                 "label": kind,
                 "kind": how,
                 "service": "mns",
                 "operation": "DeliverMessage",
-                "after": after,
+                "after": aim.after,
             }
         case "outbox":
             how = chance.choice(("throttle", "server_error", "cut_before", "cut_after"))
             what = chance.choice(("PublishMessage", "SendMessage"))
-            place = {"service": "mns", "operation": what, "function": acting, "after": after}
-            return "fault", {**place, "label": kind, "kind": how}
+            place = {"service": "mns", "operation": what, "function": aim.acting, "after": aim.after}
+            return {**place, "label": kind, "kind": how}
         case "sts":
             how = chance.choice(("throttle", "server_error", "cut_before", "cut_after"))
             place = {"service": "sts", "operation": "AssumeRole", "resource": "$accounts"}
-            return "fault", {**place, "label": kind, "kind": how, "times": chance.choice((1, 2))}
+            return {**place, "label": kind, "kind": how, "times": chance.choice((1, 2))}
+    return None
+
+
+def _of_a_death(chance: random.Random, kind: str, aim: _Aim) -> Json | None:
+    """The death of whoever makes a call."""
+    match kind:
         case "kill_before" | "kill_after" | "kill_reply":
-            outbox = {"label": kind, "service": "mns", "function": acting}
+            outbox = {"label": kind, "service": "mns", "function": aim.acting}
             outbox["operation"] = chance.choice(("PublishMessage", "SendMessage"))
-            chosen = chance.choice((write, write, write, read, outbox))
-            return "fault", {**chosen, "kind": kind, "after": after if chosen is not write else 0}
+            chosen = chance.choice((aim.write, aim.write, aim.write, aim.read, outbox))
+            return {**chosen, "kind": kind, "after": aim.after if chosen is not aim.write else 0}
         case "kill_tick":
             place = {"function": RECONCILE_FUNCTION, "after": chance.randrange(60)}
-            return "fault", {**place, "label": kind, "kind": chance.choice(KILLS)}
+            return {**place, "label": kind, "kind": chance.choice(KILLS)}
+    return None
+
+
+def _by_itself(chance: random.Random, kind: str) -> tuple[str, Json]:
+    """What strikes by itself, at any time."""
+    match kind:
         case "kill_now":
             return "kill", {"function": chance.choice(FUNCTIONS)}
         case "turn":  # past a few pauses, past the timer's next tick, past the life of every role session
