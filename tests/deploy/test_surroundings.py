@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy import surroundings, templates
 from deploy.shapes import LONGEST_POLICY, MANY, Blank, Policy, Statement
@@ -66,6 +67,22 @@ def test_the_example_world_is_what_the_templates_make() -> None:
     """Applied by the local cloud's own reading, every role, policy, queue, subscription comes out as the world has it."""
     world = ROOT / "examples" / "world.yaml"
     assert check_world(world_from(ROOT / "deploy", None, world).world) == read_world(world)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "policy"),
+    [("PrivateNetwork", surroundings.NETWORK), ("SecretsManager", surroundings.SECRETS)],
+    ids=["in a VPC", "with named secrets"],
+)
+def test_a_right_that_not_everybody_needs_is_asked_for(tmp_path: Path, parameter: str, policy: Policy) -> None:
+    """All three functions' roles have it then, and account A's role never."""
+    stacks = yaml.safe_load((ROOT / "deploy" / "example-stacks.yaml").read_text("utf-8"))
+    uid, given = stacks["stacks"][0]["account"], stacks["stacks"][0]["parameters"]
+    for value, holders in (("true", set(surroundings.FUNCTIONS)), ("false", set())):
+        given[parameter] = value
+        (tmp_path / "stacks.yaml").write_text(yaml.safe_dump(stacks), "utf-8")
+        roles = world_from(ROOT / "deploy", tmp_path / "stacks.yaml", None).world["accounts"][uid]["roles"]
+        assert {name for name, role in roles.items() if policy.name in role["policies"]} == holders
 
 
 def test_the_example_world_has_no_role_that_nobody_ships() -> None:
