@@ -24,7 +24,8 @@ PRODUCERS = 4
 CONSUMERS = 8
 VISIBILITY_SECONDS = 20
 LONGEST_DELAY_SECONDS = 30
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 100
+"""Of real time, for a machine that is busy with other things; a quick one needs ten."""
 
 
 @dataclass(frozen=True)
