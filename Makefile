@@ -52,8 +52,8 @@ package: setup ## Build what is deployed, for the runtime and not for this machi
 deploy-folder: setup ## Lay package and inventory out in .local/deploy and write .local/s.yaml (ACCOUNTS=file)
 	@$(BIN)/python -m deploy.folder --accounts "$$ACCOUNTS"
 
-deploy: setup ## Deploy that with Serverless Devs (s); no secret is printed or logged
-	@$(BIN)/python -m deploy.apply
+deploy: setup ## Deploy that with Serverless Devs (s), no secret is printed or logged (FIRST=yes: the very first time)
+	@$(BIN)/python -m deploy.apply $(if $(FIRST),--first)
 
 check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/ruff format --check .

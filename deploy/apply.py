@@ -1,6 +1,6 @@
 """Runs `s deploy` on what ``make deploy-folder`` made, and keeps secrets out of what it prints and logs. ``make deploy``.
 
-    LEDGER_URL=… python -m deploy.apply [-- ARGUMENTS OF s]
+    LEDGER_URL=… python -m deploy.apply [--first] [-- ARGUMENTS OF s]
 
 Serverless Devs prints how the functions' environment changes, old values and new ones, and writes the whole resolved template
 to its log (seen with 3.1.10). Both are masked here: what it prints before anybody sees it, its log as soon as it has ended.
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from deploy.folder import FOLDER
+from deploy.folder import FOLDER, first_of
 
 SECRETS = ("LEDGER_URL", "LEDGER_PASSWORD", "HEAD_KEY")
 """Variables of the functions that are secrets, or hold one."""
@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it, and hand its exit code on; 1 when there is nothing to deploy, or no Serverless Devs."""
     parser = argparse.ArgumentParser(prog="python -m deploy.apply", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--template", type=Path, default=FOLDER.with_name("s.yaml"), help="made by make deploy-folder")
+    parser.add_argument(
+        "--first", action="store_true", help="nothing is there yet: deploy with the triggers off, then as decided"
+    )
     parser.add_argument("more", nargs="*", metavar="ARGUMENT", help="handed to s instead of: deploy -y")
     options = parser.parse_args(arguments)
     tool = shutil.which("s")
@@ -44,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     if tool is None:
         print("make deploy: Serverless Devs is not on the path: npm install -g @serverless-devs/s", file=sys.stderr)
         return 1
-    return run([tool, *(options.more or ["deploy", "-y"]), "--template", str(options.template)], os.environ)
+    # The tool sets the limit of one instance after the triggers: until it stands, nothing may set a function off.
+    for template in [*([first_of(options.template)] if options.first else []), options.template]:
+        code = run([tool, *(options.more or ["deploy", "-y"]), "--template", str(template)], os.environ)
+        if code != 0:
+            return code
+    return 0
 
 
 def run(command: list[str], environment: Mapping[str, str]) -> int:

@@ -112,12 +112,22 @@ def lay_out(package: Path, accounts: Path, place: Path, around: Surroundings) ->
     shutil.copytree(package, aside)
     shutil.copyfile(accounts, aside / "accounts.yaml")
     template = place.with_name("s.yaml")
-    document = rendered(yaml.safe_load(SOURCE.read_text("utf-8")), around, f"./{place.name}")
+    source = yaml.safe_load(SOURCE.read_text("utf-8"))
     shutil.rmtree(place, ignore_errors=True)
     aside.rename(place)
     head = "# Made from s.yaml by `make deploy-folder`: change that, and make it again.\n"
-    template.write_text(head + yaml.dump(document, Dumper=_Plain, sort_keys=False, width=1000), "utf-8")
+    for path, decided_ in (
+        (template, around),
+        (first_of(template), around.model_copy(update={"triggers": Triggers.OFF})),
+    ):
+        document = rendered(source, decided_, f"./{place.name}")
+        path.write_text(head + yaml.dump(document, Dumper=_Plain, sort_keys=False, width=1000), "utf-8")
     return template
+
+
+def first_of(template: Path) -> Path:
+    """What is deployed before a template the first time: the same with its triggers off."""
+    return template.with_name(f"{template.stem}.first{template.suffix}")
 
 
 def rendered(document: dict[str, Any], around: Surroundings, code: str) -> dict[str, Any]:

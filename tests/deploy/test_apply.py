@@ -92,3 +92,17 @@ def test_an_address_without_a_password_holds_no_secret() -> None:
     """A file, or a user that the server trusts."""
     assert known_secrets({"LEDGER_URL": "sqlite:///ledger.db"}) == []
     assert known_secrets({"LEDGER_URL": "postgresql+psycopg://grants@10.0.0.1/ledger"}) == []
+
+
+def test_the_first_time_the_triggers_wait_for_the_limits(tmp_path: Path) -> None:
+    """With them off, then as decided; where the first fails the second is not tried."""
+    for name in ("s.yaml", "s.first.yaml"):
+        (tmp_path / name).touch()
+    told = {}
+    for code in (0, 5):
+        (tmp_path / "s").write_text(TOOL.replace("sys.exit(7)", f"sys.exit({code} if 'first' in sys.argv[-1] else 0)"))
+        (tmp_path / "s").chmod(0o755)
+        done = applied(tmp_path, "--first", "--template", str(tmp_path / "s.yaml"))
+        told[code] = [line.rpartition("/")[2] for line in done.stdout.splitlines() if line.startswith("arguments")]
+        assert done.returncode == code
+    assert told == {0: ["s.first.yaml", "s.yaml"], 5: ["s.first.yaml"]}

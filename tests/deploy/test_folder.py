@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from deploy.folder import Surroundings, decided, main, rendered
+from deploy.folder import Surroundings, decided, first_of, main, rendered
 from deploy.package import report_of
 from deploy.packagecheck import Proof, check
 from localcloud.fc.variables import Resolver
@@ -212,3 +212,13 @@ def test_surroundings_are_read_from_names_only() -> None:
     """No other variable of the environment is looked at, and the values cannot be changed afterwards."""
     around = Surroundings.model_validate({**os.environ, **DECIDED})
     assert set(type(around).model_fields) == {"vpc", "switches", "security_group", "log_project", "triggers"}
+
+
+def test_the_first_deployment_differs_by_its_triggers_alone(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off in the one, as decided in the other."""
+    assert laid_out(package, monkeypatch, ROOT / "examples" / "accounts.yaml", **DECIDED) == 0
+    template = package.with_name("s.yaml")
+    text, first = template.read_text("utf-8"), first_of(template).read_text("utf-8")
+    assert "enable: true" in text.replace("triggerEnable: true", "enable: true")
+    assert "nable: true" not in first
+    assert first.replace("nable: false", "nable: true") == text
