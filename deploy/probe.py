@@ -16,7 +16,9 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 BY_NAME = ("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "psycopg")
 """What no import statement names: a ledger's address does."""
@@ -39,6 +41,9 @@ class Probe:
             if module is not None and not callable(getattr(module, needed, None)):
                 self.faults.append(f"{name}.py has no function {needed}()")
         self._follow(name)
+        while waiting := [module for module in sys.modules.values() if _waits(module)]:
+            for module in waiting:
+                self._load(module)
 
     def byte_code(self) -> None:
         """Each source against the byte code that is used instead of it, whatever the files' times."""
@@ -83,6 +88,17 @@ class Probe:
             if attribute:
                 self._follow(f"{module}.{attribute}")
 
+    def _load(self, module: ModuleType) -> None:
+        """What the gate to the cloud lets wait until it is used, now: otherwise it would be missed by the first who does."""
+        if not _waits(module):
+            return  # another one has loaded it meanwhile
+        del module.__dict__["__getattr__"]
+        try:
+            SourceFileLoader(module.__name__, str(module.__file__)).exec_module(module)
+        except Exception as problem:  # noqa: BLE001 - as for any import
+            said = f"{type(problem).__name__}: {problem}"
+            self.faults.append(f"{module.__name__}, which waits until it is used, cannot be loaded ({said})")
+
     def _source(self, name: str) -> Path | None:
         """The file of a module of ours: what dependencies import inside is theirs to keep right."""
         first = name.partition(".")[0]
@@ -99,6 +115,10 @@ class Probe:
             said = f"{type(problem).__name__}: {problem}"
             self.faults.append(f"{whose} cannot import {name} from the package alone ({said})")
             return None
+
+
+def _waits(module: ModuleType) -> bool:
+    return getattr(vars(module).get("__getattr__"), "__module__", None) == "shared.cloud.lazy"
 
 
 def _imports(source: Path) -> Iterator[tuple[str, str]]:

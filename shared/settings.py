@@ -6,6 +6,7 @@ A stand-in cloud is an address, not a mode.
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Iterator
 from enum import StrEnum
@@ -16,8 +17,16 @@ from urllib.parse import urlsplit
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from shared.errors import SettingsError
 from shared.messages.forms import RegionId
@@ -82,7 +91,7 @@ Mendable = Literal[
     DriftKind.FOREIGN_GRANT,
     DriftKind.FOREIGN_ASSOCIATION,
 ]
-T = TypeVar("T", bound=BaseSettings)
+T = TypeVar("T", bound=BaseModel)
 Address = Annotated[str, AfterValidator(checked_address)]
 _A_YEAR = 366 * 86_400
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
@@ -106,10 +115,10 @@ class EventSubject(StrEnum):
     OPTIONAL = "optional"  # the function decides: the grant function takes it
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything the environment decides. Addresses may hold ``{region}`` and ``{uid}``, filled in at the call."""
 
-    model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore")
 
     region: RegionId = Field(validation_alias="FC_REGION", description="the functions' region; the platform sets it")
     ledger_url: str = Field(
@@ -227,7 +236,7 @@ class Settings(BaseSettings):
         "make it longer than reconcile's five",
     )
     # Which kinds of drift are mended without asking; the rest are only reported. To mend what is foreign is to take it down.
-    drift_repair: Annotated[frozenset[Mendable], NoDecode, BeforeValidator(_words), UsedBy(RECONCILE)] = Field(
+    drift_repair: Annotated[frozenset[Mendable], BeforeValidator(_words), UsedBy(RECONCILE)] = Field(
         default=frozenset({DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.PREFIXES_DIFFER}),
         validation_alias="DRIFT_REPAIR",
         description="which drift is mended without asking; `none` for none",
@@ -250,10 +259,10 @@ class Settings(BaseSettings):
         )
 
 
-class Signing(BaseSettings):
+class Signing(BaseModel):
     """What only the function that signs heads reads, and only its environment has."""
 
-    model_config = SettingsConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore")
 
     head_key: Annotated[Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None, UsedBy(RECONCILE)] = Field(
         default=None,
@@ -316,14 +325,15 @@ def examined(region: str) -> tuple[Settings, dict[str, str]]:
     given: dict[str, Any] = {"FC_REGION": region}
     told: dict[str, str] = {}
     try:
-        return Settings(**given), told
+        return Settings.model_validate(_environment() | given), told
     except ValidationError as error:
         for fault in error.errors():
             variable = str(fault["loc"][0]) if fault["loc"] else "LEDGER_URL"  # between variables: it and LEDGER_SECRET
             told[variable] = "is missing" if fault["type"] == "missing" else f"is not usable ({fault['msg']})"
     defaults = {str(one.validation_alias): one.default for one in Settings.model_fields.values()}
     instead = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "nowhere"}
-    settings = Settings(**given | {name: instead.get(name, defaults[name]) for name in told})
+    usable = {name: instead.get(name, defaults[name]) for name in told}
+    settings = Settings.model_validate(_environment() | given | usable)
     return settings.model_copy(update={"ledger_url": ""}) if "LEDGER_URL" in told else settings, told
 
 
@@ -334,9 +344,14 @@ def setting_names(*, required: bool = False) -> set[str]:
     return names - {"FC_REGION"} if required else names  # the platform gives that one
 
 
+def _environment() -> dict[str, Any]:
+    """The variables that say something: an empty one says nothing."""
+    return {variable: value for variable, value in os.environ.items() if value}
+
+
 def _read(kind: type[T]) -> T:
     try:
-        return kind()
+        return kind.model_validate(_environment())
     except ValidationError as error:
         raise SettingsError("the environment is not usable: " + _faults(error)) from None
 

@@ -28,7 +28,6 @@ PACKAGES = (
     "mns.account",
     "mns.topic",
     "psycopg",
-    "pydantic_settings",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.dialects.sqlite",
     "stamina",
