@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sql
 
-from shared.errors import LedgerError
+from shared.errors import LedgerError, PermissionMissing
 from shared.ledger import transactions
 from shared.ledger.admission import admit
 from shared.ledger.operating import said_mode
@@ -21,7 +21,7 @@ from tests.functional.relay import Relay, relay
 from tests.ledger.conftest import wipe
 from tests.ledger.kit import NOW, Database, opening
 from tests.ledger.lives import live_everything, open_one
-from tests.ledger.postgres import Postgres
+from tests.ledger.postgres import PASSWORD, Postgres
 
 _REST = transactions._REST_SECONDS
 
@@ -137,6 +137,64 @@ def test_the_socket_itself_notices_a_peer_that_is_gone(through: tuple[Ledger, Re
             assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30
             assert 0 < stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+
+
+# -- a password from elsewhere -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "news", "asked", "says"),
+    [
+        pytest.param(PASSWORD, "hush", [False], None, id="what is known lets us in: it is not read anew"),
+        pytest.param("hush-old", PASSWORD, [False, True], None, id="it was turned: read once more"),
+        pytest.param("hush-old", "hush-old", [False, True], "password authentication failed", id="nothing new"),
+        pytest.param("hush-old", "hush-new", [False, True], "password authentication failed", id="the new one neither"),
+    ],
+)
+def test_a_refused_password_is_read_anew_once(
+    postgres: Postgres, shared_database: Database, known: str, news: str, asked: list[bool], says: str | None
+) -> None:
+    """And no password is in what is told."""
+    questions: list[bool] = []
+
+    def password(anew: bool) -> str:
+        questions.append(anew)
+        return news if anew else known
+
+    url = sql.make_url(shared_database.url)._replace(password=None)
+    ledger = Ledger(url.render_as_string(hide_password=False), password=password)
+    try:
+        if says is None:
+            assert ledger.read(said_mode) is None
+        else:
+            with pytest.raises(LedgerError, match=says) as away:
+                ledger.read(said_mode)
+            assert "hush" not in str(away.value)
+        assert questions == asked
+    finally:
+        ledger.close()
+
+
+def test_a_password_that_cannot_be_had_means_that_the_ledger_is_away(shared_database: Database) -> None:
+    """Whoever asks for it says why; and where nobody listens it is not asked for again."""
+
+    def withheld(_: bool) -> str:
+        raise PermissionMissing("permission kms:GetSecretValue is missing")
+
+    ledger = Ledger(shared_database.url, password=withheld)
+    with pytest.raises(
+        LedgerError, match=r"the ledger is away: .*no password: permission kms:GetSecretValue is missing"
+    ):
+        ledger.read(said_mode)
+    questions: list[bool] = []
+
+    def noted(anew: bool) -> str:
+        questions.append(anew)
+        return "any"
+
+    with pytest.raises(LedgerError, match="refused"):
+        Ledger("postgresql+psycopg://ecr@127.0.0.1:1/ledger", password=noted).read(said_mode)
+    assert questions == [False]
 
 
 # -- nothing told ------------------------------------------------------------------------------------------------------
