@@ -172,7 +172,7 @@ def plant(request: pytest.FixtureRequest, older: Version, tmp_path: Path) -> Ite
         made = older.run("ledger", "upgrade", "--ledger-url", ledger)
         assert made.returncode == 0, made.stderr
         start = template(tmp_path, others=older)
-        with deployment(stage, tmp_path, template=start, ledger=ledger) as cloud:
+        with deployment(stage, tmp_path, template=start, ledger=ledger, known_words=False) as cloud:
             yield Plant(cloud, tmp_path, instances)
 
 
