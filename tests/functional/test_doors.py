@@ -255,7 +255,8 @@ def test_without_subjects_one_queue_and_the_timer_do_the_job(
     stage = Stage()
     spoke = stage.new_spoke()
     del stage.hub["topics"]["ecr-completions"]["subscriptions"]["grant-dissociated"]
-    send_rights = stage.role(HUB, RECONCILE_FUNCTION)["policies"]["messages"]["Statement"][0]
+    policies = stage.role(HUB, RECONCILE_FUNCTION)["policies"].values()
+    (send_rights,) = (one for each in policies for one in each["Statement"] if "mns:SendMessage" in one["Action"])
     send_rights["Resource"][0] = f"acs:mns:*:{HUB}:/queues/ecr-approvals/messages"
     document, forged = (approval(spoke.uid, next(spoke.vpcs)) for _ in range(2))
     key = {"id": PUBLISHER.id, "secret": PUBLISHER.secret}

@@ -26,6 +26,7 @@ from shared.errors import LedgerError, PermissionMissing
 from shared.ledger.admission import reject_message
 from shared.ledger.operating import set_mode
 from shared.ledger.transactions import Ledger, now_ms
+from shared.log import configure
 from shared.loop import frame as frames
 from shared.loop.drivers import HubDriver, SpokeDriver
 from shared.loop.frame import Frame
@@ -219,6 +220,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for variable, value in environment(cloud.ledger_url, cloud.accounts_file, cloud.address).items():
             patch.setenv(variable, value)
         patch.setattr(frames, "_SEND_AGAIN_PAUSES", (0.0, 0.0))
+        configure()
         ledger = Ledger(cloud.ledger_url)
         yield House(cloud, ledger, iter(spokes))
         ledger.close()
