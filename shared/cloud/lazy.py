@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import version
+from importlib.util import find_spec
 from threading import RLock
 from types import ModuleType
 from typing import Any
@@ -84,14 +85,22 @@ class _Later:
     def __init__(self, load: Any, name: str) -> None:
         self._load, self._name = load, name
 
+    def _itself(self) -> Any:
+        """The name's value, or the module inside the module that has this name."""
+        module = self._load()
+        inside = f"{module.__name__}.{self._name}"
+        if not hasattr(module, self._name) and hasattr(module, "__path__") and find_spec(inside) is not None:
+            return import_module(inside)
+        return getattr(module, self._name)
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return getattr(self._load(), self._name)(*arguments, **named)
+        return self._itself()(*arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self._load(), self._name), name)
+        return getattr(self._itself(), name)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return isinstance(instance, getattr(self._load(), self._name))
+        return isinstance(instance, self._itself())
 
 
 class _Finder:

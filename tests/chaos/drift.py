@@ -235,7 +235,8 @@ def iso(seconds: float) -> str:
 def lived(folder: Path) -> Iterator[Stay]:
     """The whole story: everything is granted, drifts, is found, handled, looked at again; leases end; then policy changes."""
     stage = Stage()
-    [runs] = stage.hub["users"]["operator"]["policies"]["run-reconcile"]["Statement"]
+    policies = stage.hub["users"]["operator"]["policies"].values()
+    [runs] = (one for each in policies for one in each["Statement"] if "fc:InvokeFunction" in one["Action"])
     runs["Resource"].append(f"acs:fc:*:{HUB}:services/ecr-grants/functions/reconcile")  # where it is in a service
     hub, sold, dropped = stage.new_hub(), stage.new_hub(), stage.new_hub()
     hubs = {"given away": sold, "router deleted": dropped}

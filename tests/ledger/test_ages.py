@@ -17,6 +17,7 @@ from shared.ledger.outbox import mark_published, waiting_entries
 from shared.ledger.outcomes import mark_dead, put_off
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger
+from shared.log import configure
 from shared.loop.converge import Converge, Outcome
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
 from shared.loop.reconcile import Reconcile, Surroundings
@@ -46,6 +47,7 @@ INVENTORY = Inventory(
 
 def visit(ledger: Ledger, cloud: CalmCloud, side: Side, now: int) -> Any:
     """One visit at a moment. Returns the line that says that the side has settled, or None."""
+    configure()  # commands, which show less, may have run in this process
     driver: Driver = SpokeDriver(cloud) if side is Side.GRANT else HubDriver(cloud)
     converge = Converge(
         ledger,
@@ -168,6 +170,7 @@ def test_a_pass_says_how_old_what_it_leaves_is(admitted: Ledger, database: Datab
     asked: list[str] = []
     sql.event.listen(admitted.engine, "before_cursor_execute", lambda *call: asked.append(str(call[2])))
     reconcile = Reconcile(cast("Surroundings", Around(admitted)), CalmCloud(), clock=lambda: NOW + 90 * SECOND)
+    configure()
     with capture_logs() as lines:
         report = reconcile.run()
     (done,) = [line for line in lines if line["event"] == "reconcile.done"]

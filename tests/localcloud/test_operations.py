@@ -12,7 +12,7 @@ from tests.localcloud.harness import HANGZHOU, Key, LocalCloud, Stage, send, sig
 OPERATIONS = [(product, name) for product in PRODUCTS.values() for name in product.operations]
 FREE = {"GetCallerIdentity"}
 """Operations that need no permission."""
-CODES = {"ecr": "NoPermission", "vpc": "Forbidden.RAM", "sts": "NoPermission"}
+CODES = {"ecr": "NoPermission", "vpc": "Forbidden.RAM", "sts": "NoPermission", "kms": "Forbidden.NoPermission"}
 
 
 def good(at: Stage) -> dict[str, str]:
@@ -34,6 +34,7 @@ def good(at: Stage) -> dict[str, str]:
         "RegionId": HANGZHOU,
         "RoleArn": f"acs:ram::{at.spoke}:role/any",
         "RoleSessionName": "REQ-1",
+        "SecretName": "any",
     }
 
 
