@@ -43,7 +43,7 @@ class Triggers(StrEnum):
     OFF = "off"
 
 
-class Surroundings(BaseModel):
+class Choices(BaseModel):
     """What is decided at every deployment anew, since a default would undo what the last one decided."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -79,10 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def decided(environment: Mapping[str, str]) -> Surroundings:
+def decided(environment: Mapping[str, str]) -> Choices:
     """What the environment decides. Raises NotDeployableError that names everything that is missing or wrong."""
     try:
-        around = Surroundings.model_validate(dict(environment))
+        around = Choices.model_validate(dict(environment))
     except ValidationError as error:
         texts = [_explained(str(fault["loc"][0]), environment) for fault in error.errors()]
         raise NotDeployableError("; ".join(texts)) from None
@@ -100,7 +100,7 @@ def _explained(variable: str, environment: Mapping[str, str]) -> str:
     }[variable] + found
 
 
-def lay_out(package: Path, accounts: Path, place: Path, around: Surroundings) -> Path:
+def lay_out(package: Path, accounts: Path, place: Path, around: Choices) -> Path:
     """The folder and the template beside it, replaced as a whole. Returns the template's path.
 
     Raises NotDeployableError and SettingsError.
@@ -130,7 +130,7 @@ def first_of(template: Path) -> Path:
     return template.with_name(f"{template.stem}.first{template.suffix}")
 
 
-def rendered(document: dict[str, Any], around: Surroundings, code: str) -> dict[str, Any]:
+def rendered(document: dict[str, Any], around: Choices, code: str) -> dict[str, Any]:
     """The template for one deployment: blocks that are empty left out, triggers on or off, the code where it lies."""
     resources = {
         name: {**resource, "props": _props(resource["props"], around, code)}
@@ -140,7 +140,7 @@ def rendered(document: dict[str, Any], around: Surroundings, code: str) -> dict[
     return {**document, "vars": used, "resources": resources}
 
 
-def _props(source: dict[str, Any], around: Surroundings, code: str) -> dict[str, Any]:
+def _props(source: dict[str, Any], around: Choices, code: str) -> dict[str, Any]:
     props = {**source, "code": code, "vpcConfig": around.network}
     props["logConfig"] = {**source["logConfig"], "project": around.log_project} if around.log_project else None
     props["triggers"] = [

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from deploy.folder import Surroundings, decided, first_of, main, rendered
+from deploy.folder import Choices, decided, first_of, main, rendered
 from deploy.package import report_of
 from deploy.packagecheck import Proof, check
 from localcloud.fc.variables import Resolver
@@ -210,7 +210,7 @@ def test_the_checkout_stays_clean() -> None:
 
 def test_surroundings_are_read_from_names_only() -> None:
     """No other variable of the environment is looked at, and the values cannot be changed afterwards."""
-    around = Surroundings.model_validate({**os.environ, **DECIDED})
+    around = Choices.model_validate({**os.environ, **DECIDED})
     assert set(type(around).model_fields) == {"vpc", "switches", "security_group", "log_project", "triggers"}
 
 
