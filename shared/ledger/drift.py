@@ -96,6 +96,10 @@ def note_drift(
             values |= {"state": state or State.PRESENT, "ours": False}
             if there[one.side].ours is not False:
                 events.append(ownership(connection, work_of(connection, row.grant_id, one.side), False, now))
+        elif one.kind.missing:  # what is there again later, without a write of ours, is somebody else's
+            values |= {"state": State.ABSENT, "ours": None}
+            if there[one.side].ours is not None:
+                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), None, now))
         connection.execute(sides.update().where(*of_side(row.grant_id, one.side)).values(**values))
         name = name_of(EventKind.DRIFT_FOUND, row.grant_id, one.side, one.kind, str(now))
         events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))

@@ -130,6 +130,11 @@ class DriftKind(StrEnum):
         """Whether it is something there, not something missing."""
         return self in (DriftKind.FOREIGN_GRANT, DriftKind.FOREIGN_ASSOCIATION)
 
+    @property
+    def missing(self) -> bool:
+        """Whether nothing is left of what stood on its side."""
+        return self in (DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.INSTANCE_DELETED)
+
 
 @dataclass(frozen=True)
 class SpokeSeen:
