@@ -132,8 +132,8 @@ class DriftKind(StrEnum):
 
     @property
     def missing(self) -> bool:
-        """Whether nothing is left of what stood on its side."""
-        return self in (DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.INSTANCE_DELETED)
+        """Whether what stood on its side is gone, and may be put up again."""
+        return self in (DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import structlog
 
 from shared.errors import LedgerError
 from shared.ledger.operating import dead_rows, redrive
+from shared.ledger.rows import work_of
 from shared.ledger.schema import upgrade_schema
 from shared.messages.completion import WAKE
 from shared.messages.forms import GrantKey
@@ -276,7 +277,10 @@ class Machine(Asking):
             if not unrest(self):
                 return
             for row in self.ledger.read(dead_rows):
-                if self.cloud.places[row.key].exists.now:
+                down = self.ledger.read(
+                    work_of, row.key.grant_id
+                ).wanted.down  # which ends well without an instance, too
+                if down or self.cloud.places[row.key].exists.now:
                     self.ledger.write(redrive, row.key.grant_id, row.side, "somebody", self.turns.now)
                     self.counts["redriven"] += 1
             self.turns.turn(seconds * SECOND)
