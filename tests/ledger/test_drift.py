@@ -123,6 +123,18 @@ def test_what_a_lease_past_its_end_does_not_make_again_stays_found(ledger: Ledge
     check_order(ledger, database)
 
 
+def test_what_was_found_missing_is_no_longer_ours(standing: Ledger, database: Database) -> None:
+    """What is there again later, without a write of ours, is somebody else's."""
+    assert standing.write(saw, read(standing), Seen(State.PRESENT, ours=True), NOW).mine.ours
+    assert drifted(standing, MISSING)
+    found = read(standing).mine
+    assert (found.nothing_up, found.ours) == (True, None)
+
+    again = standing.write(saw, read(standing), Seen(State.PRESENT, ours=False), NOW + 2 * HOUR)
+    assert again.mine.ours is False
+    check_order(standing, database)
+
+
 def test_what_went_away_by_itself_is_told_once(standing: Ledger, database: Database) -> None:
     """Somebody else may mend it."""
     assert drifted(standing, MISSING)
