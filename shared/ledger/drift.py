@@ -92,14 +92,12 @@ def note_drift(
     about, events, mend = about_grant(connection, row.grant_id), [], frozenset(repair)
     for one in news:
         values: dict[str, Any] = {"drift": finding_text(DriftFound(one.kind, one.text, now))}
-        if one.kind.foreign:
-            values |= {"state": state or State.PRESENT, "ours": False}
-            if there[one.side].ours is not False:
-                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), False, now))
-        elif one.kind.missing:  # what is there again later, without a write of ours, is somebody else's
-            values |= {"state": State.ABSENT, "ours": None}
-            if there[one.side].ours is not None:
-                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), None, now))
+        if one.kind.foreign or one.kind.missing:
+            # What is missing now and there again later, without a write of ours, is somebody else's.
+            seen, ours = (state or State.PRESENT, False) if one.kind.foreign else (State.ABSENT, None)
+            values |= {"state": seen, "ours": ours}
+            if there[one.side].ours is not ours:
+                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), ours, now))
         connection.execute(sides.update().where(*of_side(row.grant_id, one.side)).values(**values))
         name = name_of(EventKind.DRIFT_FOUND, row.grant_id, one.side, one.kind, str(now))
         events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))
