@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from alibabacloud_tea_openapi.client import Client
-from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 
-from shared.cloud.clients import config, runtime
+from shared.cloud.clients import config, rpc
 from shared.cloud.errors import translated
 from shared.cloud.keys import Keys
 from shared.errors import CloudTrouble
+
+_VERSION = "2022-01-19"
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,8 @@ class Control:
 
     def __init__(self, endpoint: str, region: str, account: str, keys: Keys, milliseconds: int) -> None:
         """``milliseconds``: how long one answer is waited for."""
-        ready = config(endpoint, region, keys)
-        ready.connect_timeout = ready.read_timeout = milliseconds
         self._account = account
-        self._client = Client(ready)
+        self._client = Client(config(endpoint, region, keys, milliseconds))
 
     def of_queue(self, name: str) -> DeadLetters:
         """Needs mns:GetQueueAttributes on the queue. Raises GrantError."""
@@ -46,19 +45,8 @@ class Control:
         return self._read("GetSubscriptionAttributes", {"TopicName": topic, "SubscriptionName": name})
 
     def _read(self, action: str, query: Mapping[str, str]) -> DeadLetters:
-        params = Params(
-            action=action,
-            version="2022-01-19",
-            protocol="HTTPS",
-            pathname="/",
-            method="POST",
-            auth_type="AK",
-            style="RPC",
-            req_body_type="formData",
-            body_type="json",
-        )
         with translated(f"{action} of {', '.join(query.values())}", self._account):
-            answer: Any = self._client.call_api(params, OpenApiRequest(query=dict(query)), runtime())["body"]
+            answer: Any = rpc(self._client, _VERSION, action, query)
         try:
             policy = answer["Data"].get("DlqPolicy") or {}
             most = policy.get("MaxReceiveCount")

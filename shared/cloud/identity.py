@@ -26,11 +26,9 @@ class Identity:
 
 def who_am_i(endpoint: str, region: str, keys: Keys, milliseconds: int) -> Identity:
     """Ask STS (GetCallerIdentity), waiting so long for an answer. Raises GrantError."""
-    ready = config(endpoint, region, keys)
-    ready.connect_timeout = ready.read_timeout = milliseconds
     before = time.time()
     with translated("GetCallerIdentity", "of these keys"):
-        answer = StsClient(ready).get_caller_identity_with_options(runtime())
+        answer = StsClient(config(endpoint, region, keys, milliseconds)).get_caller_identity_with_options(runtime())
     return Identity(
         answer.body.account_id, answer.body.arn, _ahead(answer.headers.get("date"), (before + time.time()) / 2)
     )

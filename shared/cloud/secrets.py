@@ -13,27 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alibabacloud_tea_openapi.client import Client
-from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 
 from shared import words
-from shared.cloud.clients import config, runtime
+from shared.cloud.clients import config, rpc
 from shared.cloud.errors import translated
 from shared.cloud.keys import Keys
 from shared.errors import NeedsSomebody
 
 _KEPT_SECONDS = 600.0
 _OPERATION = "GetSecretValue"
-_GET_SECRET_VALUE = {
-    "action": _OPERATION,
-    "version": "2016-01-20",
-    "protocol": "HTTPS",
-    "pathname": "/",
-    "method": "POST",
-    "auth_type": "AK",
-    "style": "RPC",
-    "req_body_type": "formData",
-    "body_type": "json",
-}
 
 
 @dataclass(frozen=True)
@@ -77,8 +65,7 @@ class Secrets:
     def _ask(self, name: str) -> str:
         with translated(_OPERATION, self._account):
             client = Client(config(self._endpoint, self._region, self._home()))
-            request = OpenApiRequest(query={"SecretName": name})
-            body: dict[str, Any] = client.call_api(Params(**_GET_SECRET_VALUE), request, runtime())["body"]
+            body: dict[str, Any] = rpc(client, "2016-01-20", _OPERATION, {"SecretName": name})
         value = body.get("SecretData")
         if body.get("SecretDataType", "text") != "text" or not isinstance(value, str) or not _is_line(value):
             raise NeedsSomebody(f"the secret {name} is not one line of text")
