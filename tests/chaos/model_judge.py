@@ -11,23 +11,27 @@ import sqlalchemy as sql
 from shared.ledger.drift import read_standing
 from shared.ledger.heads import head_of
 from shared.ledger.proof import first_fault
-from shared.ledger.tables import events, intents, sides
+from shared.ledger.tables import intents, sides
 from shared.messages.completion import EventKind
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
 from tests.chaos.model_world import CLAIM_MS, SKEW_MS, THEIRS
 from tests.chaos.reference import Said, Should, closes, ends, same
+from tests.chaos.resting import heard
 from tests.chaos.story import Story, short
 from tests.chaos.turns import Violation
 
 FINAL = ("done", "rejected")
-ONCE_PER_GENERATION = ("granted", "associated", "unwanted", "dissociated", "revoked")
 
 
 def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
     """Raises Violation with everything that is wrong. ``expected``: the drift that must have been found, and since when."""
-    wrong: list[str] = []
-    news = _read_events(story, wrong)  # first: what should be depends on what was done once
+    news, wrong = heard(story)  # first: what should be depends on what was done once
+    wrong += [
+        f"event {told['id']} ({told['event']}) was not published"
+        for told in news
+        if EventKind(told["event"]).published and json.loads(story.post.published.get(told["id"], "null")) != told
+    ]
     wrong += _wrong_cloud(story)
     wrong += _wrong_requests(story)
     wrong += _wrong_leases(story)
@@ -98,45 +102,6 @@ def _wrong_down(story: Story, key: GrantKey) -> Iterator[str]:
         yield f"{where} is granted, and no lease is live"
     if link is not None and (link.ours or key.ecr_id == THEIRS):
         yield f"{where} is associated, and no lease is live"
-
-
-def _read_events(story: Story, wrong: list[str]) -> list[dict[str, Any]]:
-    """The events since the last rest; their numbering and that they were all published."""
-    record = story.record
-    with story.ledger.engine.begin() as connection:
-        rows = connection.execute(sql.select(events).where(events.c.seq > record.seq).order_by(events.c.seq)).all()
-    news = [json.loads(row.body) for row in rows]
-    for row, told in zip(rows, news, strict=True):
-        record.seq += 1
-        if row.seq != record.seq:
-            wrong.append(f"event {record.seq} is missing")
-        if row.event_id in record.ids:
-            wrong.append(f"event {row.seq} has the name of another")
-        record.ids.add(row.event_id)
-        if row.grant_id is not None and EventKind(row.kind).published:
-            record.numbers[row.grant_id] = record.numbers.get(row.grant_id, 0) + 1
-            if row.number != record.numbers[row.grant_id]:
-                wrong.append(f"event {row.seq} is number {row.number}, not {record.numbers[row.grant_id]}")
-            record.per_generation[(row.grant_id, told["generation"], row.kind)] += 1
-        if EventKind(row.kind).published and story.post.published.get(row.event_id) != row.body:
-            wrong.append(f"event {row.seq} ({row.kind}) was not published")
-        request = told.get("request")
-        if request is not None:
-            request_name = request["issuer"], request["request_id"], request["digest"]
-            record.per_request[(*request_name, row.kind)] += 1
-            if row.kind in ("done", "rejected", "dead") and row.grant_id is not None:
-                if row.kind == "rejected" and told["reason"]["code"] in ("NotAllowed", "NotListed"):
-                    story.refused_later.add(request_name)
-                first = told.get("message_id") in story.messages(request_name)
-                (record.outcomes if first else record.again).setdefault(request_name, []).append(row.kind)
-        if row.kind == "rejected" and row.grant_id is None:
-            record.refused[told["message_id"]] += 1
-        code = f" {told['reason']['code']}" if row.kind.startswith("drift") else ""
-        story.counts[f"event {row.kind}{code}"] += 1
-    for (grant_id, generation, kind), often in record.per_generation.items():
-        if often > 1 and kind in ONCE_PER_GENERATION:
-            wrong.append(f"{kind} was recorded {often} times for generation {generation} of {story.name_of(grant_id)}")
-    return news
 
 
 def _wrong_requests(story: Story) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -18,9 +19,12 @@ from tests.chaos.model_world import DAY, HOUR, THEIRS
 from tests.chaos.story import Story, short
 from tests.chaos.turns import Violation
 
+ONCE_PER_GENERATION = ("granted", "associated", "unwanted", "dissociated", "revoked")
+
 
 def unrest(story: Story) -> list[str]:
     """Whatever is still under way."""
+    read_events(story)
     found = ["the cloud is busy"] if story.cloud.busy else []
     found += [f"{side}: {mail.body}" for side, queue in story.post.queues.items() for mail in queue if mail.document]
     found += [f"early: {short(fact.said.document)}" for fact in story.referee.facts if fact.believed > story.turns.now]
@@ -58,3 +62,49 @@ def _was_told(connection: Connection, grant_id: str, generation: int) -> bool:
         sql.select(events.c.body).where(events.c.grant_id == grant_id, events.c.kind == EventKind.UNWANTED)
     ).scalars()
     return any(json.loads(body)["generation"] == generation for body in bodies)
+
+
+def heard(story: Story) -> tuple[list[dict[str, Any]], list[str]]:
+    """The events since this was last asked, and what is wrong with their names and numbers."""
+    read_events(story)
+    record = story.record
+    news, wrong = record.news, record.wrong
+    record.news, record.wrong = [], []
+    for (grant_id, generation, kind), often in record.per_generation.items():
+        if often > 1 and kind in ONCE_PER_GENERATION:
+            wrong.append(f"{kind} was recorded {often} times for generation {generation} of {story.name_of(grant_id)}")
+    return news, wrong
+
+
+def read_events(story: Story) -> None:
+    """Take note of the events that were not read yet: what is wanted depends on what was done, refused and ended."""
+    record = story.record
+    with story.ledger.engine.begin() as connection:
+        rows = connection.execute(sql.select(events).where(events.c.seq > record.seq).order_by(events.c.seq)).all()
+    for row in rows:
+        told = json.loads(row.body)
+        record.news.append(told)
+        record.seq += 1
+        if row.seq != record.seq:
+            record.wrong.append(f"event {record.seq} is missing")
+        if row.event_id in record.ids:
+            record.wrong.append(f"event {row.seq} has the name of another")
+        record.ids.add(row.event_id)
+        if row.grant_id is not None and EventKind(row.kind).published:
+            record.numbers[row.grant_id] = record.numbers.get(row.grant_id, 0) + 1
+            if row.number != record.numbers[row.grant_id]:
+                record.wrong.append(f"event {row.seq} is number {row.number}, not {record.numbers[row.grant_id]}")
+            record.per_generation[(row.grant_id, told["generation"], row.kind)] += 1
+        request = told.get("request")
+        if request is not None:
+            request_name = request["issuer"], request["request_id"], request["digest"]
+            record.per_request[(*request_name, row.kind)] += 1
+            if row.kind in ("done", "rejected", "dead") and row.grant_id is not None:
+                if row.kind == "rejected" and told["reason"]["code"] in ("NotAllowed", "NotListed"):
+                    story.refused_later.add(request_name)
+                first = told.get("message_id") in story.messages(request_name)
+                (record.outcomes if first else record.again).setdefault(request_name, []).append(row.kind)
+        if row.kind == "rejected" and row.grant_id is None:
+            record.refused[told["message_id"]] += 1
+        code = f" {told['reason']['code']}" if row.kind.startswith("drift") else ""
+        story.counts[f"event {row.kind}{code}"] += 1

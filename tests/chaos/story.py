@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shared.ledger.heads import Head
 from shared.messages.completion import Completion
@@ -39,6 +40,8 @@ class Record:
     per_request: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     per_generation: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    news: list[dict[str, Any]] = field(default_factory=list)  # since the last rest
+    wrong: list[str] = field(default_factory=list)  # with names and numbers of these
 
 
 class Story:
