@@ -91,8 +91,11 @@ def _wrong_kept(story: Story, key: GrantKey, should: Should) -> Iterator[str]:
         yield f"{where} is no longer granted, and a lease past its end keeps it"
     if untouched and story.was.get((key, Side.ASSOCIATE)) and link is None:
         yield f"{where} is no longer associated, and a lease past its end keeps it"
-    if link is not None and link.ours and set(link.prefixes) - should.may:
-        yield f"{where}: the prefixes are {link.prefixes}, and only {sorted(should.may)} may stay"
+    standing: set[str] = set() if link is None or not link.ours else set(link.prefixes)
+    if (
+        standing - should.may and standing & should.may
+    ):  # where none of it may stay: an empty list would mean another thing
+        yield f"{where}: the prefixes are {sorted(standing)}, and only {sorted(should.may)} may stay"
 
 
 def _wrong_down(story: Story, key: GrantKey) -> Iterator[str]:
