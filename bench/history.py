@@ -45,9 +45,10 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.ledger.views import grant_ids, view_grants
 from shared.ledger.waiting import dead_requests
-from shared.loop.converge import Converge, Outcome
+from shared.loop.converge import Converge
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
 from shared.loop.reconcile import Reconcile, Report
+from shared.loop.visits import Outcome
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.rules.facts import Mode, Side
 from shared.rules.inventory import Inventory

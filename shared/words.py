@@ -127,6 +127,17 @@ def message_failed(*, message_id: MessageId) -> None:
 
 
 @word(
+    "batch.failed",
+    Level.ERROR,
+    "A fault of ours: report it with its traceback. Each of the approvals was tried by itself then; what became of it is said "
+    "in a line of its own.",
+    traceback=True,
+)
+def batch_failed(*, approvals: Annotated[int, "how many they were"]) -> None:
+    """Approvals that were to be admitted together met a fault of ours."""
+
+
+@word(
     "ledger.away",
     Level.ERROR,
     "See that the database that the reason names is up and lets the functions in, and that `ecr-grants ledger upgrade` was run. "

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, put_away, request_of
-from shared.ledger.record import About, Event, append, name_of
-from shared.ledger.rows import about_grant, lease_of, raise_generation
-from shared.ledger.tables import EVERYONE, approvals, closes, grants, marks, sides
+from shared.errors import PermanentError
+from shared.ledger.known import grant_rows
+from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, request_of
+from shared.ledger.record import About, Event, append, lock_end, name_of
+from shared.ledger.rows import about_grant, lease_of, put_away, raise_generation, raise_generations
+from shared.ledger.snapshot import made_row
+from shared.ledger.tables import EVERYONE, approvals, closes, grants, marks
 from shared.ledger.transactions import insert_or_ignore, locked
 from shared.messages.approval import Action, Every, GrantApproval, OnEnd, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
-from shared.messages.forms import GrantKey
 from shared.messages.texts import canonical
-from shared.rules.facts import Side, State
 from shared.rules.leases import Timing, next_due
 
 
@@ -30,6 +32,14 @@ class Admission:
     touched: tuple[str, ...]
     new: bool
     early_until: int | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An approval as it came, and the message that brought it."""
+
+    approval: GrantApproval | RevokeApproval
+    message_id: str
 
 
 def admit(
@@ -46,72 +56,129 @@ def admit(
     believed at once, however it is dated, and recorded whatever is listed: closing is the safe direction. ``allowed`` is asked
     about what is news, and raises PermanentError where it is not.
     """
-    message_id = keepable(message_id)
-    approval_id = name_of("approval", approval.issuer, approval.request_id, approval.digest)
-    row = grant_row(connection, approval.grant, now)
-    known = connection.execute(
-        sql.select(approvals).where(
-            approvals.c.issuer == approval.issuer, approvals.c.request_id == approval.request_id
-        )
-    ).all()
-    for other in known:
-        if other.approval_id == approval_id:
-            # The platform delivers at least once; only a message of its own is somebody asking again.
-            if other.outcome is not None and other.message_id != message_id:
-                answer_again(connection, other, message_id, now)
-            return Admission((row.grant_id,), new=False)
+    (found,) = admit_all(connection, [Asked(approval, message_id)], now, timing, allowed)
+    if isinstance(found, PermanentError):
+        raise found
+    return found
+
+
+def admit_all(
+    connection: Connection,
+    asked: Sequence[Asked],
+    now: int,
+    timing: Timing,
+    allowed: Callable[[GrantApproval | RevokeApproval], None] = lambda _: None,
+) -> list[Admission | PermanentError]:
+    """The same for several approvals at once, each of another grant and name; what is not allowed stops nothing but itself."""
+    _, made = grant_rows(connection, [one.approval.grant for one in asked], now)
+    ids = [_id_of(one.approval) for one in asked]
+    before = connection.execute(sql.select(approvals).where(approvals.c.approval_id.in_(ids)))
+    known = {row.approval_id: row for row in before}
+    news, found = _News(connection, now, timing), list[Admission | PermanentError]()
+    for one in asked:
+        grant_id = one.approval.grant.grant_id
+        try:
+            found.append(_admit(news, one, known.get(_id_of(one.approval)), allowed, fresh=grant_id in made))
+        except PermanentError as error:
+            found.append(error)
+    news.write()
+    return found
+
+
+class _News:
+    """What several admissions come to, written at once."""
+
+    def __init__(self, connection: Connection, now: int, timing: Timing) -> None:
+        self.connection, self.now, self.timing = connection, now, timing
+        self.opened: list[dict[str, Any]] = []
+        self.raised: list[str] = []
+        self.events: list[Event] = []
+        self.named: dict[tuple[str, str], tuple[str, About, Request]] = {}
+
+    def write(self) -> None:
+        """Leases, then what they raise, then the record."""
+        if self.opened:
+            self.connection.execute(approvals.insert(), self.opened)
+        if self.raised:
+            raise_generations(self.connection, self.raised)
+        append(self.connection, self.now, *self.events, *self._second_digests())
+
+    def _second_digests(self) -> Iterator[Event]:
+        """What was admitted under a name that was used before, on whichever grant: asked when nobody else can admit anything."""
+        if not self.named:
+            return
+        lock_end(self.connection)
+        same_name = sql.tuple_(approvals.c.issuer, approvals.c.request_id).in_(list(self.named))
+        query = sql.select(approvals.c.approval_id, approvals.c.issuer, approvals.c.request_id).where(same_name)
+        others = Counter[tuple[str, str]]()
+        for row in self.connection.execute(query):
+            name = row.issuer, row.request_id
+            others[name] += row.approval_id != self.named[name][0]
+        for name, (approval_id, about, request) in self.named.items():
+            if others[name]:
+                text = f"{others[name]} other content(s) were approved under the same issuer and request id"
+                reason = Reason(code=ReasonCode.SECOND_DIGEST, text=text)
+                event = name_of(EventKind.SECOND_DIGEST, approval_id)
+                yield Event(event, EventKind.SECOND_DIGEST, about, request, reason=reason)
+
+
+def _id_of(approval: GrantApproval | RevokeApproval) -> str:
+    return name_of("approval", approval.issuer, approval.request_id, approval.digest)
+
+
+def _admit(
+    news: _News,
+    one: Asked,
+    known: Row[Any] | None,
+    allowed: Callable[[GrantApproval | RevokeApproval], None],
+    *,
+    fresh: bool,
+) -> Admission:
+    """One approval, on a grant that is locked. ``known``: it was admitted before. ``fresh``: the grant is new."""
+    approval, message_id = one.approval, keepable(one.message_id)
+    approval_id, grant_id = _id_of(approval), approval.grant.grant_id
+    if known is not None:
+        # The platform delivers at least once; only a message of its own is somebody asking again.
+        if known.outcome is not None and known.message_id != message_id:
+            news.events += answer_again(news.connection, known, message_id, news.now)
+        return Admission((grant_id,), new=False)
     allowed(approval)
-    about = about_grant(connection, row.grant_id)
+    about = About(grant_id, approval.grant, 0, ()) if fresh else about_grant(news.connection, grant_id)
     if isinstance(approval, RevokeApproval):
-        events = _revoke(connection, approval, approval_id, message_id, about, now, timing)
+        news.events += _revoke(news.connection, approval, approval_id, message_id, about, news.now, news.timing)
         early_until, counts = None, True
     else:
-        events, early_until, counts = _open(connection, approval, approval_id, message_id, about, now, timing)
-    if known:
-        text = f"{len(known)} other content(s) were approved under the same issuer and request id"
-        reason = Reason(code=ReasonCode.SECOND_DIGEST, text=text)
-        name = name_of(EventKind.SECOND_DIGEST, approval_id)
-        events.append(Event(name, EventKind.SECOND_DIGEST, about, request_of(approval), reason=reason))
-    append(connection, now, *events)
-    return Admission((row.grant_id,) if counts else (), new=True, early_until=early_until)
+        early_until, counts = _open(news, approval, approval_id, message_id, about, fresh=fresh)
+    news.named[approval.issuer, approval.request_id] = approval_id, about, request_of(approval)
+    return Admission((grant_id,) if counts else (), new=True, early_until=early_until)
 
 
 def _open(
-    connection: Connection,
-    approval: GrantApproval,
-    approval_id: str,
-    message_id: str,
-    about: About,
-    now: int,
-    timing: Timing,
-) -> tuple[list[Event], int | None, bool]:
-    """Open a lease, unless it was closed before it came or comes after its own end. Returns events, until when it is early,
-    and whether it counts."""
+    news: _News, approval: GrantApproval, approval_id: str, message_id: str, about: About, *, fresh: bool
+) -> tuple[int | None, bool]:
+    """Open a lease, unless it was closed before it came or comes after its own end. Returns until when it is early, and
+    whether it counts."""
+    connection, now, timing = news.connection, news.now, news.timing
     approved_at = _millis(approval.approved_at)
     early_until = approved_at - timing.skew if approved_at > now + timing.skew else None
-    closer = closed_by(connection, about.grant_id, approval.issuer, approval.request_id, approved_at)
+    named = approval.issuer, approval.request_id, approved_at
+    closer = None if fresh else closed_by(connection, about.grant_id, *named)
     ends_at = None if approval.ends_at is None else _millis(approval.ends_at)
     refused = closed_reason(connection, closer) if closer is not None else None
     if refused is None and ends_at is not None and ends_at <= now:
         refused = ENDED
     counts = refused is None and early_until is None
     early = early_until if refused is None else None
-    row = _insert(
-        connection,
-        approval,
-        approval_id,
-        message_id,
-        about.grant_id,
-        now,
-        ends_at=ends_at,
-        on_end=approval.on_end,
-        allowed_prefixes=json.dumps(approval.allowed_prefixes),
-        early_until=early,
-        closed_by=closer,
-        live=counts,
-        open=refused is None,
-    )
-    due = _set_due(connection, row, early, timing) if refused is None else None
+    values = _values(approval, approval_id, message_id, about.grant_id, now) | {
+        "ends_at": ends_at,
+        "on_end": approval.on_end,
+        "allowed_prefixes": json.dumps(approval.allowed_prefixes),
+        "early_until": early,
+        "closed_by": closer,
+        "live": counts,
+        "open": refused is None,
+    }
+    due = early if early is not None else None if refused is not None else next_due(lease_of(made_row(values)), timing)
     kind = EventKind.EARLY if early is not None else EventKind.ADMITTED
     reason = None
     if early is not None:
@@ -119,14 +186,18 @@ def _open(
             f"dated {approval.approved_at.isoformat()}, further ahead than clocks may differ: without effect until then"
         )
         reason = Reason(code=ReasonCode.EARLY, text=text)
-    events = [_admitted(approval, approval_id, message_id, about, kind, {"early_until": early, "due_at": due}, reason)]
+    facts = {"early_until": early, "due_at": due}
+    news.events.append(_admitted(approval, approval_id, message_id, about, kind, facts, reason))
     if refused is not None:
-        events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
-    elif counts:
-        raise_generation(connection, about.grant_id)
+        row = connection.execute(approvals.insert().values(values).returning(approvals)).one()
+        news.events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
+        return early, counts
+    news.opened.append(values | {"due_at": due})
+    if counts:
+        news.raised.append(about.grant_id)
     else:  # early: somebody waits for it
         connection.execute(grants.update().where(grants.c.grant_id == about.grant_id).values(shown=True))
-    return events, early, counts
+    return early, counts
 
 
 def _revoke(
@@ -142,7 +213,8 @@ def _revoke(
     mark = min(_millis(approval.approved_at), now + timing.skew)
     named, facts = approval.closes, {"mark": mark}
     until = mark + timing.skew if named == Every.EVERYONE else mark
-    _insert(connection, approval, approval_id, message_id, about.grant_id, now, on_end=OnEnd.REPORT, mark=until)
+    values = _values(approval, approval_id, message_id, about.grant_id, now) | {"on_end": OnEnd.REPORT, "mark": until}
+    connection.execute(approvals.insert().values(values))
     of_grant = approvals.c.grant_id == about.grant_id, approvals.c.action == Action.GRANT
     if isinstance(named, str):
         everyone = named == Every.EVERYONE
@@ -170,16 +242,11 @@ def _revoke(
     return events
 
 
-def _insert(
-    connection: Connection,
-    approval: GrantApproval | RevokeApproval,
-    approval_id: str,
-    message_id: str,
-    grant_id: str,
-    now: int,
-    **more: Any,
-) -> Row[Any]:
-    values = {
+def _values(
+    approval: GrantApproval | RevokeApproval, approval_id: str, message_id: str, grant_id: str, now: int
+) -> dict[str, Any]:
+    """The row of an approval, but for what its kind adds."""
+    return {
         "approval_id": approval_id,
         "issuer": approval.issuer,
         "request_id": approval.request_id,
@@ -194,9 +261,7 @@ def _insert(
         "live": False,
         "open": False,
         "waits": True,
-        **more,
     }
-    return connection.execute(approvals.insert().values(values).returning(approvals)).one()
 
 
 def _set_due(connection: Connection, row: Row[Any], early_until: int | None, timing: Timing) -> int | None:
@@ -290,27 +355,6 @@ def reject_message(
     message_id = keepable(message_id)
     event_id = name_of("message", message_id, text)
     append(connection, now, Event(event_id, EventKind.REJECTED, request=request, message_id=message_id, reason=reason))
-
-
-def grant_row(connection: Connection, grant: GrantKey, now: int) -> Row[Any]:
-    """The grant's row, locked; made when it is the first time."""
-    found = locked(connection, grant.grant_id)
-    if found is not None:
-        return found
-    fresh = {"generation": 0, "last_number": 0, "created_at": now, "shown": False}
-    if insert_or_ignore(connection, grants, {"grant_id": grant.grant_id, **asdict(grant), **fresh}):
-        side_row = {
-            "grant_id": grant.grant_id,
-            "observed_generation": 0,
-            "state": State.UNKNOWN,
-            "unsettled": False,
-            "attempts": 0,
-            "knocks": 0,
-        }
-        connection.execute(sides.insert(), [side_row | {"side": side} for side in Side])
-    row = locked(connection, grant.grant_id)
-    assert row is not None  # noqa: S101  # it was just inserted, here or by another worker
-    return row
 
 
 def keepable(message_id: str) -> str:

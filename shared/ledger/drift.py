@@ -8,9 +8,8 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.admission import grant_row
 from shared.ledger.intents import ownership
-from shared.ledger.outcomes import put_away
+from shared.ledger.known import grant_row
 from shared.ledger.record import Event, append, name_of
 from shared.ledger.rows import (
     about_grant,
@@ -18,6 +17,7 @@ from shared.ledger.rows import (
     finding_text,
     key_of,
     of_side,
+    put_away,
     raise_generation,
     side_of,
     work_of,
@@ -28,7 +28,7 @@ from shared.messages.completion import EventKind, Reason
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Drift, DriftFound, DriftKind, Side, SideRecord, Standing, State
 
-_PAGE = 5_000
+_PAGE = 1_000
 
 
 def read_standing(ledger: Ledger) -> Iterator[Standing]:
@@ -39,9 +39,21 @@ def read_standing(ledger: Ledger) -> Iterator[Standing]:
         after = page[-1].key.grant_id
 
 
-def _standing(connection: Connection, after: str) -> list[Standing]:
+def read_keys(ledger: Ledger) -> Iterator[GrantKey]:
+    """What names each of those grants, by pages."""
+    after = ""
+    while page := ledger.read(_shown, after):
+        yield from map(key_of, page)
+        after = page[-1].grant_id
+
+
+def _shown(connection: Connection, after: str) -> Sequence[Row[Any]]:
     query = sql.select(grants).where(grants.c.shown, grants.c.grant_id > after).order_by(grants.c.grant_id).limit(_PAGE)
-    return _with_sides(connection, connection.execute(query).all())
+    return connection.execute(query).all()
+
+
+def _standing(connection: Connection, after: str) -> list[Standing]:
+    return _with_sides(connection, _shown(connection, after))
 
 
 def known_among(connection: Connection, keys: Sequence[GrantKey]) -> list[Standing]:
@@ -97,7 +109,7 @@ def note_drift(
             seen, ours = (state or State.PRESENT, False) if one.kind.foreign else (State.ABSENT, None)
             values |= {"state": seen, "ours": ours}
             if there[one.side].ours is not ours:
-                events.append(ownership(connection, work_of(connection, row.grant_id, one.side), ours, now))
+                events.append(ownership(work_of(connection, row.grant_id, one.side), ours, now))
         connection.execute(sides.update().where(*of_side(row.grant_id, one.side)).values(**values))
         name = name_of(EventKind.DRIFT_FOUND, row.grant_id, one.side, one.kind, str(now))
         events.append(Event(name, EventKind.DRIFT_FOUND, about, reason=Reason(code=one.kind, text=one.text)))
@@ -125,7 +137,7 @@ def note_drift_gone(connection: Connection, grant_id: str, side: Side, now: int)
     reason = Reason(code=found.kind, text=f"no longer so: {found.text}")
     events = [Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason)]
     if gone and before.ours is not None:
-        events.append(ownership(connection, work_of(connection, grant_id, side), None, now))
+        events.append(ownership(work_of(connection, grant_id, side), None, now))
     append(connection, now, *events)
     put_away(connection, grant_id)
     return True
@@ -139,6 +151,6 @@ def note_absent(connection: Connection, grant_id: str, side: Side, generation: i
         return False
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(state=State.ABSENT, ours=None))
     if before.ours is not None:
-        append(connection, now, ownership(connection, work_of(connection, grant_id, side), None, now))
+        append(connection, now, ownership(work_of(connection, grant_id, side), None, now))
     put_away(connection, grant_id)
     return True

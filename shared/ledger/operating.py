@@ -8,10 +8,10 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from shared.ledger.intents import ownership
-from shared.ledger.record import Event, append, fresh_name, name_of
+from shared.ledger.record import Event, append, name_of
 from shared.ledger.rows import about_grant, about_work, hold_of, key_of, of_side, raise_generation, work_of
 from shared.ledger.tables import approvals, grants, holds, settings, sides
-from shared.ledger.transactions import insert_or_ignore, locked
+from shared.ledger.transactions import alone_with_words, insert_or_ignore, locked
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Hold, HoldKind, Mode, Side
@@ -100,9 +100,10 @@ def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int)
     connection.execute(sides.update().where(*of_side(grant_id, side)).values(ours=True, drift=None))
     raise_generation(connection, grant_id)
     reason = Reason(code=ReasonCode.ADOPTED, text=f"{who} adopted the {side} side: it is ours from now on")
-    name = fresh_name(connection, EventKind.ADOPTED, grant_id, side)
-    adopted = Event(name, EventKind.ADOPTED, about_work(work), association_id=work.mine.association_id, reason=reason)
-    append(connection, now, adopted, ownership(connection, work, True, now))
+    name = name_of(EventKind.ADOPTED, grant_id, side)
+    about, association_id = about_work(work), work.mine.association_id
+    adopted = Event(name, EventKind.ADOPTED, about, association_id=association_id, reason=reason, again=True)
+    append(connection, now, adopted, ownership(work, True, now))
     return True
 
 
@@ -117,11 +118,13 @@ def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tup
 
     Returns the (grant, side) of what it may release: somebody should look there now.
     """
+    alone_with_words(connection)
     if not insert_or_ignore(connection, settings, {"name": "mode", "value": mode, "changed_at": now}):
         connection.execute(settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now))
     reason = Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}")
-    name = fresh_name(connection, EventKind.MODE_CHANGED, mode)
-    append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts={"mode": mode, "who": who}))
+    name = name_of(EventKind.MODE_CHANGED, mode)
+    facts = {"mode": mode, "who": who}
+    append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts=facts, again=True))
     return _released(connection)
 
 
@@ -144,6 +147,7 @@ def touches_anything(connection: Connection, kind: HoldKind, name: str) -> bool:
 
 def set_hold(connection: Connection, hold: Hold, now: int) -> None:
     """Put an ECR, an account or a grant on hold, or say anew what is held about it."""
+    alone_with_words(connection)
     named = holds.c.kind == hold.kind, holds.c.name == hold.name
     connection.execute(holds.delete().where(*named))
     connection.execute(
@@ -153,19 +157,20 @@ def set_hold(connection: Connection, hold: Hold, now: int) -> None:
     )
     facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who}
     facts |= {"reason": hold.reason, "at": hold.at}
-    name = fresh_name(connection, EventKind.HOLD_SET, hold.kind, hold.name)
+    name = name_of(EventKind.HOLD_SET, hold.kind, hold.name)
     reason = Reason(code=ReasonCode.HOLD_SET, text=hold.text)
-    append(connection, now, Event(name, EventKind.HOLD_SET, reason=reason, facts=facts))
+    append(connection, now, Event(name, EventKind.HOLD_SET, reason=reason, facts=facts, again=True))
 
 
 def lift_hold(connection: Connection, kind: HoldKind, name: str, who: str, now: int) -> list[tuple[str, Side]] | None:
     """Lift a hold. None when there was none; else the (grant, side) of what it may release."""
+    alone_with_words(connection)
     if not connection.execute(holds.delete().where(holds.c.kind == kind, holds.c.name == name)).rowcount:
         return None
     reason = Reason(code=ReasonCode.HOLD_LIFTED, text=f"{who} lifted the hold of the {kind} {name}")
-    event = fresh_name(connection, EventKind.HOLD_LIFTED, kind, name)
+    event = name_of(EventKind.HOLD_LIFTED, kind, name)
     facts = {"kind": kind, "name": name, "who": who}
-    append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts))
+    append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts, again=True))
     return _released(connection)
 
 

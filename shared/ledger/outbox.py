@@ -19,6 +19,17 @@ _FREE = (
     .limit(sql.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_TAKE = (
+    outbox.update()
+    .where(outbox.c.seq.in_(_FREE.scalar_subquery()))
+    .values(taken_until=sql.bindparam("until"))
+    .returning(outbox.c.seq)
+)
+_ENTRIES = (
+    sql.select(events.c.seq, events.c.kind, events.c.body, events.c.grant_id)
+    .where(events.c.seq.in_(sql.bindparam("seqs", expanding=True)))
+    .order_by(events.c.seq)
+)
 
 
 @dataclass(frozen=True)
@@ -28,29 +39,26 @@ class OutboxEntry:
     seq: int
     tag: str
     body: str
+    grant_id: str | None
 
 
 def waiting_entries(connection: Connection, limit: int) -> list[OutboxEntry]:
     """The oldest completions that are still to be published."""
     rows = connection.execute(
-        sql.select(events.c.seq, events.c.kind, events.c.body)
+        sql.select(events.c.seq, events.c.kind, events.c.body, events.c.grant_id)
         .join(outbox, outbox.c.seq == events.c.seq)
         .order_by(events.c.seq)
         .limit(limit)
     )
-    return [OutboxEntry(row.seq, row.kind, row.body) for row in rows]
+    return [OutboxEntry(*row) for row in rows]
 
 
 def take_entries(connection: Connection, limit: int, now: int, until: int) -> list[OutboxEntry]:
     """The oldest entries that nobody else is publishing, taken until then: several functions share one outbox."""
-    seqs = list(connection.execute(_FREE, {"now": now, "most": limit}).scalars())
+    seqs = list(connection.execute(_TAKE, {"now": now, "most": limit, "until": until}).scalars())
     if not seqs:
         return []
-    connection.execute(outbox.update().where(outbox.c.seq.in_(seqs)).values(taken_until=until))
-    rows = connection.execute(
-        sql.select(events.c.seq, events.c.kind, events.c.body).where(events.c.seq.in_(seqs)).order_by(events.c.seq)
-    )
-    return [OutboxEntry(row.seq, row.kind, row.body) for row in rows]
+    return [OutboxEntry(*row) for row in connection.execute(_ENTRIES, {"seqs": seqs})]
 
 
 def give_back(connection: Connection, seqs: Sequence[int]) -> None:

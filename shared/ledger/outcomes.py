@@ -12,16 +12,29 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.closing import not_closed
-from shared.ledger.record import About, Event, append, fresh_name, name_of
-from shared.ledger.rows import about_work, leases_of, mine, of_side, raise_generation, wanted_text, work_of
-from shared.ledger.tables import EVERYONE, approvals, events, grants, marks, sides
-from shared.ledger.transactions import locked
+from shared.ledger.record import About, Event, append, name_of
+from shared.ledger.rows import (
+    about_work,
+    held_rows,
+    lease_of,
+    news_in,
+    of_side,
+    put_away_rows,
+    raise_generation,
+    staged_in,
+    wanted_text,
+    work_from,
+    work_of,
+    write_mine,
+)
+from shared.ledger.snapshot import Rows
+from shared.ledger.tables import EVERYONE, approvals, events, marks, sides
 from shared.ledger.writes import anything_landed, past_writes, served_by
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
 from shared.rules.drift import how_it_ended, still_so
-from shared.rules.facts import NOTHING_UP, Side, State, Work
+from shared.rules.facts import Side, State, Work
 from shared.rules.leases import Due, Lease, Timing, passing
 
 ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was granted and associated")
@@ -67,38 +80,40 @@ def settle(
     allows other prefixes than they do.
     """
     timing = timing or Timing()
-    locked(connection, work.grant_id)
-    leases = leases_of(connection, work.grant_id)
-    fresh = work_of(connection, work.grant_id, work.mine.side, leases)
+    rows = held_rows(connection, work)
+    fresh = work_from(rows, work.mine.side)
     if (fresh.generation, fresh.wanted) != (work.generation, work.wanted):
         return False
-    if any(what is not Due.WARN for what in passing(leases, now, timing).values()):
+    if any(what is not Due.WARN for what in passing(map(lease_of, rows.leases), now, timing).values()):
         return False  # what was never done before its end is not done after it
     found = fresh.mine.drift
     if found is not None and still_so(found.kind, fresh.mine, fresh.wanted, prefixes_differ=prefixes_differ):
         found = None  # it stays
-    drift = {} if found is None else {"drift": None}
-    connection.execute(sides.update().where(*mine(work)).values(**_at_rest(work), **drift))
-    past_writes(connection, work, now, timing)
+    rest = _at_rest(work) | ({} if found is None else {"drift": None})
+    write_mine(connection, work, {**staged_in(connection, work), **rest})
+    rows = rows.with_side(work.mine.side, rest)
+    past_writes(connection, rows, work, now, timing)
     about = about_work(fresh)
-    news = []
+    news = list(news_in(connection, work))
     if kind is not None:
         seen = about if prefixes is None else replace(about, prefixes=prefixes)
         name = name_of("grant", work.grant_id, str(work.generation), kind)
-        calls = [*served_by(connection, work), *served]
+        calls = [*served_by(rows, work), *served]
         news.append(Event(name, kind, seen, association_id=association_id, served=calls))
     if found is not None:
         name = name_of(EventKind.DRIFT_REPAIRED, work.grant_id, work.mine.side, str(found.at))
         reason = Reason(code=found.kind, text=f"{how_it_ended(found.kind, fresh.wanted)}: {found.text}")
         news.append(Event(name, EventKind.DRIFT_REPAIRED, about, reason=reason))
-    if not both_sides:
+    if not both_sides and rows.sides[Side.ASSOCIATE].unsettled:
         connection.execute(sides.update().where(*of_side(work.grant_id, Side.ASSOCIATE)).values(unsettled=False))
+        rows = rows.with_side(Side.ASSOCIATE, {"unsettled": False})
     other_has_nothing_to_do = work.wanted.down and not fresh.other_settled and fresh.other_gone
     if other_has_nothing_to_do:
         news += _settle_other(connection, fresh)
+        rows = rows.with_side(fresh.other.side, _at_rest(fresh))
     if other_has_nothing_to_do or fresh.other_settled or not both_sides:
-        news += _answers(connection, fresh, about, now, both_sides=both_sides)
-        put_away(connection, work.grant_id)
+        news += _answers(connection, fresh, rows, about, now, both_sides=both_sides)
+        put_away_rows(connection, rows)
     elif work.wanted.down and work.mine.side is Side.GRANT:
         news.append(unwanted_event(work))  # nothing is left to do here, and account A has not heard of it yet
     append(connection, now, *news)
@@ -129,16 +144,6 @@ def _settle_other(connection: Connection, work: Work) -> list[Event]:
     return [Event(name_of("grant", work.grant_id, str(work.generation), gone), gone, about_work(work))]
 
 
-def put_away(connection: Connection, grant_id: str) -> None:
-    """A grant of which nothing is wanted, up, under way or found any more is history: it leaves the lists."""
-    rest = sql.exists().where(
-        sides.c.grant_id == grants.c.grant_id,
-        sql.or_(sides.c.state.not_in(tuple(NOTHING_UP)), sides.c.drift.is_not(None), sides.c.unsettled),
-    )
-    counts = sql.exists().where(approvals.c.grant_id == grants.c.grant_id, approvals.c.open)
-    connection.execute(grants.update().where(grants.c.grant_id == grant_id).values(shown=sql.or_(rest, counts)))
-
-
 def up_event(side: Side) -> EventKind:
     """What is told when a side has come up."""
     return EventKind.GRANTED if side is Side.GRANT else EventKind.ASSOCIATED
@@ -157,25 +162,25 @@ def put_off(
     What has been waiting for longer than the limit is reported as stuck, once, with what was last seen: returns whether it was
     now. Requests to take down what a person keeps up are told so, once.
     """
-    since = connection.execute(
-        sides.update()
-        .where(*mine(work))
-        .values(
-            next_at=next_at,
-            attempts=sides.c.attempts + (1 if attempt else 0),
-            trouble=reason.model_dump_json(),
-            waiting_since=sql.func.coalesce(sides.c.waiting_since, now),
-        )
-        .returning(sides.c.waiting_since)
-    ).scalar_one()
-    news = []
+    rows = held_rows(connection, work)
+    row = rows.sides[work.mine.side]
+    since = now if row.waiting_since is None else row.waiting_since
+    values = {
+        "next_at": next_at,
+        "attempts": row.attempts + (1 if attempt else 0),
+        "trouble": reason.model_dump_json(),
+        "waiting_since": since,
+    }
+    write_mine(connection, work, {**staged_in(connection, work), **values})
+    news, before = list[Event](), news_in(connection, work)
     if reason.code == ReasonCode.HELD:
         about = about_work(work)
-        news = [_held(row, about, reason) for row in _waiting(connection, work.grant_id) if row.outcome is None]
+        news = [_held(row, about, reason) for row in rows.waiting()]
     elif now - since >= timing.stuck:
         name = name_of(EventKind.STUCK, work.grant_id, work.mine.side, str(work.generation))
-        return append(connection, now, Event(name, EventKind.STUCK, about_work(work), reason=reason)) > 0
-    append(connection, now, *news)
+        stuck = Event(name, EventKind.STUCK, about_work(work), reason=reason)
+        return append(connection, now, *before, stuck) > len(before)
+    append(connection, now, *before, *news)
     return False
 
 
@@ -196,6 +201,7 @@ def tell_unwanted(connection: Connection, work: Work, now: int, *, let_go: bool)
     ``let_go``: the instance no longer hangs on the ECR. Where account A's side had settled with what was not ours, it
     looks again: it was taken down by somebody else, and the grant waits for nothing else.
     """
+    held_rows(connection, work)
     if let_go and work.other_settled:
         as_seen = sides.c.observed_generation == work.generation, sides.c.ours.is_(False)
         connection.execute(
@@ -211,15 +217,15 @@ def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newe
 
     ``newest``: only the one that was approved last, where it is their sum that cannot be had.
     """
-    before = locked(connection, work.grant_id)
-    waiting = [row for row in _waiting(connection, work.grant_id) if row.action == Action.GRANT]
+    rows = held_rows(connection, work)
+    waiting = [row for row in rows.waiting() if row.action == Action.GRANT]
     if newest and waiting:
         waiting = [max(waiting, key=lambda row: (row.approved_at, row.admitted_at, row.approval_id))]
     about = about_work(work)
     append(connection, now, *(finish(connection, row, EventKind.REJECTED, reason, about, now) for row in waiting))
-    if waiting and before is not None:
+    if waiting:
         raise_generation(connection, work.grant_id)
-        _keep_granted(connection, work, before.generation)
+        _keep_granted(connection, work, rows.grant.generation)
     return bool(waiting)
 
 
@@ -245,15 +251,13 @@ def mark_dead(connection: Connection, work: Work, reason: Reason, now: int) -> b
 
     False when the leases changed meanwhile: what was tried is not what is asked for now.
     """
-    row = locked(connection, work.grant_id)
-    if row is None or row.generation != work.generation:
+    rows = held_rows(connection, work)
+    if rows.grant.generation != work.generation:
         return False
-    connection.execute(
-        sides.update().where(*mine(work)).values(dead_at=now, next_at=None, trouble=reason.model_dump_json())
-    )
+    write_mine(connection, work, {"dead_at": now, "next_at": None, "trouble": reason.model_dump_json()})
     about = about_work(work)
     news = []
-    for row in _waiting(connection, work.grant_id, settled=True):
+    for row in rows.waiting(settled=True):
         if row.asked_again is not None and row.outcome is not None:
             news.append(_again(connection, row, EventKind.DEAD, reason, about))
         elif row.outcome in (None, EventKind.DEAD):  # dead again: it was tried once more, in vain
@@ -276,17 +280,15 @@ def finish(
         .where(approvals.c.approval_id == approval.approval_id)
         .values(outcome=outcome, outcome_at=now, **over)
     )
-    name = outcome_event(approval.approval_id, outcome)
-    if outcome is EventKind.DEAD and approval.outcome == EventKind.DEAD:
-        name = fresh_name(connection, "outcome", approval.approval_id, outcome)
     return Event(
-        name,
+        outcome_event(approval.approval_id, outcome),
         outcome,
         about,
         request_of(approval),
         message_id=approval.message_id,
         reason=reason,
         facts={"approval_id": approval.approval_id},
+        again=outcome is EventKind.DEAD and approval.outcome == EventKind.DEAD,
     )
 
 
@@ -300,8 +302,11 @@ def outcome_event(approval_id: str, outcome: EventKind) -> str:
     return name_of("outcome", approval_id, outcome)
 
 
-def answer_again(connection: Connection, approval: Row[Any], message_id: str, now: int) -> None:
-    """Somebody sent a request again that had its answer: it is answered from what holds now, or when it has come to rest."""
+def answer_again(connection: Connection, approval: Row[Any], message_id: str, now: int) -> list[Event]:
+    """Somebody sent a request again that had its answer: it is answered from what holds now, or when it has come to rest.
+
+    Returns the events that tell it, to be recorded by the caller.
+    """
     row = connection.execute(
         approvals.update()
         .where(approvals.c.approval_id == approval.approval_id)
@@ -309,32 +314,29 @@ def answer_again(connection: Connection, approval: Row[Any], message_id: str, no
         .returning(approvals)
     ).one()
     work = work_of(connection, approval.grant_id)
+    assert work.rows is not None  # noqa: S101  # it was just read
     about = about_work(work)
     if row.action == Action.GRANT and not row.open:  # it never counts again, whatever still is under way
-        append(connection, now, _again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
-        return
-    trouble = connection.execute(
-        sql.select(sides.c.trouble)
-        .where(sides.c.grant_id == approval.grant_id, sides.c.dead_at.is_not(None))
-        .order_by(sides.c.side)
-    ).scalar()
+        return [_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about)]
+    dead = [side for _, side in sorted(work.rows.sides.items()) if side.dead_at is not None]
+    trouble = dead[0].trouble if dead else None
     if trouble is not None:  # nothing happens before somebody redrives it
-        append(connection, now, _again(connection, row, EventKind.DEAD, Reason.model_validate_json(trouble), about))
-        return
-    theirs_settled = not connection.execute(
-        sql.select(sides.c.unsettled).where(*of_side(approval.grant_id, Side.ASSOCIATE))
-    ).scalar_one()
+        return [_again(connection, row, EventKind.DEAD, Reason.model_validate_json(trouble), about)]
+    theirs_settled = not work.rows.sides[Side.ASSOCIATE].unsettled
     if work.settled and (work.other_settled or theirs_settled):
         both = work.other_settled
-        append(connection, now, *_answers(connection, work, about, now, both_sides=both))
+        return _answers(connection, work, work.rows, about, now, both_sides=both)
+    return []
 
 
-def _answers(connection: Connection, work: Work, about: About, now: int, *, both_sides: bool) -> list[Event]:
+def _answers(
+    connection: Connection, work: Work, rows: Rows, about: About, now: int, *, both_sides: bool
+) -> list[Event]:
     """Both sides are as wanted: every request that waited is done, or was overtaken."""
-    landed = anything_landed(connection, work)
+    landed = anything_landed(rows, work)
     spoke, hub = (work.mine, work.other) if work.mine.side is Side.GRANT else (work.other, work.mine)
     news = []
-    for row in _waiting(connection, work.grant_id, settled=True):
+    for row in rows.waiting(settled=True):
         action = Action(row.action)
         if action is Action.GRANT and not row.live:
             news.append(_again(connection, row, EventKind.REJECTED, _no_longer(connection, row), about))
@@ -380,13 +382,3 @@ def _moment(at: int | None) -> str:
         return "an unknown time"
     precise = "milliseconds" if at % 1000 else "seconds"
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec=precise).replace("+00:00", "Z")
-
-
-def _waiting(connection: Connection, grant_id: str, *, settled: bool = False) -> Sequence[Row[Any]]:
-    """The requests on a grant that have no final outcome yet. ``settled``: with those that are dead or were sent again."""
-    query = sql.select(approvals).where(
-        approvals.c.grant_id == grant_id, approvals.c.waits, approvals.c.early_until.is_(None)
-    )
-    if not settled:
-        query = query.where(approvals.c.outcome.is_(None))
-    return connection.execute(query.order_by(approvals.c.admitted_at, approvals.c.approval_id)).all()

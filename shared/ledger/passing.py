@@ -12,7 +12,8 @@ from shared.errors import PermanentError
 from shared.ledger.admission import take_effect
 from shared.ledger.outcomes import ENDED, finish, request_of
 from shared.ledger.record import About, Event, append, name_of
-from shared.ledger.rows import about_grant, leases_of, raise_generation
+from shared.ledger.rows import about_grant, lease_of, leases_of, raise_generation
+from shared.ledger.snapshot import Rows
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger, locked
 from shared.messages.completion import EventKind, Reason
@@ -25,6 +26,11 @@ _KINDS = {
     Due.OVERDUE: (EventKind.OVERDUE, "overdue_at"),
     Due.END: (EventKind.ENDED, "ended_at"),
 }
+
+
+def due_in(rows: Rows, now: int, timing: Timing) -> bool:
+    """Whether time has done anything to a grant's leases that is not recorded yet."""
+    return bool(passing(map(lease_of, rows.leases), now, timing))
 
 
 def pass_time(connection: Connection, grant_id: str, now: int, timing: Timing) -> Sequence[Lease]:

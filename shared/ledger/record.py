@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,19 +21,26 @@ from shared.messages.completion import COMPLETION, Completion, EventKind, GrantF
 from shared.messages.forms import GrantKey
 from shared.messages.texts import canonical
 
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 START_OF_CHAIN = "0" * 64
 
-_END = sql.select(chain.c.seq).where(chain.c.name == "events")
-_END_LOCKED = sql.select(chain).where(chain.c.name == "events").with_for_update()
-_KNOWN = sql.select(events.c.event_id).where(events.c.event_id.in_(sql.bindparam("named", expanding=True)))
+_NAMED = events.c.event_id.in_(sql.bindparam("named", expanding=True))
+_END_LOCKED = sql.select(chain.c.seq).where(chain.c.name == "events").with_for_update()
+_END_AND_KNOWN = (
+    sql.select(chain.c.seq, chain.c.hash, events.c.event_id)
+    .select_from(chain.outerjoin(events, _NAMED))
+    .where(chain.c.name == "events")
+    .with_for_update(of=chain)
+)
+_KNOWN = sql.select(events.c.event_id).where(_NAMED)
 _MOVE_END = (
     chain.update().where(chain.c.name == "events").values(seq=sql.bindparam("to_seq"), hash=sql.bindparam("to_hash"))
 )
 _NEXT_NUMBERS = (
     grants.update()
-    .where(grants.c.grant_id == sql.bindparam("of_grant"))
+    .where(grants.c.grant_id.in_(sql.bindparam("of_grants", expanding=True)))
     .values(last_number=grants.c.last_number + sql.bindparam("more"))
-    .returning(grants.c.last_number)
+    .returning(grants.c.grant_id, grants.c.last_number)
 )
 _ADD_EVENTS = events.insert()
 _ADD_ENTRIES = outbox.insert()
@@ -51,7 +58,10 @@ class About:
 
 @dataclass(frozen=True)
 class Event:
-    """One fact to record. ``facts``: what only the record needs. Its kind says whether it is published."""
+    """One fact to record. ``facts``: what only the record needs. Its kind says whether it is published.
+
+    ``again``: it may happen again, also within the same millisecond; then it is told apart by where the record stands.
+    """
 
     event_id: str
     kind: EventKind
@@ -62,6 +72,7 @@ class Event:
     association_id: str | None = None
     served: Sequence[Served] = ()
     facts: Mapping[str, Any] | None = None
+    again: bool = False
 
 
 def name_of(*parts: str) -> str:
@@ -69,18 +80,10 @@ def name_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
-def fresh_name(connection: Connection, *parts: str) -> str:
-    """The name of a fact that may happen again, also within the same millisecond: told apart by where the record stands.
-
-    Writers go one after another, so nobody else gets it.
-    """
-    return name_of(*parts, str(connection.execute(_END).scalar_one()))
-
-
 def digest_of(body: str, facts: str | None) -> str:
     """What stands for an event's content in the chain."""
-    inner = [hashlib.sha256(text.encode()).hexdigest() for text in (body, facts or "")]
-    return hashlib.sha256("\n".join(inner).encode()).hexdigest()
+    of_facts = _OF_NOTHING if not facts else hashlib.sha256(facts.encode()).hexdigest()
+    return hashlib.sha256(f"{hashlib.sha256(body.encode()).hexdigest()}\n{of_facts}".encode()).hexdigest()
 
 
 def chained(previous: str, seq: int, digest: str) -> str:
@@ -88,23 +91,33 @@ def chained(previous: str, seq: int, digest: str) -> str:
     return hashlib.sha256(f"{previous}\n{seq}\n{digest}".encode()).hexdigest()
 
 
+def lock_end(connection: Connection) -> None:
+    """Nobody else adds events before this transaction ends. To be asked last of all that is locked."""
+    connection.execute(_END_LOCKED)
+
+
 def append(connection: Connection, now: int, *news: Event) -> int:
     """Add events to the chain, and completions to the outbox, unless they are there already: the facts of one step, at once.
 
-    Their content is fixed here. Returns how many were news.
+    Their content is fixed here. The caller has locked the grants that they are about, so that nobody else tells the same; here
+    the end of the chain is locked, and nothing else after it. Returns how many were news.
     """
     by_name = {one.event_id: one for one in news}
     if not by_name:
         return 0
-    end = connection.execute(_END_LOCKED).one()
-    known = set(connection.execute(_KNOWN, {"named": list(by_name)}).scalars())
-    fresh = [one for name, one in by_name.items() if name not in known]
+    found = connection.execute(_END_AND_KNOWN, {"named": list(by_name)}).all()
+    end, known = found[0], {row.event_id for row in found}
+    nobodys = [name for name, one in by_name.items() if one.about is None]
+    if nobodys:  # behind no lock of a grant: asked again now that nobody else can tell them
+        known |= set(connection.execute(_KNOWN, {"named": nobodys}).scalars())
+    fresh = [one for name, one in by_name.items() if one.again or name not in known]
     if not fresh:
         return 0
     numbers = _numbers(connection, fresh)
     seq, previous = end.seq, end.hash
     rows, entries = [], []
-    for one in fresh:
+    for told in fresh:
+        one = replace(told, event_id=name_of(told.event_id, str(end.seq))) if told.again else told
         seq += 1
         number = next(numbers[one.about.grant_id]) if one.about is not None and one.kind.published else None
         body = _body(one, number, now)
@@ -143,9 +156,10 @@ def _numbers(connection: Connection, news: Sequence[Event]) -> dict[str, Any]:
         if one.about is not None and one.kind.published:
             counted[one.about.grant_id] = counted.get(one.about.grant_id, 0) + 1
     found = {}
-    for grant_id, more in counted.items():
-        last = connection.execute(_NEXT_NUMBERS, {"of_grant": grant_id, "more": more}).scalar_one()
-        found[grant_id] = iter(range(last - more + 1, last + 1))
+    for more in sorted(set(counted.values())):
+        same = [grant_id for grant_id, often in counted.items() if often == more]
+        for row in connection.execute(_NEXT_NUMBERS, {"of_grants": same, "more": more}):
+            found[row.grant_id] = iter(range(row.last_number - more + 1, row.last_number + 1))
     return found
 
 

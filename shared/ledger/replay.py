@@ -111,7 +111,8 @@ class Replay:
         if row is None:
             return f"the approval of event {event.seq} is missing"
         content, wrong = _content(row)
-        request = json.loads(event.body)["request"]
+        told = json.loads(event.body)
+        request = told["request"]
         said = (request["issuer"], request["request_id"], request["digest"])
         if wrong is None and said != (row.issuer, row.request_id, row.digest):
             wrong = "is not the one of its event"
@@ -124,7 +125,7 @@ class Replay:
             request_id=content["request_id"],
             approved_at=row.approved_at,
             admitted_at=event.at,
-            message_id=json.loads(event.body).get("message_id", ""),
+            message_id=told.get("message_id", ""),
             mark=facts.get("until", facts.get("mark")),
             due_at=facts.get("due_at"),
         )
@@ -286,8 +287,10 @@ def _streamed(connection: Connection, query: sql.Select[Any]) -> Iterator[Row[An
 
 def _facts(event: Row[Any]) -> dict[str, Any]:
     """What only the record needs of an event; nothing where somebody wrote something else there."""
+    if event.facts is None:
+        return {}
     try:
-        found = {} if event.facts is None else json.loads(event.facts)
+        found = json.loads(event.facts)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,18 +6,23 @@ Everything here reads what is open: past leases and past writes have left the in
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.record import About
-from shared.ledger.tables import approvals, grants, holds, intents, settings, sides
+from shared.ledger.record import About, Event, append
+from shared.ledger.snapshot import Rows, rows_of
+from shared.ledger.tables import approvals, grants, sides
+from shared.ledger.transactions import locked
 from shared.messages.approval import OnEnd
 from shared.messages.completion import EventKind, ReasonCode
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import (
+    NOTHING_UP,
     DriftFound,
     DriftKind,
     Hold,
@@ -35,62 +40,138 @@ from shared.rules.leases import Lease, Level, Wanted, longest_waiting, wanted
 from shared.rules.steps import stops
 
 # The statements of every step, built once: building one costs more than running it.
-_GRANT = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant"))
-_SIDES = sql.select(sides).where(sides.c.grant_id == sql.bindparam("of_grant"))
-_INTENTS = sql.select(intents).where(intents.c.grant_id == sql.bindparam("of_grant"), intents.c.matters)
 _LEASES = sql.select(approvals).where(
     approvals.c.grant_id == sql.bindparam("of_grant"), approvals.c.open, approvals.c.live
 )
-_MODE = sql.select(settings.c.value).where(settings.c.name == "mode").with_for_update(read=True)
-_HOLDS = sql.select(holds).with_for_update(read=True)
+
+_THESE: sql.BindParameter[Any] = sql.bindparam("of_grants", expanding=True)
+_RAISE_GRANTS = (
+    grants.update().where(grants.c.grant_id.in_(_THESE)).values(generation=grants.c.generation + 1, shown=True)
+)
+_RAISE_SIDES = (
+    sides.update()
+    .where(sides.c.grant_id.in_(_THESE))
+    .values(unsettled=True, attempts=0, next_at=None, waiting_since=None, dead_at=None, trouble=None)
+)
 
 # Why a side looks again, in the cases in which any hint is worth a look.
 _WAITING = (ReasonCode.OTHERS_TURN, ReasonCode.HELD)
+
+
+@dataclass(frozen=True)
+class Held(Work):
+    """Work with the rows that it was read from: true until the end of that transaction, where it was read behind the lock.
+
+    ``staged``: values of this side's row that are decided and not written yet. ``news``: events that are not recorded yet.
+    Whoever writes next in the same transaction writes them, too, at once.
+    """
+
+    rows: Rows | None = field(default=None, compare=False, repr=False)
+    staged: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    news: tuple[Event, ...] = field(default=(), compare=False, repr=False)
 
 
 def work_of(
     connection: Connection,
     grant_id: str,
     side: Side = Side.GRANT,
-    leases: Sequence[Lease] | None = None,
     *,
     mode: Mode = Mode.FULL,
-) -> Work:
-    """The work as it stands. ``leases``: where they have just been read. ``mode``: the deployment's, while nobody said any."""
-    of_grant = {"of_grant": grant_id}
-    row = connection.execute(_GRANT, of_grant).one()
-    key = key_of(row)
-    rows = {one.side: side_of(one) for one in connection.execute(_SIDES, of_grant)}
-    made = connection.execute(_INTENTS, of_grant).all()
+) -> Held:
+    """The work as it stands, for a grant that is known. ``mode``: the deployment's, while nobody said any."""
+    rows = rows_of(connection, grant_id)
+    assert rows is not None  # noqa: S101  # grants are never deleted
+    return work_from(rows, side, mode)
+
+
+def work_from(rows: Rows, side: Side, mode: Mode = Mode.FULL) -> Held:
+    """The work that a grant's rows come to, for one side."""
+    key = key_of(rows.grant)
+    both = {one.side: side_of(one) for one in rows.sides.values()}
+    made = [intent for intent in rows.intents if intent.matters]
     mine = [intent for intent in made if intent.side == side]
-    counting = leases_of(connection, grant_id) if leases is None else leases
+    counting = [lease_of(row) for row in rows.leases]
     pending = [intent.made_at for intent in made if intent.side != side and intent.result is None]
-    return Work(
-        grant_id=grant_id,
+    return Held(
+        grant_id=rows.grant.grant_id,
         key=key,
-        generation=row.generation,
+        generation=rows.grant.generation,
         wanted=wanted(counting),
-        mine=rows[side],
-        other=rows[side.other],
-        writes=tuple(_intent_of(intent) for intent in mine if intent.result != IntentResult.REFUSED),
-        my_intents=tuple(_intent_of(intent) for intent in mine if intent.result is None),
+        mine=both[side],
+        other=both[side.other],
+        writes=tuple(intent_of(intent) for intent in mine if intent.result != IntentResult.REFUSED),
+        my_intents=tuple(intent_of(intent) for intent in mine if intent.result is None),
         other_pending=max(pending, default=None),
-        stops=stops_on(connection, grant_id, key, mode),
+        stops=_stops_on(key, rows, mode),
         waits=longest_waiting(counting),
+        rows=rows,
     )
 
 
-def stops_on(connection: Connection, grant_id: str, key: GrantKey, mode: Mode) -> Stops:
-    """What people say must not be done about a grant, read so that nobody says otherwise before this transaction ends."""
-    said = connection.execute(_MODE).scalar_one_or_none()
+def held_rows(connection: Connection, work: Work) -> Rows:
+    """The rows of a grant behind its lock: those that the work was made of, where this very transaction has read them."""
+    if isinstance(work, Held) and work.rows is not None and work.rows.transaction is connection.get_transaction():
+        return work.rows
+    locked(connection, work.grant_id)
+    rows = rows_of(connection, work.grant_id)
+    assert rows is not None  # noqa: S101  # grants are never deleted
+    return rows
+
+
+def staged_in(connection: Connection, work: Work) -> Mapping[str, Any]:
+    """What is decided about this side's row in this transaction and still to be written."""
+    if isinstance(work, Held) and work.rows is not None and work.rows.transaction is connection.get_transaction():
+        return work.staged
+    return {}
+
+
+def news_in(connection: Connection, work: Work) -> tuple[Event, ...]:
+    """The events of this transaction that are still to be recorded."""
+    if isinstance(work, Held) and work.rows is not None and work.rows.transaction is connection.get_transaction():
+        return work.news
+    return ()
+
+
+def staged(work: Held, values: Mapping[str, Any]) -> Held:
+    """The same work with other values in its side's row, still to be written."""
+    assert work.rows is not None  # noqa: S101  # that is what makes it held
+    side = work.mine.side
+    rows = work.rows.with_side(side, values)
+    return replace(work, rows=rows, mine=side_of(rows.sides[side]), staged={**work.staged, **values})
+
+
+def keep(connection: Connection, work: Work, now: int) -> None:
+    """Write and record what this transaction has decided until now."""
+    values = staged_in(connection, work)
+    if values:
+        write_mine(connection, work, values)
+    append(connection, now, *news_in(connection, work))
+
+
+def _stops_on(key: GrantKey, rows: Rows, mode: Mode) -> Stops:
+    """What people say must not be done about a grant. Behind the grant's lock nobody says otherwise before it is let go."""
     names = {
-        (HoldKind.GRANT, grant_id),
+        (HoldKind.GRANT, rows.grant.grant_id),
         (HoldKind.ECR, key.ecr_id),
         (HoldKind.ACCOUNT, key.ecr_owner_uid),
         (HoldKind.ACCOUNT, key.instance_owner_uid),
     }
-    found = [hold for hold in map(hold_of, connection.execute(_HOLDS)) if (hold.kind, hold.name) in names]
-    return stops(mode if said is None else Mode(said), found)
+    found = [hold for hold in map(hold_of, rows.holds) if (hold.kind, hold.name) in names]
+    return stops(mode if rows.mode is None else Mode(rows.mode), found)
+
+
+@cache
+def _write_side(names: tuple[str, ...]) -> sql.Update:
+    """The statement that writes these columns of a side's row, built once for each set of them."""
+    named = sides.c.grant_id == sql.bindparam("of_grant"), sides.c.side == sql.bindparam("of_side")
+    return sides.update().where(*named).values({name: sql.bindparam(f"new_{name}") for name in names})
+
+
+def write_mine(connection: Connection, work: Work, values: Mapping[str, Any]) -> None:
+    """Write values into the row of the side that the work is about."""
+    new = {f"new_{name}": value for name, value in values.items()}
+    named = {"of_grant": work.grant_id, "of_side": work.mine.side}
+    connection.execute(_write_side(tuple(sorted(values))), {**named, **new})
 
 
 def about_work(work: Work) -> About:
@@ -100,9 +181,7 @@ def about_work(work: Work) -> About:
 
 def about_grant(connection: Connection, grant_id: str) -> About:
     """What events of a grant are about, as it stands."""
-    row = connection.execute(_GRANT, {"of_grant": grant_id}).one()
-    now_wanted = wanted(leases_of(connection, grant_id))
-    return About(grant_id, key_of(row), row.generation, now_wanted.beside(now_wanted.may_stay))
+    return about_work(work_of(connection, grant_id))
 
 
 def leases_of(connection: Connection, grant_id: str) -> list[Lease]:
@@ -112,14 +191,28 @@ def leases_of(connection: Connection, grant_id: str) -> list[Lease]:
 
 def raise_generation(connection: Connection, grant_id: str) -> None:
     """The leases changed: both sides have to look again, and earlier trouble is no reason not to."""
-    connection.execute(
-        grants.update().where(grants.c.grant_id == grant_id).values(generation=grants.c.generation + 1, shown=True)
-    )
-    connection.execute(
-        sides.update()
-        .where(sides.c.grant_id == grant_id)
-        .values(unsettled=True, attempts=0, next_at=None, waiting_since=None, dead_at=None, trouble=None)
-    )
+    raise_generations(connection, [grant_id])
+
+
+def raise_generations(connection: Connection, ids: Sequence[str]) -> None:
+    """The same for several grants."""
+    connection.execute(_RAISE_GRANTS, {"of_grants": ids})
+    connection.execute(_RAISE_SIDES, {"of_grants": ids})
+
+
+def put_away(connection: Connection, grant_id: str) -> None:
+    """A grant of which nothing is wanted, up, under way or found any more is history: it leaves the lists."""
+    rows = rows_of(connection, grant_id)
+    assert rows is not None  # noqa: S101  # grants are never deleted
+    put_away_rows(connection, rows)
+
+
+def put_away_rows(connection: Connection, rows: Rows) -> None:
+    """The same for a grant whose rows are these."""
+    rest = any(row.state not in NOTHING_UP or row.drift is not None or row.unsettled for row in rows.sides.values())
+    shown = rest or any(row.open for row in rows.approvals)
+    if shown != rows.grant.shown:
+        connection.execute(grants.update().where(grants.c.grant_id == rows.grant.grant_id).values(shown=shown))
 
 
 def of_side(grant_id: str, side: Side) -> tuple[sql.ColumnExpressionArgument[bool], ...]:
@@ -175,6 +268,7 @@ def side_of(row: Row[Any]) -> SideRecord:
         dead=row.dead_at is not None,
         drift=finding_of(row.drift),
         knocks=row.knocks,
+        claimed_until=row.claimed_until,
     )
 
 
@@ -194,7 +288,8 @@ def hold_of(row: Row[Any]) -> Hold:
     return Hold(HoldKind(row.kind), row.name, row.everything, row.who, row.reason, row.at)
 
 
-def _intent_of(row: Row[Any]) -> Intent:
+def intent_of(row: Row[Any]) -> Intent:
+    """A row of ``intents``."""
     prefixes = tuple(json.loads(row.prefixes))
     return Intent(row.intent_id, Operation(row.operation), row.generation, row.made_at, prefixes)
 

@@ -2,7 +2,10 @@
 
 Every fact and its event are one transaction, and no transaction spans a cloud call. What happens in a transaction is a plain
 function of its connection (``admission``, ``work``, ``intents``, ``outcomes``, …), run by ``Ledger.write`` or ``Ledger.read``.
-SQLite and PostgreSQL run the same code: SQLite takes its write lock when a transaction starts, PostgreSQL locks the grant's row.
+SQLite and PostgreSQL run the same code. SQLite takes its write lock when a transaction starts. On PostgreSQL whoever writes
+locks, in this order: which code is accepted and what people say (each shared; alone, who says it), the grant's row, the end of
+the chain. So nothing waits in a circle, and only the end of the chain makes everybody wait for everybody, for as long as it
+takes to add events.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -54,24 +57,51 @@ T = TypeVar("T")
 Password = Callable[[bool], str]
 """Where the password comes from. Asked with True it is read anew: the database has refused the one that was known."""
 
-# Both rows are locked: whoever waited reads the range as it is then.
-_WRITERS_IN_ORDER = (
-    sql.select(accepts.c.oldest, accepts.c.newest)
-    .select_from(chain.join(accepts, accepts.c.name == "code"))
-    .with_for_update()
-)
+# Kept open: a connection that is opened and closed for a transaction costs more than that. Whoever finds none waits for one.
+_CONNECTIONS = {"pool_size": 20, "max_overflow": 0, "pool_use_lifo": True}
+
+_ACCEPTED = "SELECT oldest, newest FROM accepts WHERE name = 'code'"
 # Limits on the server's side: a worker that is frozen inside a transaction must not stop everybody else. They go with the
 # transaction's first word, and end with it: through a pooler the next one is another session's.
 _BEGIN = (
     "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '30s';"
     " SET LOCAL statement_timeout = '60s'"
 )
-_GRANT_LOCKED = sql.select(grants).where(grants.c.grant_id == sql.bindparam("of_grant")).with_for_update()
+# The numbers of locks are any, as long as they are ours; each schema is a ledger of its own.
+_SCHEMA = "hashtext(current_schema())"
+# Each statement sees what is committed when it starts: whoever waited for the lock reads the range as it is then.
+_BEGIN_WRITING = f"{_BEGIN}; SELECT pg_advisory_xact_lock_shared(20230903, {_SCHEMA}); {_ACCEPTED}"
+_CODE_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230903, {_SCHEMA})")
+# What writers of before this lock wait for, first of all.
+_WRITERS_BEFORE = sql.select(chain.c.seq).select_from(chain.join(accepts, accepts.c.name == "code")).with_for_update()
+
+_WORDS_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230902, {_SCHEMA})")
+_WORDS_SHARED: sql.ColumnElement[Any] = sql.literal_column(f"pg_advisory_xact_lock_shared(20230902, {_SCHEMA})").label(
+    "words"
+)
+
+
+def _locking(*more: sql.ColumnElement[Any]) -> sql.Select[Any]:
+    named = grants.c.grant_id.in_(sql.bindparam("of_grants", expanding=True))
+    return sql.select(grants, *more).where(named).order_by(grants.c.grant_id).with_for_update(of=grants)
+
+
+_LOCKED = {"sqlite": _locking(), "postgresql": _locking(_WORDS_SHARED)}
 
 
 def now_ms() -> int:
     """The present in epoch milliseconds, the ledger's unit of time."""
     return time.time_ns() // 1_000_000
+
+
+class Run:
+    """A transaction that is open: runs functions of its connection, one after another."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __call__(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(self.connection, *args, **kwargs)
 
 
 class Ledger:
@@ -100,7 +130,8 @@ class Ledger:
             address, options = _options(sql.make_url(url))
             if options and connect_seconds is not None:
                 options = options | {"connect_timeout": connect_seconds}
-            self.engine = sql.create_engine(address, connect_args=options, hide_parameters=True)
+            pool = _CONNECTIONS if options else {}
+            self.engine = sql.create_engine(address, connect_args=options, hide_parameters=True, **pool)
         except (ArgumentError, ImportError, ValueError):  # no address, or of a database whose driver is not installed
             raise LedgerError(
                 "LEDGER_URL is not a database address such as postgresql+psycopg://… or sqlite:///…"
@@ -109,6 +140,7 @@ class Ledger:
             sql.event.listen(self.engine, "connect", _prepare_postgresql)
             sql.event.listen(self.engine, "checkout", _still_there)
             sql.event.listen(self.engine, "begin", _begin_postgresql)
+            sql.event.listen(self.engine, "after_cursor_execute", _go_to_the_last)
             if password is not None:
                 sql.event.listen(self.engine, "do_connect", self._connect)
         if self.engine.dialect.name == "sqlite":
@@ -126,26 +158,38 @@ class Ledger:
         self._used_at = time.monotonic()
 
     def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError when the ledger is away, or
-        does not accept this code: rules that are gone write nothing, however long a batch has been running.
+        """Run a function in a transaction that may write: all of it, or nothing. Raises LedgerError as ``writing`` does."""
+        with self.writing() as run:
+            return run(function, *args, **kwargs)
 
-        Writers go one after another, in both databases: nothing can deadlock, and what one has read no other changes. They are
-        short, and the cloud's quota of calls is the far tighter limit.
+    @contextmanager
+    def writing(self) -> Iterator[Run]:
+        """Several functions in one transaction: all of it, or nothing. Raises LedgerError when the ledger is away, or does not
+        accept this code: rules that are gone write nothing, however long a batch has been running.
         """
-        with self.transaction() as connection:
-            check_accepted(self._code, *queue_up(connection))
-            return function(connection, *args, **kwargs)
+        with self.transaction(writing=True) as connection:
+            check_accepted(self._code, *_accepted(connection))
+            yield Run(connection)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads. Raises LedgerError when the ledger is away."""
         with self.transaction(reading=True) as connection:
             return function(connection, *args, **kwargs)
 
+    def glance(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that makes one statement, which reads. It is a transaction by itself, so none is opened around it."""
+        with self.transaction(reading=True, alone=True) as connection:
+            return function(connection, *args, **kwargs)
+
     @contextmanager
-    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
-        """A transaction, in the terms of our errors. For ``write`` and ``read``, and for whoever stands between them."""
+    def transaction(self, *, reading: bool = False, writing: bool = False, alone: bool = False) -> Iterator[Connection]:
+        """A transaction, in the terms of our errors. For ``write`` and ``read``, and for whoever stands between them.
+
+        ``writing``: which code is accepted is read, and stays so until the end. ``alone``: there is one statement in it.
+        """
+        options = {"reading": reading, "writing": writing, "alone": alone}
         try:
-            with self.engine.connect().execution_options(reading=reading) as connection, connection.begin():
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
             self._used_at = time.monotonic()
         except (IntegrityError, DataError, NotSupportedError) as error:
@@ -177,12 +221,22 @@ class Ledger:
             raise LedgerError(f"the ledger is away: {place(self.engine.url)}: no password: {error}") from error
 
 
-def queue_up(connection: Connection) -> tuple[int | None, int | None]:
-    """Wait until no other writer is left. Returns the oldest and newest revision of the code that the ledger accepts.
+def queue_up(connection: Connection) -> None:
+    """Wait until no other writer is left, and let none begin: for whoever changes which code is accepted, before anything else.
 
     SQLite has taken its write lock when the transaction started.
     """
-    row = connection.execute(_WRITERS_IN_ORDER).one_or_none()
+    if connection.dialect.name == "postgresql":
+        connection.execute(_CODE_ALONE)
+        connection.execute(_WRITERS_BEFORE)
+
+
+def _accepted(connection: Connection) -> tuple[int | None, int | None]:
+    """The oldest and newest revision of the code that the ledger accepts, as read when the transaction began."""
+    if connection.dialect.name == "postgresql":
+        row = connection.info["accepted"]
+    else:
+        row = connection.exec_driver_sql(_ACCEPTED).one_or_none()
     return (None, None) if row is None else (row.oldest, row.newest)
 
 
@@ -234,19 +288,39 @@ def _without_values(error: DBAPIError) -> DBAPIError:
 
 
 def locked(connection: Connection, grant_id: str) -> Row[Any] | None:
-    """The grant's row, which nobody else changes before this transaction ends; None for an unknown grant."""
-    return connection.execute(_GRANT_LOCKED, {"of_grant": grant_id}).one_or_none()
+    """The grant's row, which nobody else changes before this transaction ends; None for an unknown grant.
+
+    Nor does anybody say anything about acting until then: mode and holds that are read behind it stay as they are.
+    """
+    return lock_all(connection, [grant_id]).get(grant_id)
+
+
+def lock_all(connection: Connection, ids: Collection[str]) -> dict[str, Row[Any]]:
+    """The same of several grants, by id, in an order that is everybody's; without those that are unknown."""
+    statement = _LOCKED[connection.dialect.name]
+    return {row.grant_id: row for row in connection.execute(statement, {"of_grants": list(ids)})}
+
+
+def alone_with_words(connection: Connection) -> None:
+    """Whoever says what may be done says it while nobody has a grant locked. To be asked before anything else is locked."""
+    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+        connection.execute(_WORDS_ALONE)
 
 
 def insert_or_ignore(connection: Connection, table: sql.Table, values: dict[str, Any]) -> bool:
     """Two workers may meet the same new row: the second insert gives way. True when this one made it."""
+    return bool(insert_all_or_ignore(connection, table, [values]))
+
+
+def insert_all_or_ignore(
+    connection: Connection, table: sql.Table, rows: Sequence[dict[str, Any]]
+) -> Sequence[Row[Any]]:
+    """The same for several rows in one statement, in their order. Returns those that this one made."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
-    statement = insert(table).values(values).on_conflict_do_nothing()
-    # Without being asked SQLAlchemy does not keep the row count of an insert on psycopg.
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
+    return connection.execute(insert(table).values(rows).on_conflict_do_nothing().returning(table)).all()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -301,4 +375,16 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    connection.exec_driver_sql(_BEGIN, execution_options={"no_parameters": True})  # only so several go as one message
+    options = connection.get_execution_options()
+    if options.get("alone", False):  # the one statement is its own transaction
+        return
+    begin = _BEGIN_WRITING if options.get("writing", False) else _BEGIN
+    one_message = {"no_parameters": True}  # only so several statements go together
+    found = connection.exec_driver_sql(begin, execution_options=one_message)
+    connection.info["accepted"] = found.one_or_none() if found.returns_rows else None
+
+
+def _go_to_the_last(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+    """Of several statements in one message the last one's rows are what it is about."""
+    while statement == _BEGIN_WRITING and cursor.nextset():
+        pass

@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import json
 
-import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from shared.ledger.snapshot import Rows
 from shared.ledger.tables import intents
 from shared.messages.completion import Served
 from shared.rules.facts import IntentResult, Work
 from shared.rules.leases import Timing
 
 
-def past_writes(connection: Connection, work: Work, now: int, timing: Timing) -> None:
+def past_writes(connection: Connection, rows: Rows, work: Work, now: int, timing: Timing) -> None:
     """A side came to rest: writes that no look can contradict any more leave the work."""
-    connection.execute(
-        intents.update()
-        .where(
-            intents.c.grant_id == work.grant_id,
-            intents.c.side == work.mine.side,
-            intents.c.matters,
-            intents.c.result.is_not(None),
-            intents.c.made_at + timing.settle < now,
-        )
-        .values(matters=False)
-    )
+    past = [
+        one.intent_id
+        for one in rows.intents
+        if one.side == work.mine.side and one.matters and one.result is not None and one.made_at + timing.settle < now
+    ]
+    if past:
+        connection.execute(intents.update().where(intents.c.intent_id.in_(past)).values(matters=False))
 
 
-def served_by(connection: Connection, work: Work) -> list[Served]:
+def served_by(rows: Rows, work: Work) -> list[Served]:
     """The writes of this side and generation: what a person looks for in the account's audit log."""
-    rows = connection.execute(
-        sql.select(intents.c.served).where(
-            intents.c.grant_id == work.grant_id,
-            intents.c.side == work.mine.side,
-            intents.c.generation == work.generation,
-            intents.c.served.is_not(None),
-        )
-    )
-    return [Served.model_validate(one) for row in rows for one in json.loads(row.served)]
+    mine = (one for one in rows.intents if one.side == work.mine.side and one.generation == work.generation)
+    return [Served.model_validate(one) for row in mine if row.served is not None for one in json.loads(row.served)]
 
 
-def anything_landed(connection: Connection, work: Work) -> bool:
+def anything_landed(rows: Rows, work: Work) -> bool:
     """Whether a write of ours, on either side, took effect for the present leases."""
-    count = connection.execute(
-        sql.select(sql.func.count())
-        .select_from(intents)
-        .where(
-            intents.c.grant_id == work.grant_id,
-            intents.c.generation == work.generation,
-            intents.c.result == IntentResult.LANDED,
-        )
-    ).scalar_one()
-    return bool(count)
+    return any(one.generation == work.generation and one.result == IntentResult.LANDED for one in rows.intents)

@@ -7,11 +7,9 @@ impossible too; after admission the row in the ledger is the work and a message 
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 
@@ -20,19 +18,21 @@ from shared.cloud.calls import Calls
 from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
 from shared.cloud.secrets import Secrets
-from shared.errors import BadInput, GrantError, LedgerError, NeedsSomebody, PermanentError, SettingsError, Throttled
-from shared.ledger.admission import admit, reject_message
-from shared.ledger.outbox import give_back, mark_published, take_entries
+from shared.errors import BadInput, GrantError, LedgerError, PermanentError, SettingsError, Throttled
+from shared.ledger.admission import Admission, Asked, admit, admit_all, reject_message
 from shared.ledger.outcomes import put_off, request_of
+from shared.ledger.rows import Held
 from shared.ledger.schema import check_schema
 from shared.ledger.transactions import Ledger, now_ms
-from shared.ledger.work import give_up, read_work
+from shared.ledger.work import TimePassed, give_up, see_work
 from shared.log import bind, configure, seconds_since_start
-from shared.loop.converge import Converge, Outcome, Visit
+from shared.loop.converge import Converge
 from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
+from shared.loop.outgoing import Outgoing, say_refused, seconds_until, wake_body
+from shared.loop.visits import Outcome, Visit, at_once
 from shared.messages.catalogue import unknown_codes
-from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
+from shared.messages.completion import Completion, Reason, Request, Wake
 from shared.messages.envelope import Item, again, items, parse, request_named, unwrapped
 from shared.rules.facts import Side, State, Work
 from shared.rules.inventory import Association, Inventory
@@ -44,9 +44,8 @@ _RESERVE_SECONDS = 45.0
 _CLAIM_RESERVE_SECONDS = 10.0
 _PATIENCE_SECONDS = 2.0
 _DEFAULT_TIMEOUT_SECONDS = 60.0
-_ENTRIES = 5
+_ADMITTED_AT_ONCE = 50
 _PUBLISHING_MS = 60_000  # longer than so many sends can take, with their time limit
-_GRANTS_AT_ONCE = 8
 _CLOSE_MS = 1_000  # a wake keeps the queue's time, not ours
 _AWAY_SECONDS = 15  # until somebody looks whether the ledger is back
 _SEND_AGAIN_PAUSES = (0.0, 0.2, 1.0, 3.0)  # a message that comes twice changes nothing; one that is lost does
@@ -68,6 +67,7 @@ class Frame:
         self.doors = Doors(self.settings, uid)
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
+        self._outgoing = Outgoing(self.ledger, lambda: self.messaging, self.settings.completions_topic)
         self._entries_ms = _PUBLISHING_MS
         # (grant, side, worker) of visits that perhaps could not end their claim
         self._unreleased: list[tuple[str, Side, str]] = []
@@ -106,24 +106,29 @@ class Frame:
         invocation = self.arrive(context)
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
+        places: dict[str, str] = {}
         away: LedgerError | None = None
         lost = False
-        for item in map(unwrapped, items(event)):
+        for batch in _batches(map(unwrapped, items(event))):
+            found: list[tuple[str, ...] | None] = []
             if away is None:
                 try:
                     self.check()
-                    found = self._admit(driver.side, item)
+                    found = self._admit_all(driver.side, batch, places)
                 except LedgerError as error:
                     away = error  # nor is it tried for those behind it: each would wait as long
             if away is not None:
-                lost = not self._send_again(driver, item, away) or lost
-                counted["sent again"] = counted.get("sent again", 0) + 1
-            elif found is None:
-                counted["rejected"] = counted.get("rejected", 0) + 1
-            else:
-                touched |= dict.fromkeys(found)
+                for item in batch:
+                    lost = not self._send_again(driver, item, away) or lost
+                counted["sent again"] = counted.get("sent again", 0) + len(batch)
+            for touches in found:
+                if touches is None:
+                    counted["rejected"] = counted.get("rejected", 0) + 1
+                else:
+                    touched |= dict.fromkeys(touches)
         if away is None:
-            self._converge(driver, invocation, touched, deadline, _limit(context), counted)
+            beside = sorted(touched, key=lambda grant_id: places.get(grant_id, ""))
+            self._converge(driver, invocation, beside, deadline, _limit(context), counted)
         else:
             self._wake_later(driver, touched, away)
         self._say_handled(counted, time.monotonic() - started)
@@ -153,13 +158,12 @@ class Frame:
         self,
         driver: Driver,
         invocation: str,
-        touched: Iterable[str],
+        touched: Sequence[str],
         deadline: float,
         limit_seconds: float,
         counted: dict[str, int],
     ) -> None:
-        """Visit the grants that were touched, and publish what comes of it."""
-        self.publish()
+        """Visit the grants that were touched, and publish what comes of it: their admission goes out with the first outcomes."""
         try:
             self._give_up()
             converge = self.converge(driver, invocation, limit_seconds)
@@ -167,11 +171,17 @@ class Frame:
             self._wake_later(driver, touched, away)
             return
 
-        def visit(grant_id: str) -> tuple[str, Visit]:
+        def see(ids: Sequence[str]) -> dict[str, Held]:
+            try:
+                return converge.see(ids) if time.monotonic() < deadline else {}
+            except LedgerError:
+                return {}  # each is tried by itself
+
+        def visit(grant_id: str, first: Held | None) -> tuple[str, Visit]:
             if time.monotonic() >= deadline:
                 return grant_id, Visit(Outcome.LATER, now_ms() + 1000)
             try:
-                return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id)
+                return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id, first)
             except LedgerError as away:
                 words.ledger_away(grant=grant_id, reason=str(away))
                 self._unreleased.append((grant_id, driver.side, invocation))
@@ -180,11 +190,15 @@ class Frame:
                 words.grant_failed(grant=grant_id, side=driver.side)
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
 
-        for grant_id, found_out in _at_once(visit, touched):
-            counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
-            self.publish()
-            if found_out.next_at is not None:
-                self.wake(grant_id, driver.side, found_out.next_at)
+        with ThreadPoolExecutor(1) as press:  # what is ready goes out while the others go on
+            going_out = press.submit(_nothing)
+            for together in at_once(see, visit, touched):
+                if going_out.done():
+                    going_out = press.submit(copy_context().run, self.publish)
+                for grant_id, found_out in together:
+                    counted[found_out.outcome] = counted.get(found_out.outcome, 0) + 1
+                    if found_out.next_at is not None:
+                        self.wake(grant_id, driver.side, found_out.next_at)
         self.publish()
 
     def _give_up(self) -> None:
@@ -214,7 +228,7 @@ class Frame:
                 break
             except GrantError as error:
                 words.message_not_sent_again(message_id=item.message_id, code=error.code, reason=str(error))
-                _say_refused(queue, error)
+                say_refused(queue, error)
         else:
             return hint
         words.message_sent_again(message_id=item.message_id, reason=str(away))
@@ -241,7 +255,10 @@ class Frame:
         if not self.calls.crowded:
             return None
         now = now_ms()
-        work = self.ledger.write(read_work, grant_id, driver.side, now, self.ledger.timing)
+        try:
+            work = self.ledger.glance(see_work, grant_id, driver.side, now, self.ledger.timing)
+        except TimePassed:
+            return None
         step = None if work is None else _ahead(work, now)
         if work is None or step is None:
             return None
@@ -259,8 +276,42 @@ class Frame:
             return None  # no longer in the inventory: converge says so
         return None
 
-    def _admit(self, side: Side, item: Item) -> tuple[str, ...] | None:
-        """The grants an item is about, after its approval is in the ledger; None when it was refused."""
+    def _admit_all(self, side: Side, batch: Sequence[Item], places: dict[str, str]) -> list[tuple[str, ...] | None]:
+        """The grants that each item is about, after its approval is in the ledger; None where it was refused.
+
+        Approvals of different grants are one transaction. When that fails for one of them, each is tried by itself. ``places``:
+        noted here, so that neighbours are looked at together.
+        """
+        asked: dict[int, Asked] = {}
+        grants, names = set[str](), set[tuple[str, str]]()
+        for position, item in enumerate(batch):
+            with suppress(Exception):  # told about when it is tried by itself
+                body = parse(item.body)
+                if not isinstance(body, Wake) and body.grant is not None:
+                    owner = body.grant.instance_owner_uid if side is Side.GRANT else body.grant.ecr_owner_uid
+                    places[body.grant.grant_id] = f"{owner} {body.grant.ecr_id}"
+                if not isinstance(body, Completion | Wake):
+                    self.doors.check(side, item)
+                    name = body.issuer, body.request_id
+                    if body.grant.grant_id not in grants and name not in names:
+                        asked[position] = Asked(body, item.message_id)
+                        grants.add(body.grant.grant_id)
+                        names.add(name)
+        admitted: list[Admission | PermanentError] = []
+        if len(asked) > 1:
+            try:
+                admitted = self.ledger.write(
+                    admit_all, list(asked.values()), now_ms(), self.ledger.timing, self.inventory.allow
+                )
+            except LedgerError:
+                raise
+            except Exception:  # noqa: BLE001  # each of them is tried by itself, and told about
+                words.batch_failed(approvals=len(asked))
+        at_once = dict(zip(asked, admitted, strict=False))
+        return [self._admit(side, item, at_once.get(position)) for position, item in enumerate(batch)]
+
+    def _admit(self, side: Side, item: Item, found: Admission | PermanentError | None = None) -> tuple[str, ...] | None:
+        """The same of one item. ``found``: what became of its approval, if it was admitted with others."""
         request: Request | None = None
         try:
             body = parse(item.body)
@@ -268,7 +319,9 @@ class Frame:
                 return (_woken(body),)
             request = request_of(body)
             self.doors.check(side, item)
-            admission = self.ledger.write(
+            if isinstance(found, PermanentError):
+                raise found  # noqa: TRY301  # as it was raised among the others
+            admission = found or self.ledger.write(
                 admit, body, item.message_id, now_ms(), self.ledger.timing, self.inventory.allow
             )
             grant_id, name, until = body.grant.grant_id, body.request_id, admission.early_until
@@ -296,37 +349,16 @@ class Frame:
 
     def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
-        try:
-            self._publish()
-        except LedgerError as away:
-            words.ledger_away(grant=None, reason=str(away))
-
-    def _publish(self) -> None:
-        while entries := self.ledger.write(take_entries, _ENTRIES, now_ms(), now_ms() + self._entries_ms):
-            for position, entry in enumerate(entries):
-                try:
-                    message_id = self.messaging.publish(self.settings.completions_topic, entry.body, entry.tag)
-                except PermanentError as error:
-                    # The topic will not take this one, and it must not stop those behind it. It stays taken for a while.
-                    words.completion_refused(seq=entry.seq, code=error.code, reason=str(error))
-                    continue
-                except GrantError as error:
-                    words.completion_kept(seq=entry.seq, code=error.code, reason=str(error))
-                    _say_refused(self.settings.completions_topic, error)
-                    self.ledger.write(give_back, [left.seq for left in entries[position:]])
-                    return
-                self.ledger.write(mark_published, [entry.seq])
-                words.completion_published(kind=entry.tag, seq=entry.seq, message_id=message_id)
+        self._outgoing.publish(self._entries_ms)
 
     def wake(self, grant_id: str, side: Side, next_at: int) -> None:
         """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
         queue = self.doors.hints(side)
-        seconds = max(0, math.ceil((next_at - now_ms()) / 1000))
         try:
-            self.messaging.send(queue, json.dumps({"schema": WAKE, "grant_id": grant_id}), seconds)
+            self.messaging.send(queue, wake_body(grant_id), seconds_until(next_at))
         except GrantError as error:
             words.wake_lost(grant=grant_id, code=error.code, reason=str(error))
-            _say_refused(queue, error)
+            say_refused(queue, error)
 
 
 @contextmanager
@@ -340,12 +372,6 @@ def said() -> Iterator[None]:
     except Exception:
         words.reconcile_failed(what="pass", account=None)
         raise
-
-
-def _say_refused(queue: str, error: GrantError) -> None:
-    """What only a person can mend about a queue or the topic is said as that, beside what came of it."""
-    if isinstance(error, NeedsSomebody):
-        words.queue_refused(queue=queue, code=error.code, reason=str(error))
 
 
 def _ahead(work: Work, now: int) -> Step | None:
@@ -370,12 +396,14 @@ def _claim_ms(limit_seconds: float) -> int:
     return int((limit_seconds + _CLAIM_RESERVE_SECONDS) * 1000)
 
 
-def _at_once(visit: Callable[[str], tuple[str, Visit]], grants: Iterable[str]) -> Iterator[tuple[str, Visit]]:
-    """Visit grants some at a time, as they finish. The threads end with the invocation: a frozen one could not go on."""
-    with ThreadPoolExecutor(_GRANTS_AT_ONCE) as pool:
-        started = [pool.submit(copy_context().run, visit, grant_id) for grant_id in grants]
-        for done in as_completed(started):
-            yield done.result()
+def _batches(found: Iterable[Item]) -> Iterator[list[Item]]:
+    left = list(found)
+    for start in range(0, len(left), _ADMITTED_AT_ONCE):
+        yield left[start : start + _ADMITTED_AT_ONCE]
+
+
+def _nothing() -> None:
+    """Nothing goes out yet."""
 
 
 def _plain(body: object) -> str:

@@ -147,7 +147,7 @@ class SpokeSeen:
     since: int | None = None  # when the grant was given, as the platform says (epoch milliseconds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AssociationSeen:
     """Account A's view: the association of a VPC, or the child instance of a VBR. ``status`` None: there is none."""
 
@@ -212,6 +212,7 @@ class SideRecord:
     dead: bool
     drift: DriftFound | None
     knocks: int
+    claimed_until: int | None = None  # a worker is at it
 
     @property
     def nothing_up(self) -> bool:

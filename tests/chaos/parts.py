@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from shared.errors import LedgerError
 from shared.ledger.tables import accepts, chain, metadata
-from shared.ledger.transactions import Ledger
+from shared.ledger.transactions import Ledger, Run
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
 from shared.rules.leases import Timing
 from tests.chaos.model_cloud import ModelCloud
@@ -22,6 +22,18 @@ T = TypeVar("T")
 
 Function = Callable[..., Any]
 """A function of a connection, as ``Ledger.write`` and ``Ledger.read`` run it."""
+
+
+class _Run(Run):
+    """A transaction in which some functions are replaced."""
+
+    def __init__(self, connection: Connection, instead: Callable[[Function], Function]) -> None:
+        super().__init__(connection)
+        self._instead = instead
+
+    def __call__(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        instead: Callable[Concatenate[Connection, P], T] = self._instead(function)
+        return super().__call__(instead, *args, **kwargs)
 
 
 class ModelLedger(Ledger):
@@ -36,28 +48,33 @@ class ModelLedger(Ledger):
         super().__init__(url, timing)
         self._instead = instead
 
-    def write(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return super().write(self._run(function), *args, **kwargs)
+    @contextmanager
+    def writing(self) -> Iterator[Run]:
+        with super().writing() as run:
+            yield _Run(run.connection, self._run)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return super().read(self._run(function), *args, **kwargs)
+
+    def glance(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return super().glance(self._run(function), *args, **kwargs)
 
     def _run(self, function: Callable[P, T]) -> Callable[P, T]:
         working = self.turns is not None and self.turns.worker is not None
         return self._instead.get(function, function) if working else function
 
     @contextmanager
-    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False, writing: bool = False, alone: bool = False) -> Iterator[Connection]:
         turns = self.turns
         if turns is None or turns.worker is None:
-            with super().transaction(reading=reading) as connection:
+            with super().transaction(reading=reading, writing=writing, alone=alone) as connection:
                 yield connection
             return
         turns.boundary("before a transaction")
         if turns.luck.strikes(turns.trouble.away):
             turns.counts["ledger away"] += 1
             raise LedgerError("the ledger is away")
-        with super().transaction(reading=reading) as connection:
+        with super().transaction(reading=reading, writing=writing, alone=alone) as connection:
             yield connection
             turns.brink("before a commit")
         turns.worker.said = turns.said

@@ -21,9 +21,9 @@ from shared.ledger.intents import intend, saw
 from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, waiting_entries
 from shared.ledger.outcomes import mark_dead, refuse, settle
 from shared.ledger.passing import pass_time_of
-from shared.ledger.rows import leases_of, raise_generation, stops_on, work_of
+from shared.ledger.rows import Held, leases_of, raise_generation, staged, work_of
 from shared.ledger.tables import approvals, closes, events, grants, intents, marks, outbox, sides
-from shared.ledger.work import Behind, claim, read_work, release, unsettled_page
+from shared.ledger.work import Behind, leave, read_work, take, unsettled_page
 from shared.loop.drivers import HubDriver, Look, SpokeDriver
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
@@ -181,7 +181,7 @@ def intend_whatever_is_said(
     prefixes: tuple[str, ...] | None = None,
 ) -> Intent | None:
     """The same, where the write is committed to."""
-    said = stops_on(connection, work.grant_id, work.key, mode)
+    said = work_of(connection, work.grant_id, work.mine.side, mode=mode).stops
     return intend(connection, replace(work, stops=said), operation, now, timing, mode, prefixes)
 
 
@@ -276,21 +276,19 @@ def every_look_is_believed(
     return None if work is None else replace(work, writes=work.my_intents)
 
 
-def claims_never_expire(connection: Connection, grant_id: str, side: Side, worker: str, now: int, until: int) -> bool:
+def claims_never_expire(connection: Connection, work: Held, worker: str, now: int, until: int) -> Held | None:
     """The claim of a worker that died stays for ever."""
-    return claim(connection, grant_id, side, worker, 0, until)
+    return take(connection, work, worker, 0, until)
 
 
-def anybody_claims(connection: Connection, grant_id: str, side: Side, worker: str, now: int, until: int) -> bool:
+def anybody_claims(connection: Connection, work: Held, worker: str, now: int, until: int) -> Held | None:
     """Two workers may be at one side of a grant."""
-    claim(connection, grant_id, side, worker, now, until)
-    return True
+    return staged(work, {"claimed_by": worker, "claimed_until": until})
 
 
-def anybody_releases(connection: Connection, grant_id: str, side: Side, worker: str, knocks: int) -> bool:
+def anybody_leaves(connection: Connection, work: Held, worker: str, knocks: int) -> Held | None:
     """The same, at the end of a visit."""
-    release(connection, grant_id, side, worker, knocks)
-    return True
+    return staged(work, {"claimed_by": None, "claimed_until": None})
 
 
 def rejections_unpublished(
@@ -438,8 +436,8 @@ PLANTED: dict[str, Parts] = {
     "everything is ours": Parts(instead={saw: everything_is_ours}),
     "lost is ours": Parts(instead={saw: lost_is_ours}),
     "every look is believed": Parts(instead={read_work: every_look_is_believed}),
-    "claims never expire": Parts(instead={claim: claims_never_expire}),
-    "nobody claims": Parts(instead={claim: anybody_claims, release: anybody_releases}),
+    "claims never expire": Parts(instead={take: claims_never_expire}),
+    "nobody claims": Parts(instead={take: anybody_claims, leave: anybody_leaves}),
     "outcomes are not published": Parts(instead={one: rejections_unpublished(one) for one in ANSWERS}),
     "outbox entries are nobody's": Parts(instead={take_entries: entries_are_nobodys}),
     "outbox entries stay": Parts(instead={mark_published: entries_stay}),

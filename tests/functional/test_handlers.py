@@ -319,7 +319,7 @@ def test_what_cannot_be_admitted_is_sent_again(bench: Bench, fresh: Spoke) -> No
     what is none is rejected under the id that its sender knows, and a hint still wakes."""
     document = approval(fresh.uid, next(fresh.vpcs))
     before = len(bench.wakes("ecr-approvals"))
-    with ledger_without(bench.cloud.ledger_url, "closes"):
+    with ledger_without(bench.cloud.ledger_url, "approvals"):
         assert bench.grant(document, "no approval", wake()) == {"sent again": 3}
     assert bench.cloud.calls(document, "GrantInstanceToExpressConnectRouter") == 0
     assert len(bench.wakes("ecr-approvals")) == before + 3
@@ -338,10 +338,10 @@ def test_the_handler_raises_only_when_nothing_can_be_kept(bench: Bench, fresh: S
     handled."""
     document = approval(fresh.uid, next(fresh.vpcs))
     bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", after=1, times=1)
-    with ledger_without(bench.cloud.ledger_url, "closes"):
+    with ledger_without(bench.cloud.ledger_url, "approvals"):
         assert bench.grant(document, wake()) == {"sent again": 2}
     bench.cloud.admin.plan(kind="server_error", service="mns", operation="SendMessage", times=4)
-    with ledger_without(bench.cloud.ledger_url, "closes"), pytest.raises(LedgerError, match="the ledger is away"):
+    with ledger_without(bench.cloud.ledger_url, "approvals"), pytest.raises(LedgerError, match="the ledger is away"):
         bench.grant(document)
     assert bench.grant(document) == {"settled": 1}
     bench.associate()

@@ -1,7 +1,8 @@
 """What needs a person is an error in the log: each such word, as the deployed functions say it, with the figures beside it.
 
-Not here, since nothing from outside can bring it about: ``message.failed``, ``grant.failed`` and ``reconcile.failed`` are faults
-of ours, which would be mended if one were known; tests/ledger and tests/chaos meet the first two by breaking something.
+Not here, since nothing from outside can bring it about: ``message.failed``, ``grant.failed``, ``batch.failed`` and
+``reconcile.failed`` are faults of ours, which would be mended if one were known; tests/ledger and tests/chaos meet the first two
+by breaking something.
 ``reconcile.unreadable`` needs rows that the local cloud never shows: tests/ledger/test_unreadable.py has them. ``head.unsigned``
 needs a secret in KMS: test_secrets_by_name.py.
 """
@@ -30,7 +31,7 @@ from tests.functional.waiting import until
 from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, ROOT, Stage
 from tests.said import lines_of, strange
 
-FAULTS_OF_OURS = {"message.failed", "grant.failed", "reconcile.failed"}
+FAULTS_OF_OURS = {"message.failed", "grant.failed", "batch.failed", "reconcile.failed"}
 NOT_SHOWN = {"reconcile.unreadable", "head.unsigned"}
 OF_A_START = {"start.failed"}
 DENIED = {"kind": "error", "status": 403, "code": "NoPermission", "message": "You are not authorized."}

@@ -14,6 +14,7 @@ import sqlalchemy as sql
 from shared.ledger.heads import head_of
 from shared.ledger.outcomes import settle
 from shared.ledger.proof import first_fault
+from shared.ledger.rows import Held
 from shared.ledger.tables import approvals, events, grants, intents, metadata, outbox, sides
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work
@@ -21,7 +22,7 @@ from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
 from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey
-from shared.rules.facts import Side, Work
+from shared.rules.facts import Side
 
 NOW = 1_780_000_000_000
 """When the tests take place, in epoch milliseconds: time is handed in everywhere."""
@@ -189,7 +190,7 @@ def _check_outcomes(database: Database, found: list[Any]) -> None:
     assert not said, "no outcome without its approval"
 
 
-def read(ledger: Ledger, side: Side = Side.GRANT, now: int = NOW, vpc: str = "vpc-1") -> Work:
+def read(ledger: Ledger, side: Side = Side.GRANT, now: int = NOW, vpc: str = "vpc-1") -> Held:
     """What a side knows now."""
     work = ledger.write(read_work, grant_id(vpc), side, now, ledger.timing)
     assert work is not None

@@ -18,9 +18,10 @@ from shared.ledger.outcomes import mark_dead, put_off
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger
 from shared.log import configure
-from shared.loop.converge import Converge, Outcome
+from shared.loop.converge import Converge
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
 from shared.loop.reconcile import Reconcile, Surroundings
+from shared.loop.visits import Outcome
 from shared.messages.completion import Reason
 from shared.rules.facts import Mode, Side
 from shared.rules.inventory import Account, Inventory

@@ -105,6 +105,17 @@ def test_a_connection_in_use_is_not_asked_each_time(through: tuple[Ledger, Relay
     assert len([one for one in asked if not one.startswith("BEGIN")]) == 3
 
 
+def test_a_glance_is_one_statement(through: tuple[Ledger, Relay]) -> None:
+    """No transaction is opened around it, and those after it are opened as always."""
+    ledger, _ = through
+    asked: list[str] = []
+    sql.event.listen(ledger.engine, "before_cursor_execute", lambda _c, _k, statement, *_: asked.append(str(statement)))
+    assert ledger.glance(said_mode) is None
+    assert ledger.read(said_mode) is None
+
+    assert [one.startswith("BEGIN") for one in asked] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("rested", "connections"),
     [

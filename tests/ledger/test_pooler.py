@@ -69,6 +69,7 @@ def test_nothing_of_ours_stays_in_a_session(behind: tuple[Ledger, int, str]) -> 
     for number in range(30):  # the driver prepares what it has seen five times, unless it is told not to
         ledger.write(set_mode, Mode.OBSERVE if number % 2 else Mode.FULL, "operator", NOW + number)
         ledger.read(said_mode)
+        ledger.glance(said_mode)
 
     assert asked_of_each(database, port, "SELECT name FROM pg_prepared_statements") == set()
     assert asked_of_each(database, port, "SHOW lock_timeout") == {"0"}
