@@ -25,12 +25,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import yaml
 from rich.console import Console
 
@@ -156,7 +157,7 @@ def fill_ledger(url: str, all_: Standing) -> None:
     grant_rows, side_rows, approval_rows = [], [], []
     for number, key in enumerate(all_.keys):
         prefixes = PREFIXES if key.instance_type is InstanceType.VPC else ()
-        names = vars(key) | {"grant_id": key.grant_id}
+        names = asdict(key) | {"grant_id": key.grant_id}
         grant_rows.append(names | {"generation": 1, "last_number": 0, "created_at": now, "shown": True})
         settled = {
             "grant_id": key.grant_id,
@@ -283,6 +284,27 @@ def _answer(functions: Functions) -> Any:
         return error
 
 
+def used() -> tuple[float, int]:
+    """(processor seconds, most bytes ever in memory) of the function's own process, as the system counts them."""
+    worker = max(
+        (
+            one
+            for one in psutil.Process().children(recursive=True)
+            if FUNCTION in " ".join([*one.cmdline(), *_environment(one)])
+        ),
+        key=lambda one: sum(one.cpu_times()[:2]),
+    )
+    (peak,) = (line for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return sum(worker.cpu_times()[:2]), int(peak.split()[1]) * 1024
+
+
+def _environment(process: psutil.Process) -> list[str]:
+    try:
+        return [f"{name}={value}" for name, value in process.environ().items()]
+    except psutil.Error:
+        return []
+
+
 def busiest_window(moments: list[float], seconds: float) -> int:
     """The most of these moments that lie in any window of so many seconds."""
     most, first = 0, 0
@@ -366,11 +388,17 @@ def compare(address: str, all_: Standing, window: float) -> int:
         f"published quotas, a minute lasting {window:g} s on both sides"
     )
     entries: list[Json] = []
+    spent = 0.0
     for name in ("first pass, every role to be assumed", "second pass, sessions in hand"):
         after = admin.call("GET", "journal", query={"limit": 1, "after": 10**9})["last"]
         report, seconds = one_pass(address, name)
         entries = [one for one in admin.journal(after) if one["caller"].get("function") == FUNCTION]
-        print(f"{name}: {seconds:.1f} s, {report['grants']} grants compared")
+        processor, most = used()
+        print(
+            f"{name}: {seconds:.1f} s, {processor - spent:.1f} s of them processor time, {report['grants']} grants compared; "
+            f"{most / 1e6:.0f} MB at the most"
+        )
+        spent = processor
         calls, throttled = told(entries, count, window)
         expected = {"grant-missing": len(all_.lost)} if name.startswith("first") and all_.lost else {}
         if throttled:

@@ -5,6 +5,7 @@ What it finds it writes into the ledger and hands to the acting functions by a w
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from shared import words
 from shared.cloud.pace import Busiest
 from shared.errors import GrantError, LedgerError
 from shared.ledger.ages import read_open
-from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_standing
+from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_keys, read_standing
 from shared.ledger.heads import head_of
 from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
@@ -28,7 +29,7 @@ from shared.ledger.work import Behind, unsettled_page
 from shared.messages.approval import GrantApproval
 from shared.messages.completion import can_be_told
 from shared.messages.envelope import parse
-from shared.messages.forms import GrantKey
+from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made
 from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
 from shared.rules.inventory import Association, Inventory
@@ -205,16 +206,23 @@ class Reconcile:
             self._inventory.allow(approval)
 
     def _wake(self, report: Report) -> None:
-        """Wake everything that is not as wanted, page by page."""
+        """Wake everything that is not as wanted, longest waiting first, page by page and some at a time."""
         after: Behind = (-1, "", "")
-        while page := self._ledger.read(unsettled_page, self._clock(), _WAKES, after):
-            for grant_id, side, _ in page:
-                if self._late():
-                    report.left.append(f"wakes behind {grant_id}")
-                    return
-                self._frame.wake(grant_id, side, self._clock())
-                report.woken += 1
-            after = page[-1][2]
+        now = self._clock()
+        with ThreadPoolExecutor(self._accounts_at_once) as pool:
+            while page := self._ledger.read(unsettled_page, self._clock(), _WAKES, after):
+                for chunk in (page[start : start + _AT_ONCE] for start in range(0, len(page), _AT_ONCE)):
+                    if self._late():
+                        report.left.append(f"wakes behind {chunk[0][0]}")
+                        return
+                    sending = [
+                        pool.submit(copy_context().run, self._frame.wake, grant_id, side, now)
+                        for grant_id, side, _ in chunk
+                    ]
+                    for one in sending:
+                        one.result()
+                    report.woken += len(chunk)
+                after = page[-1][2]
 
     def _late(self) -> bool:
         return time.monotonic() >= self._until
@@ -225,21 +233,24 @@ class Reconcile:
     def _compare(self, report: Report) -> list[Drift]:
         """Compare what is settled with the cloud. Returns the drift that is to be adopted."""
         taken_at, adopting = self._clock(), list[Drift]()
-        known = list(read_standing(self._ledger))
-        seen = self._look(known, report)
+        seen = self._look(report)
         quiet_since = taken_at - int(self._frame.settings.settle_seconds * 1000)
-        found = list(strangers(frozenset(one.key for one in known), seen))
+        unheard = set(seen.granted), set(seen.associations)
+        for key in read_keys(self._ledger):
+            for keys in unheard:
+                keys.discard(key)
+        found = list(strangers(*unheard))
         news = [drift for drift in found if can_be_told(drift.key)]
         unreadable = [drift for drift in found if not can_be_told(drift.key)]
         for drift in unreadable:
             self._say_unreadable(drift, report)
         # What a row left out may be what tells it from one of these, so nothing is said to be missing or right.
         vague = {(drift.key.ecr_id, drift.key.instance_id) for drift in unreadable}
-        for one in known:
+        for one in read_standing(self._ledger):
             if (one.key.ecr_id, one.key.instance_id) in vague:
                 continue
             with self._contained(one.key, report):
-                self._compare_one(one, seen, quiet_since, report, adopting)
+                self._compare_one(one, seen, taken_at, quiet_since, report, adopting)
                 self._wake_if_let_go(one, seen, report)
         for chunk in (news[start : start + _AT_ONCE] for start in range(0, len(news), _AT_ONCE)):
             history = {one.key: one for one in self._ledger.read(known_among, [drift.key for drift in chunk])}
@@ -256,8 +267,16 @@ class Reconcile:
         words.reconcile_unreadable(drift_kind=drift.kind, text=text)
 
     def _compare_one(
-        self, one: Standing, seen: CloudSeen, quiet_since: int, report: Report, adopting: list[Drift]
+        self,
+        one: Standing,
+        seen: CloudSeen,
+        taken_at: int,
+        quiet_since: int,
+        report: Report,
+        adopting: list[Drift],
     ) -> None:
+        if any(row.seen_at is not None and row.seen_at >= taken_at for row in (one.grant, one.associate)):
+            return  # somebody has looked since: the next pass compares it
         if not self._at_rest(one) or not seen.tells_about(one.key):
             return
         report.grants += 1
@@ -335,47 +354,49 @@ class Reconcile:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def _look(self, known: list[Standing], report: Report) -> CloudSeen:
+    def _look(self, report: Report) -> CloudSeen:
         """Read both accounts' sides by page, accounts in parallel."""
         ecrs = {(uid, ecr) for uid, account in self._inventory.accounts.items() for ecr in account.ecrs}
         gone: set[tuple[str, str]] = set()
-        granted: set[GrantKey] = set()
+        granted = _Granted()
         associations: dict[GrantKey, AssociationSeen] = {}
-        existing: set[tuple[str, str]] = set()
+        missing: set[tuple[str, str]] = set()
         spokes: dict[tuple[str, str], set[str]] = {}
         owners: dict[tuple[str, str], set[str]] = {}
-        for one in known:
-            spoke = one.key.instance_owner_uid, one.key.instance_region
-            if one.key.instance_owner_uid in self._inventory.accounts:
-                spokes.setdefault(spoke, set()).add(one.key.instance_id)
-                owners.setdefault(spoke, set()).add(one.key.ecr_owner_uid)
+        for key in read_keys(self._ledger):
+            spoke = key.instance_owner_uid, key.instance_region
+            if key.instance_owner_uid in self._inventory.accounts:
+                spokes.setdefault(spoke, set()).add(key.instance_id)
+                owners.setdefault(spoke, set()).add(key.ecr_owner_uid)
 
         def read_ecr(ecr: tuple[str, str]) -> None:
             if not self._cloud.owns_ecr(*ecr):
                 gone.add(ecr)
                 return
-            granted.update(self._cloud.grants_on_ecr(*ecr))
+            granted.add(self._cloud.grants_on_ecr(*ecr))
             associations.update(self._cloud.associations_on_ecr(*ecr))
 
-        listed_by_owner: set[GrantKey] = set()
-
         def read_spoke(spoke: tuple[str, str]) -> None:
-            for owner in sorted(owners[spoke]):
-                listed_by_owner.update(self._cloud.grants_of_account(*spoke, owner))
-            found = self._cloud.existing(*spoke, sorted(spokes[spoke]))
-            existing.update((spoke[0], instance) for instance in found)
+            listed = [key for owner in sorted(owners[spoke]) for key in self._cloud.grants_of_account(*spoke, owner)]
+            asked = spokes.pop(spoke)
+            found = self._cloud.existing(*spoke, sorted(asked))
+            granted.as_account_b_says(spoke, listed)
+            missing.update((spoke[0], instance) for instance in asked - found)
 
         ecrs_read = self._each("ECR", sorted(ecrs), read_ecr, report)
-        for key in granted:  # account B's word on these is asked for, too, whatever we know of that owner
-            owners.get((key.instance_owner_uid, key.instance_region), set()).add(key.ecr_owner_uid)
+        for (
+            spoke,
+            keys,
+        ) in granted.by_spoke.items():  # account B's word is asked for, too, whatever we know of that owner
+            owners.get(spoke, set()).update(key.ecr_owner_uid for key in keys)
         spokes_read = self._each("account", sorted(spokes), read_spoke, report)
         return CloudSeen(
             ecrs_read=frozenset(ecrs_read - gone),
             ecrs_gone=frozenset(gone),
             spokes_read=frozenset(spokes_read),
-            granted=frozenset(_combined(granted, listed_by_owner, spokes_read)),
+            granted=granted.all(),
             associations=associations,
-            existing=frozenset(existing),
+            missing=missing,
             listed=frozenset(self._inventory.accounts),
         )
 
@@ -423,9 +444,32 @@ def _age(since: int | None, now: int) -> float | None:
     return None if since is None else (now - since) / 1000
 
 
-def _combined(by_ecr: set[GrantKey], by_owner: set[GrantKey], spokes_read: set[tuple[str, str]]) -> Iterator[GrantKey]:
-    """What is granted. On its own VPCs account B's word counts, where it could be read; else account A's."""
-    for key in by_ecr | by_owner:
-        asked_owner = key.instance_type == "VPC" and (key.instance_owner_uid, key.instance_region) in spokes_read
-        if key in (by_owner if asked_owner else by_ecr):
-            yield key
+class _Granted:
+    """What is granted, by account B and region. On its own VPCs account B's word counts, where it could be read.
+
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self.by_spoke: dict[tuple[str, str], set[GrantKey]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, keys: Iterable[GrantKey]) -> None:
+        """As account A shows it."""
+        for key in keys:
+            with self._lock:
+                self.by_spoke.setdefault((key.instance_owner_uid, key.instance_region), set()).add(key)
+
+    def as_account_b_says(self, spoke: tuple[str, str], listed: Iterable[GrantKey]) -> None:
+        """As account B shows it."""
+        by_ecr = self.by_spoke.get(spoke, set())
+        theirs = {key for key in listed if key.instance_type is InstanceType.VPC}
+        with self._lock:
+            self.by_spoke[spoke] = theirs | {key for key in by_ecr if key.instance_type is not InstanceType.VPC}
+
+    def all(self) -> set[GrantKey]:
+        """Everything, at last; nothing is kept twice."""
+        found: set[GrantKey] = set()
+        while self.by_spoke:
+            found |= self.by_spoke.popitem()[1]
+        return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -18,9 +19,9 @@ class CloudSeen:
     ecrs_read: frozenset[tuple[str, str]]  # (owner, ECR) of account A
     ecrs_gone: frozenset[tuple[str, str]]
     spokes_read: frozenset[tuple[str, str]]  # (account B, region)
-    granted: frozenset[GrantKey]
+    granted: AbstractSet[GrantKey]
     associations: Mapping[GrantKey, AssociationSeen]
-    existing: frozenset[tuple[str, str]]  # (account B, instance)
+    missing: AbstractSet[tuple[str, str]]  # (account B, instance) that was asked for and is not there
     listed: frozenset[str]  # accounts that may be entered at all
 
     def tells_about(self, key: GrantKey) -> bool:
@@ -53,7 +54,7 @@ def drifts(standing: Standing, seen: CloudSeen, *, ours: bool) -> Iterator[Drift
         # Nobody can look any more, and its grant went with it: it is not found missing anew.
         yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, before)
         return
-    if up and listed and (key.instance_owner_uid, key.instance_id) not in seen.existing:
+    if up and listed and (key.instance_owner_uid, key.instance_id) in seen.missing:
         text = f"{where} is gone from region {key.instance_region}"
         yield Drift(key, Side.GRANT, DriftKind.INSTANCE_DELETED, text)
         return
@@ -143,14 +144,14 @@ def _known_foreign(row: SideRecord) -> bool:
     return row.ours is False and not row.nothing_up and row.drift is None
 
 
-def strangers(known: frozenset[GrantKey], seen: CloudSeen) -> Iterator[Drift]:
+def strangers(granted: Iterable[GrantKey], associated: Iterable[GrantKey]) -> Iterator[Drift]:
     """What exists on the cloud for our ECRs without our ever having heard of it."""
-    for key in sorted(seen.granted - known, key=lambda one: one.grant_id):
+    for key in sorted(granted, key=lambda one: one.grant_id):
         where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
         yield Drift(
             key, Side.GRANT, DriftKind.FOREIGN_GRANT, f"{where} is granted to {key.ecr_id}, and nobody asked us for it"
         )
-    for key in sorted(seen.associations.keys() - known, key=lambda one: one.grant_id):
+    for key in sorted(associated, key=lambda one: one.grant_id):
         where = f"{key.instance_type} {key.instance_id} of account {key.instance_owner_uid}"
         text = f"{where} is associated with {key.ecr_id}, and nobody asked us for it"
         yield Drift(key, Side.ASSOCIATE, DriftKind.FOREIGN_ASSOCIATION, text)

@@ -73,7 +73,7 @@ def test_what_differs(
         spokes_read=frozenset({(KEY.instance_owner_uid, KEY.instance_region)}),
         granted=frozenset({KEY} if shown else ()),
         associations={KEY: AssociationSeen("ACTIVE", "a-1", prefixes)} if shown else {},
-        existing=frozenset({(KEY.instance_owner_uid, KEY.instance_id)}),
+        missing=frozenset(),
         listed=frozenset({KEY.instance_owner_uid}),
     )
     standing = Standing(KEY, 1, sides[Side.GRANT], sides[Side.ASSOCIATE])
