@@ -396,6 +396,11 @@ def cloud_retried(
     """A call to the cloud is tried again in place."""
 
 
+@word("listing.failed", Level.WARNING)
+def listing_failed(*, code: Code, reason: Reason) -> None:
+    """Grants of one account could not be looked up together; each is looked up by itself."""
+
+
 @word("error.met", Level.INFO)
 def error_met(
     *,

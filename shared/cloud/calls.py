@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import stamina
@@ -19,13 +20,14 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from shared import words
 from shared.cloud.clients import config, drop_connections, runtime
 from shared.cloud.errors import check_envelope, translated
+from shared.cloud.gathering import Gathering
 from shared.cloud.keys import Keys
 from shared.cloud.pace import Busiest, Pace
 from shared.cloud.sessions import Sessions
 from shared.errors import GrantError, Locked, TemporaryError, Throttled
 from shared.messages.completion import Served
-from shared.messages.forms import GrantKey
-from shared.rules.facts import Operation
+from shared.messages.forms import GrantKey, InstanceType
+from shared.rules.facts import Operation, Side
 from shared.rules.inventory import Inventory
 from shared.settings import Settings
 
@@ -56,6 +58,8 @@ busy = stamina.retry(on=Locked, attempts=6, timeout=8.0, wait_initial=0.15, wait
 
 _IDLE_SECONDS = 15.0  # gateways and address translation keep idle connections for longer than this
 
+_CONTENDED_SECONDS = 60.0  # for so long writes on an ECR that was busy go one after another
+
 # The words that steps and intents have for the writes.
 _WRITES = {
     Operation.GRANT: "GrantInstanceToExpressConnectRouter",
@@ -66,6 +70,16 @@ _WRITES = {
     Operation.ATTACH: "AttachExpressConnectRouterChildInstance",
     Operation.DETACH: "DetachExpressConnectRouterChildInstance",
 }
+
+
+def spoke_of(key: GrantKey) -> tuple[str, ...]:
+    """Whose grants one listing of account B shows."""
+    return "spoke", key.instance_owner_uid, key.instance_region, key.ecr_owner_uid
+
+
+def hub_of(key: GrantKey) -> tuple[str, ...]:
+    """Whose associations one listing of account A shows."""
+    return "hub", key.ecr_owner_uid, key.ecr_id
 
 
 class Trail:
@@ -106,6 +120,8 @@ class Calls:
         self._sessions = Sessions(settings, lambda: self._keys, self._pace, policy=session_policy)
         self._ecrs: dict[str, threading.Lock] = {}
         self._ecrs_lock = threading.Lock()
+        self._contended: dict[str, float] = {}
+        self.gathering: Gathering[Any] = Gathering()
         self.made = 0
 
     def arrive(self, keys: Keys, invocation: str) -> None:
@@ -126,6 +142,12 @@ class Calls:
         account = self._inventory.account(uid, "account")
         self._sessions.forget(uid)
         self._sessions.enter(uid, account.role, external_id or account.external_id, self._session_name)
+
+    def present(self, side: Side, key: GrantKey) -> AbstractContextManager[None]:
+        """Somebody is at this side of a grant: others of the same account look together with it."""
+        if key.instance_type is not InstanceType.VPC:
+            return nullcontext()
+        return self.gathering.present(spoke_of(key) if side is Side.GRANT else hub_of(key))
 
     @property
     def crowded(self) -> bool:
@@ -174,8 +196,14 @@ class Calls:
         field = "ecr.owner_uid" if account == key.ecr_owner_uid else "instance.owner_uid"
         if operation.startswith("Describe"):
             return self._checked(key.instance_region, account, field, operation, request, trail)
+        asked = key.instance_region, account, field, operation, request, trail
+        if self._clock() >= self._contended.get(key.ecr_id, 0.0):
+            try:
+                return self._checked(*asked)
+            except Locked:  # the platform wants them one after another, at least now
+                self._contended[key.ecr_id] = self._clock() + _CONTENDED_SECONDS
         with self._one_at_a_time(key.ecr_id):
-            return self._write(key.instance_region, account, field, operation, request, trail)
+            return self._write(*asked)
 
     @busy
     def _write(self, region: str, account: str, field: str, operation: str, request: Any, trail: Trail) -> Any:
@@ -187,7 +215,7 @@ class Calls:
         return body
 
     def _one_at_a_time(self, ecr_id: str) -> threading.Lock:
-        """Writes on one ECR go in order: the platform answers Conflict.Lock to the second of two."""
+        """Writes on a contended ECR go in order: the platform answers Conflict.Lock to the second of two."""
         with self._ecrs_lock:
             return self._ecrs.setdefault(ecr_id, threading.Lock())
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 from alibabacloud_expressconnectrouter20230901 import models as ecr
 
-from shared.cloud.calls import Calls, Trail, reading
+from shared.cloud.calls import Calls, Trail, hub_of, reading
+from shared.cloud.gathering import Listed
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen
 from shared.rules.leases import in_order
+
+_PAGE = 100
 
 
 def status_of(status: str | None) -> str:
@@ -38,6 +44,12 @@ class Hub:
     @reading
     def look_at_association(self, key: GrantKey, trail: Trail) -> AssociationSeen:
         """What account A has for this instance on this ECR."""
+        if key.instance_type is InstanceType.VPC:
+            name = key.instance_id
+            listed = self._calls.gathering.ask(hub_of(key), name, lambda names: self._listed(key, names))
+            if listed is not None and (listed.whole or name in listed.found):
+                trail.calls += listed.calls
+                return listed.found.get(name) or AssociationSeen(None, None, ())
         token: str | None = None
         while True:
             if key.instance_type is InstanceType.VPC:
@@ -78,6 +90,26 @@ class Hub:
             token = body.next_token
             if not token:
                 return AssociationSeen(None, None, ())
+
+    def _listed(self, key: GrantKey, names: set[Hashable]) -> Listed[Any]:
+        """The VPC associations of an ECR: as many pages as are worth it for so many."""
+        found: dict[Hashable, Any] = {}
+        trail, token = Trail(), None
+        for _ in range(max(1, len(names) // 2)):
+            request = ecr.DescribeExpressConnectRouterAssociationRequest(
+                ecr_id=key.ecr_id, association_node_type="VPC", max_results=_PAGE, next_token=token
+            )
+            operation = "DescribeExpressConnectRouterAssociation"
+            body = self._calls.ecr(key, key.ecr_owner_uid, operation, request, trail)
+            for one in body.association_list or []:
+                seen = AssociationSeen(
+                    status_of(one.status), id_of(one.association_id), in_order(one.allowed_prefixes or ())
+                )
+                found[one.vpc_id] = seen
+            token = body.next_token
+            if not token or names <= found.keys():
+                break
+        return Listed(found, not token, trail.calls)
 
     def associate(self, key: GrantKey, prefixes: tuple[str, ...], token: str, trail: Trail) -> None:
         """Start the association (VPC) or attachment (VBR), as account A. It becomes ACTIVE later, or does not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from sys import intern
 
 from alibabacloud_expressconnectrouter20230901 import models as ecr
 from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
@@ -87,7 +88,9 @@ class Pages:
                 yield (
                     key,
                     AssociationSeen(
-                        status_of(one.status), id_of(one.association_id), in_order(one.allowed_prefixes or ())
+                        intern(status_of(one.status)),
+                        id_of(one.association_id),
+                        in_order(map(intern, one.allowed_prefixes or ())),
                     ),
                 )
         for body in self._calls.pages(
@@ -144,11 +147,12 @@ def _key(
     ecr: object, ecr_owner: object, kind: InstanceType, instance: object, region: object, owner: object
 ) -> GrantKey:
     """The grant that a row is about, as far as the cloud says; a row that leaves something out is still shown."""
+    # The same few names a hundred thousand times over: each is kept once.
     return GrantKey(
-        as_shown(ecr, "router"),
-        as_shown(ecr_owner, "owner", 20),
+        intern(as_shown(ecr, "router")),
+        intern(as_shown(ecr_owner, "owner", 20)),
         kind,
-        as_shown(instance, "instance"),
-        as_shown(region, "region"),
-        as_shown(owner, "owner", 20),
+        intern(as_shown(instance, "instance")),
+        intern(as_shown(region, "region")),
+        intern(as_shown(owner, "owner", 20)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,25 @@ from typing import Any
 from alibabacloud_expressconnectrouter20230901 import models as ecr
 from alibabacloud_vpc20160428 import models as vpc
 
-from shared.cloud.calls import Calls, Trail, reading
+from shared.cloud.calls import Calls, Trail, reading, spoke_of
+from shared.cloud.gathering import Listed
 from shared.errors import PermanentError
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import SpokeSeen
 
 # The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
 _NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
+
+
+_PAGE = 100  # the most that DescribeVpcGrantRulesToEcr gives in one page
+
+
+def _name(key: GrantKey) -> tuple[str, str, str]:
+    return key.ecr_id, key.ecr_owner_uid, key.instance_id
+
+
+def _named(rule: Any) -> tuple[Any, str, Any]:
+    return rule.ecr_id, str(rule.ecr_owner_id), rule.instance_id
 
 
 class Spoke:
@@ -66,6 +78,11 @@ class Spoke:
         return nothing
 
     def _granted_vpc(self, key: GrantKey, trail: Trail) -> tuple[bool, int | None]:
+        listed = self._calls.gathering.ask(spoke_of(key), _name(key), lambda names: self._listed(key, names))
+        if listed is not None and (listed.whole or _name(key) in listed.found):
+            trail.calls += listed.calls
+            since = listed.found.get(_name(key))
+            return (False, None) if since is None else (True, _moment(since))
         token: str | None = None
         while True:
             request = vpc.DescribeVpcGrantRulesToEcrRequest(
@@ -78,15 +95,30 @@ class Spoke:
             )
             body = self._calls.vpc(key, "DescribeVpcGrantRulesToEcr", request, trail)
             for rule in body.grant_rule_models or []:
-                if (rule.ecr_id, str(rule.ecr_owner_id), rule.instance_id) == (
-                    key.ecr_id,
-                    key.ecr_owner_uid,
-                    key.instance_id,
-                ):
+                if _named(rule) == _name(key):
                     return True, _moment(rule.creation_time)
             token = body.next_token
             if not token:
                 return False, None
+
+    def _listed(self, key: GrantKey, names: set[Hashable]) -> Listed[Any]:
+        """What an account B has granted in a region to the ECRs of one account A: as many pages as are worth it for so many."""
+        found: dict[Hashable, Any] = {}
+        trail, token = Trail(), None
+        for _ in range(max(1, len(names) // 2)):
+            request = vpc.DescribeVpcGrantRulesToEcrRequest(
+                region_id=key.instance_region,
+                ecr_owner_id=int(key.ecr_owner_uid),
+                instance_type=InstanceType.VPC,
+                max_results=_PAGE,
+                next_token=token,
+            )
+            body = self._calls.vpc(key, "DescribeVpcGrantRulesToEcr", request, trail)
+            found |= {_named(rule): rule.creation_time or "" for rule in body.grant_rule_models or []}
+            token = body.next_token
+            if not token or names <= found.keys():
+                break
+        return Listed(found, not token, trail.calls)
 
     def _granted_vbr(self, key: GrantKey, trail: Trail) -> tuple[bool, int | None]:
         page = 1

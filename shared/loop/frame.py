@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 
 from shared import words
@@ -181,7 +181,8 @@ class Frame:
             if time.monotonic() >= deadline:
                 return grant_id, Visit(Outcome.LATER, now_ms() + 1000)
             try:
-                return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id, first)
+                with nullcontext() if first is None else self.calls.present(driver.side, first.key):
+                    return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id, first)
             except LedgerError as away:
                 words.ledger_away(grant=grant_id, reason=str(away))
                 self._unreleased.append((grant_id, driver.side, invocation))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -208,7 +208,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GrantKey:
     """What makes two grants the same grant (openapi-ecr-vpc-sts.md section 1.8), plus the instance's owner."""
 
@@ -222,5 +222,6 @@ class GrantKey:
     @property
     def grant_id(self) -> str:
         """A short name that says the same thing."""
-        text = "|".join(astuple(self))
+        kind, instance = self.instance_type, self.instance_id
+        text = f"{self.ecr_id}|{self.ecr_owner_uid}|{kind}|{instance}|{self.instance_region}|{self.instance_owner_uid}"
         return "g-" + hashlib.sha256(text.encode()).hexdigest()[:24]

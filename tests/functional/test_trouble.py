@@ -67,6 +67,8 @@ def troubled(deployed: Deployment, cast: Cast) -> dict[tuple[str, str], Troubled
         document = approval(spoke.uid, next(spoke.vpcs))
         # Account A is the same for all, so its calls are told apart by the instance they name.
         whose = {"account": spoke.uid} if plan["service"] == "sts" else {"resource": document["instance"]["id"]}
+        if plan["operation"] == "DescribeExpressConnectRouterAssociation":
+            whose = {"account": HUB}  # many are looked up by one call, which names none of them
         found[name] = Troubled(spoke, document, deployed.admin.plan(**plan, **whose)["number"])
     deployed.send(*[one.document for one in found.values()])
     return found
