@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from shared.errors import LedgerError
 
-CODE = 2
+CODE = 3
 """The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
+
+SIDE_BY_SIDE = 3
+"""The first revision whose writers do not wait for one another. As long as older ones are accepted, all go as those do."""
 
 REVISION = f"{CODE:04d}"
 """What Alembic calls the schema that belongs to it."""
@@ -17,10 +20,14 @@ REVISION = f"{CODE:04d}"
 UPGRADE = "run `ecr-grants ledger upgrade`"
 
 
-def check_accepted(code: int, oldest: int | None, newest: int | None) -> None:
-    """Raise LedgerError unless a ledger that accepts ``oldest`` to ``newest`` accepts this revision of the code."""
+def check_accepted(code: int, oldest: int | None, newest: int | None) -> int:
+    """Raise LedgerError unless a ledger that accepts ``oldest`` to ``newest`` accepts this revision of the code.
+
+    Returns ``oldest``, which there is.
+    """
     if oldest is None or newest is None:
         raise LedgerError(f"the ledger names no revision of the code that it accepts: {UPGRADE}")
     if not oldest <= code <= newest:
         what = "deploy newer code" if code < oldest else f"{UPGRADE} --before, or deploy older code"
         raise LedgerError(f"the ledger accepts code of revision {oldest} to {newest}, this is {code}: {what}")
+    return oldest

@@ -5,7 +5,7 @@ function of its connection (``admission``, ``work``, ``intents``, ``outcomes``, 
 SQLite and PostgreSQL run the same code. SQLite takes its write lock when a transaction starts. On PostgreSQL whoever writes
 locks, in this order: which code is accepted and what people say (each shared; alone, who says it), the grant's row, the end of
 the chain. So nothing waits in a circle, and only the end of the chain makes everybody wait for everybody, for as long as it
-takes to add events.
+takes to add events. Code of before revision 3 locks the end of the chain first of all: as long as it is accepted, all do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sqlalchemy.exc import (
 )
 
 from shared.errors import GrantError, LedgerError
-from shared.ledger.revision import CODE, check_accepted
+from shared.ledger.revision import CODE, SIDE_BY_SIDE, check_accepted
 from shared.ledger.tables import accepts, chain, grants
 from shared.rules.leases import Timing
 
@@ -72,7 +72,7 @@ _SCHEMA = "hashtext(current_schema())"
 # Each statement sees what is committed when it starts: whoever waited for the lock reads the range as it is then.
 _BEGIN_WRITING = f"{_BEGIN}; SELECT pg_advisory_xact_lock_shared(20230903, {_SCHEMA}); {_ACCEPTED}"
 _CODE_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230903, {_SCHEMA})")
-# What writers of before this lock wait for, first of all.
+# What writers of before revision 3 wait for, first of all.
 _WRITERS_BEFORE = sql.select(chain.c.seq).select_from(chain.join(accepts, accepts.c.name == "code")).with_for_update()
 
 _WORDS_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230902, {_SCHEMA})")
@@ -168,7 +168,9 @@ class Ledger:
         accept this code: rules that are gone write nothing, however long a batch has been running.
         """
         with self.transaction(writing=True) as connection:
-            check_accepted(self._code, *_accepted(connection))
+            oldest = check_accepted(self._code, *_accepted(connection))
+            if oldest < SIDE_BY_SIDE and connection.dialect.name == "postgresql":
+                connection.execute(_WRITERS_BEFORE)
             yield Run(connection)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,6 +1,6 @@
-"""An upgrade under load, back, and again: the version before and the one after work on one ledger and one queue.
+"""An upgrade under load, back, and again: the version before and this one work on one ledger and one queue.
 
-The version before is the newest state that the changelog names, from history; the one after is made up of this one. Three doors:
+The version before is the newest state that the changelog names, from history; this one fills a made-up column, too. Three doors:
 the older one's own command and functions, ours, and the real queue of the local cloud between them.
 """
 
@@ -21,13 +21,14 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.ledger.revision import CODE
 from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE, clean_environment, environment
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT, Stage
 from tests.ledger.postgres import running
-from tests.upgrade.releases import NEXT, next_version
+from tests.upgrade.releases import newer_version
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -84,8 +85,8 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """The version after this one."""
-    return Version(next_version(tmp_path_factory.mktemp("newer")))
+    """This version."""
+    return Version(newer_version(tmp_path_factory.mktemp("newer")))
 
 
 def template(folder: Path, **versions: Version) -> Path:
@@ -185,7 +186,7 @@ def test_up_back_and_up_again(plant: Plant, older: Version, newer: Version) -> N
     assert newer.run("grants", *ledger).returncode == 1, "it is not accepted yet"
 
     expanded = newer.run("ledger", "upgrade", "--before", *ledger)
-    assert f"accepts code of revision 2 to {NEXT}" in expanded.stdout, expanded.stderr
+    assert f"accepts code of revision {CODE - 1} to {CODE}" in expanded.stdout, expanded.stderr
     plant.fly()  # by functions that never heard of it, warm ones
     for name in ("grant", "associate"):  # a deployment replaces one after the other, in either order
         plant.deploy(**{name: newer}, others=older)
@@ -203,7 +204,7 @@ def test_up_back_and_up_again(plant: Plant, older: Version, newer: Version) -> N
     plant.fly()
 
     contracted = newer.run("ledger", "upgrade", "--after", *ledger)
-    assert f"accepts code of revision {NEXT} to {NEXT}" in contracted.stdout, contracted.stderr
+    assert f"accepts code of revision {CODE} to {CODE}" in contracted.stdout, contracted.stderr
     plant.fly()
     plant.deploy(others=older)  # by mistake: it does nothing, and what comes is sent again
     account, vpc = next(plant.instances)
@@ -232,8 +233,8 @@ def _nothing_is_lost(plant: Plant, newer: Version) -> None:
     assert cloud.rows("SELECT grant_id FROM sides WHERE dead_at IS NOT NULL") == []
     assert cloud.lost() == {}
     makers = {row[0] for row in cloud.rows("SELECT made_by FROM grants")}
-    assert makers == {2, NEXT}, "both versions made grants, and each has its maker"
+    assert makers == {CODE - 1, CODE}, "both versions made grants, and each has its maker"
     told = {one.get("told_by") for one in cloud.completions}
-    assert told == {None, NEXT}, "both versions published"
+    assert told == {None, CODE}, "both versions published"
     verified = newer.run("ledger", "verify", "--ledger-url", cloud.ledger_url)
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -6,10 +6,12 @@ The rows are kept as data, so that this holds also where history does not have t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -19,7 +21,7 @@ from shared.ledger.operating import dead_rows, lift_hold
 from shared.ledger.outbox import take_entries
 from shared.ledger.passing import let_time_pass
 from shared.ledger.proof import first_fault
-from shared.ledger.schema import check_schema
+from shared.ledger.schema import Half, check_schema, upgrade_schema
 from shared.ledger.tables import metadata
 from shared.ledger.transactions import Ledger
 from shared.messages.completion import COMPLETION, WAKE, Completion, EventKind, Wake
@@ -28,12 +30,13 @@ from shared.rules.facts import HoldKind
 from tests.ledger.kit import HOUR, Database, key, opening
 from tests.ledger.lives import close, come_up
 
+VERSION = sql.table("alembic_version", sql.column("version_num"))
 STATES = sorted((Path(__file__).parents[1] / "upgrade").glob("*.json"))
 
 
 @pytest.fixture(params=STATES, ids=lambda path: path.stem)
-def left(request: pytest.FixtureRequest, database: Database) -> dict[str, Any]:
-    """A ledger as an older version left it; its rows are returned."""
+def left(request: pytest.FixtureRequest, database: Database, ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """A ledger as an older version left it, of which this one has the tables; its rows are returned."""
     found: dict[str, Any] = json.loads(request.param.read_text("utf-8"))
     with database.connected() as connection:
         for table in reversed(metadata.sorted_tables):
@@ -42,16 +45,19 @@ def left(request: pytest.FixtureRequest, database: Database) -> dict[str, Any]:
             rows = found["tables"].get(table.name)
             if rows:
                 connection.execute(table.insert(), rows)
-    return found
+        connection.execute(VERSION.update().values(version_num=found["revision"]))
+    yield found
+    upgrade_schema(ledger, Half.AFTER)
 
 
+@pytest.mark.parametrize("half", Half)
 def test_the_rows_of_an_older_version_are_proven_shown_and_worked_on(
-    ledger: Ledger, database: Database, left: dict[str, Any]
+    ledger: Ledger, database: Database, left: dict[str, Any], half: Half
 ) -> None:
     """Nothing is wanting: the record holds, commands read it, and every kind of work goes on where it was."""
     events = left["tables"]["chain"][0]["seq"]
     now = left["ends"] + HOUR
-    check_schema(ledger)
+    assert upgrade_schema(ledger, half) == check_schema(ledger)
     assert ledger.read(first_fault, [], None) is None
     for words in (["grants"], ["dead", "list"], ["ledger", "verify"]):
         ran = CliRunner().invoke(app, [*words, "--json"], env={"LEDGER_URL": database.url})

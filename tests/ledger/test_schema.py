@@ -218,13 +218,13 @@ def upgrade_next(made: Ledger, tmp_path: Path) -> Callable[[Half | None], Schema
 
 def test_a_new_ledger_gets_both_halves_at_once(upgrade_next: Callable[[Half | None], Schema]) -> None:
     """There is nobody who could mind."""
-    assert upgrade_next(None) == Schema("0003", NEXT, NEXT)
+    assert upgrade_next(None) == Schema(f"{NEXT:04d}", NEXT, NEXT)
 
 
 @pytest.mark.parametrize("half", Half)
 def test_a_pipeline_may_say_its_half_on_a_new_ledger(upgrade_next: Callable[[Half | None], Schema], half: Half) -> None:
     """The first deployment is like every other."""
-    assert upgrade_next(half) == Schema("0003", NEXT, NEXT)
+    assert upgrade_next(half) == Schema(f"{NEXT:04d}", NEXT, NEXT)
 
 
 def test_a_ledger_in_use_is_not_changed_without_a_word(
@@ -233,7 +233,7 @@ def test_a_ledger_in_use_is_not_changed_without_a_word(
     """What to do is said, in the order in which to do it."""
     before = upgrade_schema(made)
     with pytest.raises(
-        LedgerError, match=r"in use .*this code is 3.*--before, deploy, and once nothing older.*--after"
+        LedgerError, match=rf"in use .*this code is {NEXT}.*--before, deploy, and once nothing older.*--after"
     ):
         upgrade_next(None)
     assert check_schema(made) == before
@@ -244,19 +244,19 @@ def test_before_and_after_have_both_versions_between_them(
 ) -> None:
     """After the first half both work, also from a cold start; after the second only the new one does. Each may be repeated."""
     first = upgrade_schema(made)
-    assert first == Schema("0002", CODE, CODE)
-    with pytest.raises(LedgerError, match=f"accepts code of revision 2 to 2, this is {NEXT}"):
+    assert first == Schema(REVISION, CODE, CODE)
+    with pytest.raises(LedgerError, match=f"accepts code of revision {CODE} to {CODE}, this is {NEXT}"):
         check_schema(made, NEXT)
 
     for _ in range(2):
-        assert upgrade_next(Half.BEFORE) == Schema("0002", CODE, NEXT)
+        assert upgrade_next(Half.BEFORE) == Schema(REVISION, CODE, NEXT)
     assert check_schema(made) == check_schema(made, NEXT)
     made.write(admit, opening("REQ-1"), "message-1", NOW, made.timing)
-    assert upgrade_schema(made) == Schema("0002", CODE, NEXT), "the older code finds nothing to do"
+    assert upgrade_schema(made) == Schema(REVISION, CODE, NEXT), "the older code finds nothing to do"
 
     for _ in range(2):
-        assert upgrade_next(Half.AFTER) == Schema("0003", NEXT, NEXT)
-    with pytest.raises(LedgerError, match="this is 2: deploy newer code"):
+        assert upgrade_next(Half.AFTER) == Schema(f"{NEXT:04d}", NEXT, NEXT)
+    with pytest.raises(LedgerError, match=f"this is {CODE}: deploy newer code"):
         made.write(admit, opening("REQ-2"), "message-2", NOW, made.timing)
     assert made.read(head_of, NOW).seq == 1
 
@@ -266,20 +266,20 @@ def test_with_everything_stopped_after_alone_does_both(
 ) -> None:
     """Nothing older runs, so nothing has to be there before."""
     upgrade_schema(made)
-    assert upgrade_next(Half.AFTER) == Schema("0003", NEXT, NEXT)
+    assert upgrade_next(Half.AFTER) == Schema(f"{NEXT:04d}", NEXT, NEXT)
 
 
 def test_a_version_is_not_passed_over(made: Ledger, tmp_path: Path) -> None:
     """What the second change needs before it may rest on what the first leaves after it."""
     upgrade_schema(made)
     migrations = next_migrations(tmp_path)
-    later = (migrations / "versions" / CHANGE.name).read_text("utf-8").replace("0003", "0004").replace("0002", "0003")
-    (migrations / "versions" / "0004_more.py").write_text(later.replace("made_by", "unmade_by"), "utf-8")
+    later = (migrations / "versions" / CHANGE.name).read_text("utf-8").replace("0004", "0005").replace("0003", "0004")
+    (migrations / "versions" / "0005_more.py").write_text(later.replace("made_by", "unmade_by"), "utf-8")
 
-    with pytest.raises(LedgerError, match="more than one behind 0004: deploy the versions between"):
-        upgrade_schema(made, Half.BEFORE, code=4, migrations=migrations)
-    assert check_schema(made) == Schema("0002", CODE, CODE)
-    assert upgrade_schema(made, Half.AFTER, code=4, migrations=migrations) == Schema("0004", 4, 4)
+    with pytest.raises(LedgerError, match="more than one behind 0005: deploy the versions between"):
+        upgrade_schema(made, Half.BEFORE, code=5, migrations=migrations)
+    assert check_schema(made) == Schema(REVISION, CODE, CODE)
+    assert upgrade_schema(made, Half.AFTER, code=5, migrations=migrations) == Schema("0005", 5, 5)
 
 
 def test_a_half_that_is_cut_off_leaves_the_ledger_as_it_was(made: Ledger, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_half_that_is_cut_off_leaves_the_ledger_as_it_was(made: Ledger, tmp_pa
 
     with pytest.raises(LedgerError, match="nonsense"):
         upgrade_schema(made, Half.BEFORE, code=NEXT, migrations=migrations)
-    assert check_schema(made) == Schema("0002", CODE, CODE)
+    assert check_schema(made) == Schema(REVISION, CODE, CODE)
 
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing(made: Ledger, empty: Database) -> None:

@@ -1,12 +1,12 @@
-"""A made-up change of the version after this one: each grant says which revision of the code made it."""
+"""A made-up change with both halves: each grant says which revision of the code made it."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
@@ -18,7 +18,8 @@ def before() -> None:
 
 def upgrade() -> None:
     """What only the new version can live with: no grant without it."""
-    op.execute("UPDATE grants SET made_by = 2 WHERE made_by IS NULL")
+    made_by = sa.column("made_by", sa.Integer())
+    op.execute(sa.table("grants", made_by).update().where(made_by.is_(None)).values(made_by=int(down_revision)))
     if op.get_bind().dialect.name == "sqlite":  # which cannot change a column
         op.execute(
             "CREATE TRIGGER grants_made_by BEFORE INSERT ON grants WHEN NEW.made_by IS NULL"
