@@ -355,12 +355,6 @@ def test_a_write_whose_end_was_unclear_is_looked_at_before_it_is_made_again(meet
         if one.after != LOOK or one.service != "ecr" or one.code.startswith(("ResourceNotFound", "EcGrant")):
             continue
         calls = [entry for entry in meetings.cloud.journal(one.first) if entry["operation"] in (one.operation, *READS)]
-        whose = {entry["account"] for entry in calls if entry["operation"] == one.operation}
-        pages = [entry for name in BY_PAGE for entry in meetings.cloud.journal(operation=name)]
-        pages = [
-            entry for entry in pages if entry["account"] in whose and not {"VpcId", "InstanceId"} & set(entry["params"])
-        ]
-        calls = sorted([*calls, *pages], key=lambda entry: int(entry["number"]))
         if one.operation == DELETE:  # deleting names the association
             link = meetings.cloud.event(one.first, "associated")["association_id"]
             numbered = {entry["number"]: entry for entry in calls}
@@ -368,6 +362,12 @@ def test_a_write_whose_end_was_unclear_is_looked_at_before_it_is_made_again(meet
                 if link in entry["params"].values():
                     numbered[entry["number"]] = entry
             calls = [numbered[number] for number in sorted(numbered)]
+        whose = {entry["account"] for entry in calls if entry["operation"] == one.operation}
+        pages = [entry for name in BY_PAGE for entry in meetings.cloud.journal(operation=name)]
+        pages = [
+            entry for entry in pages if entry["account"] in whose and not {"VpcId", "InstanceId"} & set(entry["params"])
+        ]
+        calls = sorted([*calls, *pages], key=lambda entry: int(entry["number"]))
         writes = [place for place, entry in enumerate(calls) if entry["operation"] == one.operation]
         assert len(writes) == 2, one
         assert any(entry["operation"] in READS for entry in calls[writes[0] : writes[1]]), one
