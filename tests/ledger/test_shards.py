@@ -10,18 +10,16 @@ import sqlalchemy as sql
 
 from shared.ledger.admission import admit
 from shared.ledger.operating import set_mode
-from shared.ledger.outcomes import put_off
 from shared.ledger.record import lock_end
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger
-from shared.messages.completion import EventKind, Reason
+from shared.messages.completion import EventKind
 from shared.rules.facts import Mode, Side
-from tests.ledger.kit import NOW, Database, check_order, opening, outcomes, read, settle_side
+from tests.ledger.kit import NOW, Database, check_order, opening, settle_side
 from tests.ledger.postgres import Postgres
 
 PATIENCE = 20.0
-THROTTLED = Reason(code="Throttled", text="GrantInstanceToExpressConnectRouter in account 2000000000000002: slow down")
 
 
 @pytest.fixture
@@ -84,15 +82,3 @@ def test_neither_knows_of_the_other(shards: tuple[Database, Database]) -> None:
     assert [shard.count(approvals) for shard in shards] == [1, 2]
     assert [len(shard.kinds()) for shard in shards] == [1, 2]
     assert [shard.rows(sql.select(sql.func.current_schema()))[0][0] for shard in shards] == ["one", "two"]
-
-
-def test_who_shares_an_account_meets_its_quota_and_says_so(shards: tuple[Database, Database]) -> None:
-    """Two shards that enter the same account B share its quota: what the platform refuses waits, named, and is no outcome."""
-    for shard in shards:
-        ledger = Ledger(shard.url)
-        ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
-        ledger.write(put_off, read(ledger), NOW + 60_000, THROTTLED, NOW, ledger.timing, attempt=True)
-        mine = read(ledger, now=NOW + 1).mine
-        assert (mine.attempts, mine.next_at, mine.dead) == (1, NOW + 60_000, False)
-        assert outcomes(shard) == []
-        ledger.close()
