@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from sys import intern
 
 from alibabacloud_expressconnectrouter20230901 import models as ecr
@@ -12,7 +13,7 @@ from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 
 from shared.cloud.calls import Calls
-from shared.cloud.hub import as_shown, id_of, status_of
+from shared.cloud.hub import as_shown, status_of
 from shared.cloud.pace import Busiest
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import AssociationSeen
@@ -85,14 +86,7 @@ class Pages:
         ):
             for one in body.association_list or []:
                 key = _key(ecr_id, owner, InstanceType.VPC, one.vpc_id, one.region_id, one.vpc_owner_id)
-                yield (
-                    key,
-                    AssociationSeen(
-                        intern(status_of(one.status)),
-                        id_of(one.association_id),
-                        in_order(map(intern, one.allowed_prefixes or ())),
-                    ),
-                )
+                yield key, _association(status_of(one.status), tuple(one.allowed_prefixes or ()))
         for body in self._calls.pages(
             owner,
             "DescribeExpressConnectRouterChildInstance",
@@ -103,7 +97,7 @@ class Pages:
             for one in body.child_instance_list or []:
                 place = one.child_instance_id, one.child_instance_region_id, one.child_instance_owner_id
                 key = _key(ecr_id, owner, InstanceType.VBR, *place)
-                yield key, AssociationSeen(status_of(one.status), id_of(one.association_id), ())
+                yield key, _association(status_of(one.status), ())
 
     def owns_ecr(self, owner: str, ecr_id: str) -> bool:
         """Whether the account still has this ECR."""
@@ -141,6 +135,12 @@ class Pages:
             routers_found = body.virtual_border_router_set
             found |= {one.vbr_id for one in (routers_found.virtual_border_router_type if routers_found else None) or []}
         return found
+
+
+@lru_cache(maxsize=10_000)
+def _association(status: str, prefixes: tuple[str, ...]) -> AssociationSeen:
+    """How an association is, without its id: the same few a hundred thousand times over, so each is kept once."""
+    return AssociationSeen(status, None, in_order(prefixes))
 
 
 def _key(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -366,7 +367,7 @@ class Reconcile:
         for key in read_keys(self._ledger):
             spoke = key.instance_owner_uid, key.instance_region
             if key.instance_owner_uid in self._inventory.accounts:
-                spokes.setdefault(spoke, set()).add(key.instance_id)
+                spokes.setdefault(spoke, set()).add(intern(key.instance_id))  # as the cloud's rows have it
                 owners.setdefault(spoke, set()).add(key.ecr_owner_uid)
 
         def read_ecr(ecr: tuple[str, str]) -> None:
