@@ -21,9 +21,9 @@ from shared.ledger.intents import intend, saw
 from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, waiting_entries
 from shared.ledger.outcomes import mark_dead, refuse, settle
 from shared.ledger.passing import pass_time_of
-from shared.ledger.rows import Held, leases_of, raise_generation, staged, work_of
+from shared.ledger.rows import Held, leases_of, raise_generation, work_of
 from shared.ledger.tables import approvals, closes, events, grants, intents, marks, outbox, sides
-from shared.ledger.work import Behind, leave, read_work, take, unsettled_page
+from shared.ledger.work import Behind, read_work, take, unsettled_page
 from shared.loop.drivers import HubDriver, Look, SpokeDriver
 from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
@@ -281,16 +281,6 @@ def claims_never_expire(connection: Connection, work: Held, worker: str, now: in
     return take(connection, work, worker, 0, until)
 
 
-def anybody_claims(connection: Connection, work: Held, worker: str, now: int, until: int) -> Held | None:
-    """Two workers may be at one side of a grant."""
-    return staged(work, {"claimed_by": worker, "claimed_until": until})
-
-
-def anybody_leaves(connection: Connection, work: Held, worker: str, knocks: int) -> Held | None:
-    """The same, at the end of a visit."""
-    return staged(work, {"claimed_by": None, "claimed_until": None})
-
-
 def rejections_unpublished(
     function: Callable[Concatenate[Connection, P], T],
 ) -> Callable[Concatenate[Connection, P], T]:
@@ -437,7 +427,6 @@ PLANTED: dict[str, Parts] = {
     "lost is ours": Parts(instead={saw: lost_is_ours}),
     "every look is believed": Parts(instead={read_work: every_look_is_believed}),
     "claims never expire": Parts(instead={take: claims_never_expire}),
-    "nobody claims": Parts(instead={take: anybody_claims, leave: anybody_leaves}),
     "outcomes are not published": Parts(instead={one: rejections_unpublished(one) for one in ANSWERS}),
     "outbox entries are nobody's": Parts(instead={take_entries: entries_are_nobodys}),
     "outbox entries stay": Parts(instead={mark_published: entries_stay}),

@@ -44,7 +44,6 @@ FOUND = {
     "mark forgotten": 1,
     "no intent": 1,
     "no tombstone": 1,
-    "nobody claims": 135,
     "one token per grant": 1,
     "outbox entries are nobody's": 7,
     "outbox entries stay": 1,
