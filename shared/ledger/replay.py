@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sql
@@ -222,12 +223,13 @@ class Replay:
                 yield f"{_named(row)} was never admitted"
                 continue
             seen += 1
-            expected = {name: getattr(one, name) for name in _DECIDING}
-            expected["open"] = one.open
-            expected["waits"] = one.outcome in (None, EventKind.DEAD) or row.asked_again is not None
-            for name, value in expected.items():
-                if getattr(row, name) != value:
-                    yield f"{_named(row)}: {name} is {getattr(row, name)!r}, the record says {value!r}"
+            waits = one.outcome in (None, EventKind.DEAD) or row.asked_again is not None
+            expected = *_decided(one), one.open, waits
+            if _kept(row) == expected:
+                continue
+            for name, found, value in zip(_KEPT, _kept(row), expected, strict=True):
+                if found != value:
+                    yield f"{_named(row)}: {name} is {found!r}, the record says {value!r}"
         if seen < len(self.approvals):
             yield "an approval that was admitted is missing"
 
@@ -277,6 +279,8 @@ _DECIDING = (
     "outcome",
     "outcome_at",
 )
+_KEPT = (*_DECIDING, "open", "waits")
+_decided, _kept = attrgetter(*_DECIDING), attrgetter(*_KEPT)
 
 
 def _streamed(connection: Connection, query: sql.Select[Any]) -> Iterator[Row[Any]]:
