@@ -223,6 +223,13 @@ def _open_questions(story: Story) -> Iterator[str]:
         yield f"{story.name_of(row.grant_id)}: {row.claimed_by} holds a claim for too long"
 
 
+def _keeps(story: Story, key: GrantKey) -> bool:
+    """Whether a lease past its end keeps what stands. Where none of that is its own, it cannot be narrowed, and that is said: an
+    empty list of prefixes would mean another thing.
+    """
+    return any((end := ends(lease)) is not None and end <= story.turns.now for lease in story.leases(key))
+
+
 def _wrong_drift(
     story: Story, news: list[dict[str, Any]], expected: dict[GrantKey, tuple[int, set[str]]]
 ) -> Iterator[str]:
@@ -232,6 +239,7 @@ def _wrong_drift(
     resting_on = {key.grant_id for key, side in story.foreign if side == Side.ASSOCIATE}
     resting_on |= {key.grant_id for key in story.adopted_links}
     deleted = {key.grant_id for key in story.keys if not story.cloud.places[key].exists.now}
+    resting_on |= {key.grant_id for key in story.keys if _keeps(story, key)}
     for grant_id, kind in found:
         if kind == "prefixes-differ" and grant_id in resting_on:
             continue  # leases that rest on what somebody else put up may come to want other prefixes
