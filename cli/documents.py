@@ -11,7 +11,7 @@ from cli.common import AsJson, NotSo, troubles
 from cli.output import document, say, texts
 from shared.errors import SettingsError
 from shared.messages import catalogue
-from shared.messages.envelope import message_schemas
+from shared.messages.schemas import message_schemas
 from shared.settings import FUNCTIONS, described
 
 _TABLE = Path("docs/errors.md")

@@ -8,7 +8,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 
 from shared.messages.forms import (
     AccountId,
@@ -149,3 +149,6 @@ class RevokeApproval(_Approved):
 
 
 Approval = Annotated[GrantApproval | RevokeApproval, Field(discriminator="action")]
+
+APPROVALS: TypeAdapter[GrantApproval | RevokeApproval] = TypeAdapter(Approval)
+"""Reads either of them."""

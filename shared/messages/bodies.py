@@ -11,9 +11,14 @@ import binascii
 import json
 import re
 from collections import Counter
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import BadInput
-from shared.messages.texts import name, shown
+from shared.messages.texts import faults, name, shown
+
+T = TypeVar("T")
 
 _MARK = "\ufeff"
 _BLANKS = " \t\r\n"
@@ -25,7 +30,7 @@ def decoded(text: str) -> object:
     """The JSON in a body. Raises BadInput that says what was found instead."""
     body = plain(text)
     try:
-        return _json(body)
+        return once(body)
     except (ValueError, RecursionError):
         pass
     try:
@@ -33,12 +38,57 @@ def decoded(text: str) -> object:
     except BadInput as why:
         raise BadInput(f"the message is not JSON, nor Base64 of JSON ({why})") from None
     try:
-        document = _json(inner)
+        document = once(inner)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict | list | str):
         return document
     raise BadInput(f"the message is not JSON, nor Base64 of JSON (found Base64 of {_unread(inner)})")
+
+
+def once(text: str) -> object:
+    """The JSON in a text, each field of which is there once: readers differ in which of two they take.
+
+    Raises BadInput that names a field that is there twice; ValueError or RecursionError for what is no JSON.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(field for field, _ in pairs).most_common(1)
+        raise BadInput(f"{name(twice)}: is there twice")
+    return found
+
+
+def modelled(adapter: TypeAdapter[T], document: object, tags: tuple[str, ...] = ()) -> T:
+    """A JSON document as what it must be, with JSON's strictness. Raises BadInput that names each faulty field.
+
+    ``tags``: as ``texts.faults`` takes them.
+    """
+    try:
+        return adapter.validate_json(json.dumps(document))
+    except ValidationError as error:
+        [first, *_] = error.errors(include_url=False)
+        if first["type"] == "json_invalid":
+            raise BadInput(_unusable(document, str(first["msg"]))) from None
+        raise BadInput(faults(error, tags)) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the message is not usable JSON ({type(error).__name__})") from None
+
+
+def _unusable(document: object, why: str) -> str:
+    """Why a document that Python reads is no JSON: where half a character stands, else what the parser says."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{name(str(key))}".lstrip("."), each) for key, each in inner]
+        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+            return f"{path or 'the message'}: holds half a character, a lone surrogate (found {shown(value)})"
+    return f"the message is not usable JSON ({why})"
 
 
 def plain(text: str) -> str:
@@ -68,19 +118,6 @@ def _unpacked(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return raw if raw and base64.b64encode(raw).decode() == padded else None
-
-
-def _json(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object, unless a field is there twice: readers differ in which of the two they take."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        [(twice, _)] = Counter(field for field, _ in pairs).most_common(1)
-        raise BadInput(f"{name(twice)}: is there twice")
-    return found
 
 
 def _bytes(raw: bytes, place: int) -> str:

@@ -12,20 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from shared.errors import BadInput
-from shared.messages.approval import APPROVAL, Action, Approval, GrantApproval, RevokeApproval
-from shared.messages.bodies import decoded, from_base64, plain
+from shared.messages.approval import APPROVAL, APPROVALS, Action, GrantApproval, RevokeApproval
+from shared.messages.bodies import decoded, from_base64, modelled, plain
 from shared.messages.completion import COMPLETION, WAKE, Completion, Request, Wake
-from shared.messages.schemas import approval_schema, completion_schema
-from shared.messages.texts import faults, name, shown
+from shared.messages.texts import name, shown
 
 AGAIN = "ecr-grants/again/1"
 
 Body = GrantApproval | RevokeApproval | Completion | Wake
 _BODIES: dict[str, TypeAdapter[Any]] = {
-    APPROVAL: TypeAdapter(Approval),
+    APPROVAL: APPROVALS,
     COMPLETION: TypeAdapter(Completion),
     WAKE: TypeAdapter(Wake),
 }
@@ -41,12 +40,6 @@ class Item:
     message_id: str
     body: object
     subject: str | None = None
-
-
-def message_schemas() -> dict[str, str]:
-    """The JSON Schemas of the public messages, by file name, as text ready to be written."""
-    public = {"approval.json": approval_schema(), "completion.json": completion_schema()}
-    return {file: json.dumps(schema, indent=2, sort_keys=True) + "\n" for file, schema in public.items()}
 
 
 def items(event: bytes) -> Iterator[Item]:
@@ -140,16 +133,8 @@ def parse(body: object) -> Body:
     if model is None:
         found = shown(schema) if "schema" in document else "nothing" + _envelope(document)
         raise BadInput(f"schema: must be one of {', '.join(sorted(_BODIES))} (found {found})")
-    try:
-        parsed: Body = model.validate_json(json.dumps(document))
-        return parsed
-    except ValidationError as error:
-        [first, *_] = error.errors(include_url=False)
-        if first["type"] == "json_invalid":
-            raise BadInput(_unusable(document, str(first["msg"]))) from None
-        raise BadInput(faults(error, tags=tuple(Action) if schema == APPROVAL else ())) from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"the message is not usable JSON ({type(error).__name__})") from None
+    parsed: Body = modelled(model, document, tags=tuple(Action) if schema == APPROVAL else ())
+    return parsed
 
 
 def request_named(body: object) -> Request | None:
@@ -181,16 +166,3 @@ def _envelope(document: dict[str, Any]) -> str:
     if {"TopicName", "Message"} <= document.keys():
         return ", but a topic's envelope: give the subscription the notify format SIMPLIFIED"
     return ""
-
-
-def _unusable(document: object, why: str) -> str:
-    """Why a document that Python reads is no JSON: where half a character stands, else what the parser says."""
-    waiting: list[tuple[str, object]] = [("", document)]
-    while waiting:
-        path, value = waiting.pop()
-        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        waiting += [(f"{path}.{name(str(key))}".lstrip("."), each) for key, each in inner]
-        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
-        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
-            return f"{path or 'the message'}: holds half a character, a lone surrogate (found {shown(value)})"
-    return f"the message is not usable JSON ({why})"

@@ -7,6 +7,7 @@ its approval, host bits of a prefix) are beyond a schema.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
@@ -84,3 +85,12 @@ def _only(action: Action, kind: Schema, common: list[str]) -> Schema:
 def completion_schema() -> Schema:
     """A completion, for its readers: a later version may tell more."""
     return {"$schema": _DRAFT} | Completion.model_json_schema(by_alias=True)
+
+
+def message_schemas() -> dict[str, str]:
+    """The JSON Schemas of the public messages, by file name, as text ready to be written."""
+    public = {
+        "approval.json": approval_schema(),
+        "completion.json": completion_schema(),
+    }
+    return {file: json.dumps(schema, indent=2, sort_keys=True) + "\n" for file, schema in public.items()}

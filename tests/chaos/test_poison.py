@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
-from shared.messages.envelope import message_schemas
+from shared.messages.schemas import message_schemas
 from tests.chaos.poison import KINDS, Bad, corpus
 from tests.chaos.poison_fields import ODD, sent_again, taken
 from tests.functional.approvals import approval

@@ -12,7 +12,8 @@ from jsonschema.exceptions import best_match
 
 from shared.errors import BadInput
 from shared.messages.completion import Completion, EventKind
-from shared.messages.envelope import message_schemas, parse
+from shared.messages.envelope import parse
+from shared.messages.schemas import message_schemas
 from tests.unit.conftest import EXAMPLE, varied
 
 ROOT = Path(__file__).parents[2]
