@@ -4,6 +4,7 @@
   x PermanentError      -- same input, same answer: the request is rejected, nothing is retried
     + BadInput          -- the message itself is wrong; names the field and what was found
     + NotAllowed        -- well formed, but nothing here permits it
+    + SealRefused       -- a seal that can be read, but does not vouch for the approval here and now
     + InstanceNotFound  -- account B has no such instance in that region
   x NeedsSomebody       -- only a person can change the answer: the work is dead until redriven
     + PermissionMissing -- a RAM policy lacks an action, or a role may not be assumed
@@ -49,6 +50,12 @@ class NotAllowed(PermanentError):
     """The message is well formed, but nothing in this deployment permits it."""
 
     code = "NotAllowed"
+
+
+class SealRefused(PermanentError):
+    """The seal of an approval can be read, but is not believed. The code says why."""
+
+    code = "SealForged"
 
 
 class InstanceNotFound(PermanentError):

@@ -1,6 +1,7 @@
 """Every error code we can meet: what it means, who must act, whether it may pass, and what happens next.
 
-The codes themselves stand in ``codes``, ``queue_codes`` and ``reasons``. ``docs/errors.md`` is generated from all of them.
+The codes themselves stand in ``codes``, ``queue_codes``, ``seal_codes`` and ``reasons``; ``docs/errors.md`` is generated from
+all of them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from shared.messages.codes import SECTIONS as OTHERS
 from shared.messages.codes import Entry, what_next
 from shared.messages.queue_codes import QUEUES
 from shared.messages.reasons import NOTES, Note
+from shared.messages.seal_codes import SEALS
 
 __all__ = ["UNKNOWN", "Entry", "Note", "by_status", "entries", "find", "note", "table", "unknown_codes", "what_next"]
 
-SECTIONS = (*OTHERS, QUEUES)
+SECTIONS = (*OTHERS, QUEUES, SEALS)
 UNKNOWN = (
     "An unknown code is tried again within bounds where its name says that it passes (`IncorrectStatus*`,\n"
     "`OperationConflict*`, `*InProgress`, `*Busy`), else by its HTTP class (5xx: look again; 429: later; 403: dead; other\n"

@@ -82,6 +82,25 @@ EventId = Annotated[str, Form(r"[A-Za-z0-9._:-]{1,64}", "must be 1 to 64 letters
 EventName = Annotated[
     str, Form(r"[a-z][a-z0-9-]{0,31}", "must be the name of an event: 1 to 32 small letters, digits or -", 32)
 ]
+# Wide enough for the thumbprint of a key (RFC 7638), which many key stores use as its name.
+KeyId = Annotated[
+    str, Form(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "must be the name of a key: 1 to 64 letters, digits or . _ -", 64)
+]
+DeploymentId = Annotated[
+    str,
+    Form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "must be the id of a deployment: 1 to 64 letters, digits or . _ -", 64),
+]
+# Base64 for URLs (RFC 4648 section 5) of so many bytes; the bits that the last letter has too many are zero.
+PublicKey = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", "must be the x of an Ed25519 key: Base64 for URLs of its 32 bytes", 43
+    ),
+]
+Signature = Annotated[
+    str, Form(r"[A-Za-z0-9_-]{85}[AQgw]", "must be an Ed25519 signature: Base64 for URLs of its 64 bytes", 86)
+]
+
 # Whatever the cloud calls things is kept as it comes, as far as any database can.
 Shown = Annotated[str, Form(r"[^\x00-\x1f\x7f-\x9f]{0,200}", "must be at most 200 characters, none a control", 200)]
 

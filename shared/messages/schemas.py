@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from shared.messages.approval import Action, GrantApproval, RevokeApproval
 from shared.messages.completion import Completion
 from shared.messages.forms import InstanceType
+from shared.messages.seal import SealedForm, SealHeader
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _VPC, _VBR = InstanceType.VPC, InstanceType.VBR
@@ -82,6 +83,15 @@ def _only(action: Action, kind: Schema, common: list[str]) -> Schema:
     return {"if": _where("action", action), "then": {name: rule for name, rule in rules.items() if rule}}
 
 
+def sealed_schema() -> Schema:
+    """A sealed approval, and what its two texts hold. A validator that does not look into Base64 checks the outside alone."""
+    form = SealedForm.model_json_schema()
+    base64 = {"contentEncoding": "base64url", "contentMediaType": "application/json"}
+    form["properties"]["protected"] |= base64 | {"contentSchema": SealHeader.model_json_schema()}
+    form["properties"]["payload"] |= base64 | {"contentSchema": {"$ref": "approval.json"}}
+    return {"$schema": _DRAFT} | form
+
+
 def completion_schema() -> Schema:
     """A completion, for its readers: a later version may tell more."""
     return {"$schema": _DRAFT} | Completion.model_json_schema(by_alias=True)
@@ -91,6 +101,7 @@ def message_schemas() -> dict[str, str]:
     """The JSON Schemas of the public messages, by file name, as text ready to be written."""
     public = {
         "approval.json": approval_schema(),
+        "sealed.json": sealed_schema(),
         "completion.json": completion_schema(),
     }
     return {file: json.dumps(schema, indent=2, sort_keys=True) + "\n" for file, schema in public.items()}
