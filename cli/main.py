@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead, doctor, documents, grants, holding, ledger, offboarding, onboarding, run
+from cli import dead, doctor, documents, grants, holding, ledger, offboarding, onboarding, run, seal
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.revision import REVISION
@@ -24,6 +24,7 @@ command(app, "lift")(holding.lift)
 command(app, "doctor")(doctor.doctor)
 command(app, "onboard")(onboarding.onboard)
 command(app, "offboard")(offboarding.offboard)
+command(app, "seal")(seal.seal_file)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
 command(app, "settings")(documents.settings)
