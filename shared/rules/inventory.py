@@ -44,6 +44,8 @@ class Account(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(min_length=1)
     owner: str = Field(min_length=1)
+    # The group whose word counts where an account's lead must agree; None: nobody's does.
+    lead: Annotated[str, Field(min_length=1)] | None = None
     environment: str = Field(min_length=1)
     role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
     external_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@:/-]+$", min_length=2, max_length=1224)]
@@ -52,6 +54,8 @@ class Account(BaseModel):
     regions: Annotated[list[RegionId], Field(min_length=1)] | None = None
     # Of an account B. What may be approved for its VPCs, exactly so, although it holds special addresses.
     special_prefixes: list[Prefix] = Field(default_factory=list)
+    # Of an account B. The ranges that its VPCs' addresses are taken from; empty: not known.
+    supernets: list[Prefix] = Field(default_factory=list)
 
 
 class Rights(BaseModel):
