@@ -22,7 +22,7 @@ from shared.messages.forms import Form
 from shared.messages.texts import canonical, faults, shown
 
 if TYPE_CHECKING:
-    from joserfc.jwk import OKPKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SCHEMA = "ecr-grants/configuration/1"
 TYP = "ecr-grants-configuration"
@@ -86,6 +86,11 @@ def from_base64url(text: str) -> bytes | None:
 def base64url(raw: bytes) -> str:
     """Bytes as base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def public_x(key: Ed25519PrivateKey) -> str:
+    """The public half of a key, as a JWK has it in ``x``."""
+    return base64url(key.public_key().public_bytes_raw())
 
 
 def parse_keys(text: str) -> dict[str, str]:
@@ -222,14 +227,17 @@ def _good(payload: str, one: Signature, x: str) -> bool:
     return True
 
 
-def signed(content: bytes, kid: str, key: OKPKey, bundle: Bundle | None = None) -> Bundle:
+def signed(content: bytes, kid: str, key: Ed25519PrivateKey, bundle: Bundle | None = None) -> Bundle:
     """A bundle with one more signature, over ``content``. Raises BadInput where a key of that name has signed ``bundle``."""
     from joserfc import jws  # noqa: PLC0415  # only where somebody signs
+    from joserfc.jwk import OKPKey  # noqa: PLC0415
 
     before = () if bundle is None else bundle.signatures
     if kid in {one.kid for one in before}:
         raise unreadable(f"{kid} has signed already")
-    made = jws.serialize_json({"protected": {"alg": ALGORITHM, "kid": kid, "typ": TYP}}, content, key, [ALGORITHM])
+    d = base64url(key.private_bytes_raw())
+    whole = OKPKey.import_key({"kty": "OKP", "crv": ALGORITHM, "x": public_x(key), "d": d})
+    made = jws.serialize_json({"protected": {"alg": ALGORITHM, "kid": kid, "typ": TYP}}, content, whole, [ALGORITHM])
     one = Signature.model_validate({name: made.get(name) for name in ("protected", "signature")})
     return Bundle(payload=base64url(content), signatures=(*before, one))
 

@@ -24,15 +24,16 @@ def faults(error: ValidationError, tags: tuple[str, ...] = (), hidden: str | Non
     """
     found = error.errors(include_url=False)
     more = [f"and {len(found) - _FAULTS} more"] if len(found) > _FAULTS else []
-    return "; ".join([*(_fault(fault, tags, hidden) for fault in found[:_FAULTS]), *more])
+    return "; ".join([*(fault(one, tags, hidden) for one in found[:_FAULTS]), *more])
 
 
-def _fault(fault: Any, tags: tuple[str, ...], hidden: str | None) -> str:
-    kind, parts = fault["type"], [name(str(part)) for part in fault["loc"]]
+def fault(one: Any, tags: tuple[str, ...] = (), hidden: str | None = None) -> str:
+    """One fault, as pydantic tells it, in the same form."""
+    kind, parts = one["type"], [name(str(part)) for part in one["loc"]]
     if kind == "union_tag_not_found":
         return "action: is missing"
     if kind == "union_tag_invalid":
-        return f"action: must be 'grant' or 'revoke' (found {shown(fault['ctx']['tag'])})"
+        return f"action: must be 'grant' or 'revoke' (found {shown(one['ctx']['tag'])})"
     if len(parts) > 1 and parts[0] in tags:
         parts = parts[1:]
     field = ".".join(part for part in parts if "[" not in part) or "the message"
@@ -40,11 +41,9 @@ def _fault(fault: Any, tags: tuple[str, ...], hidden: str | None) -> str:
         return f"{field}: is missing"
     if kind == "extra_forbidden":
         return f"{field}: is not a known field"
-    text = _COUNTS.get(kind, "{msg}").format(
-        msg=str(fault["msg"]).removeprefix("Value error, "), **fault.get("ctx", {})
-    )
-    value = fault["input"]
-    if hidden is not None and (hidden in fault["loc"] or not isinstance(value, str | int | float | None)):
+    text = _COUNTS.get(kind, "{msg}").format(msg=str(one["msg"]).removeprefix("Value error, "), **one.get("ctx", {}))
+    value = one["input"]
+    if hidden is not None and (hidden in one["loc"] or not isinstance(value, str | int | float | None)):
         return f"{field}: {text} (what was found is not shown: it may be a secret)"
     return f"{field}: {text} (found {shown(value)})"
 
