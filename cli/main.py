@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import dead, doctor, documents, grants, holding, ledger, offboarding, onboarding, run, seal
+from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, run
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.revision import REVISION
@@ -28,6 +29,8 @@ command(app, "seal")(seal.seal_file)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
 command(app, "settings")(documents.settings)
+app.add_typer(config.app)
+app.add_typer(keys.app)
 app.add_typer(dead.app)
 app.add_typer(ledger.app)
 app.add_typer(run.app)
