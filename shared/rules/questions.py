@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from shared.errors import NotAllowed
+
 
 class Act(StrEnum):
     """What somebody wants to do; one question each."""
@@ -95,3 +97,11 @@ class Answer(_Fact):
     rules: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+
+
+def ensure(answer: Answer) -> None:
+    """Raise NotAllowed for a refusal: code PolicyFailed with what went wrong, else PolicyForbids with what to do about it."""
+    if answer.errors:
+        raise NotAllowed(f"policy gave no answer: {'; '.join(answer.errors)}", code="PolicyFailed")
+    if not answer.allowed:
+        raise NotAllowed(" ".join(answer.advice) or "nothing in the policy permits it", code="PolicyForbids")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import NotAllowed
 from shared.messages.forms import InstanceType
 from shared.rules.facts import Side
 from shared.rules.policy import Policy, explained
@@ -22,6 +23,7 @@ from shared.rules.questions import (
     Question,
     Supernets,
     TargetKind,
+    ensure,
 )
 from shared.rules.shipped import POLICY, SCHEMA
 
@@ -216,6 +218,30 @@ def test_a_question_and_its_answer_are_kept_as_json() -> None:
     answer = Policy(PERMIT + rule()).decide(asked)
     assert Question.model_validate_json(asked.model_dump_json()) == asked
     assert Answer.model_validate_json(answer.model_dump_json()) == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "text"),
+    [
+        (Answer(allowed=False), "PolicyForbids", "nothing in the policy permits it"),
+        (
+            Answer(allowed=False, rules=("a", "b"), advice=("You must.", "You must not.")),
+            "PolicyForbids",
+            "You must. You must not.",
+        ),
+        (
+            Answer(allowed=False, rules=("a",), advice=("You must.",), errors=("x", "y")),
+            "PolicyFailed",
+            "policy gave no answer: x; y",
+        ),
+    ],
+)
+def test_a_refusal_ends_the_matter(answer: Answer, code: str, text: str) -> None:
+    """With the advice, or with what went wrong; a yes lets go on."""
+    with pytest.raises(NotAllowed) as refused:
+        ensure(answer)
+    assert (refused.value.code, str(refused.value)) == (code, text)
+    ensure(Answer(allowed=True, rules=("all",)))
 
 
 def test_an_answer_explains_itself() -> None:
