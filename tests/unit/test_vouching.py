@@ -9,54 +9,14 @@ import pytest
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.rules.facts import Side
 from shared.rules.inventory import Inventory
-from shared.rules.people import People
 from shared.rules.policy import Policy
 from shared.rules.questions import Act, Answer, Command, Entity, FourEyes, Named, Question, TargetKind
 from shared.rules.shipped import POLICY
 from shared.rules.vouching import ENDLESS, NO_RANGE, four_eyes, operate, vouch
 from tests.unit.conftest import MakeApproval
-from tests.unit.issuing import at, later, revoke, rights
+from tests.unit.issuing import ISSUER, PEOPLE, A, B, at, inventory, later, revoke, rights
 
-ISSUER = "self-service"
-A, B = "1000000000000001", "2000000000000002"
 SHIPPED = Policy(POLICY)
-
-
-def account(**changes: Any) -> dict[str, Any]:
-    """An account of the inventory."""
-    return {
-        "name": "one",
-        "owner": "network",
-        "environment": "demo",
-        "role": "ecr-grants",
-        "external_id": "ecr-grants:demo",
-        **changes,
-    }
-
-
-def inventory(**of_b: Any) -> Inventory:
-    """Accounts A and B, each with a lead; the example's prefix is inside of what B has."""
-    b = {"owner": "orders", "environment": "live", "lead": "b-leads", "supernets": ["10.16.0.0/12"]}
-    return Inventory.model_validate({"version": 1, "accounts": {A: account(lead="a-leads"), B: account(**(b | of_b))}})
-
-
-PEOPLE = People.model_validate(
-    {
-        "version": 1,
-        "persons": {
-            "req": {"subjects": [f"{ISSUER}:requester@example.com", f"{ISSUER}:req2", "login:req"]},
-            "app": {"subjects": [f"{ISSUER}:approver@example.com", "desk:approver@example.com"]},
-            "lead-a": {"subjects": [f"{ISSUER}:lead-a"]},
-            "lead-b": {"subjects": [f"{ISSUER}:lead-b"]},
-        },
-        "groups": {"a-leads": ["lead-a", "req"], "b-leads": ["lead-b"], "all": ["req", "app", "lead-a"]},
-        "delegations": [
-            {"of": "lead-a", "to": "app", "from": later(hours=0), "until": later(hours=1)},
-            {"of": "lead-b", "to": "app", "from": later(hours=-1), "until": later(hours=0)},
-            {"of": "req", "to": "lead-b", "from": later(hours=-1), "until": later(hours=1)},
-        ],
-    }
-)
 
 
 def asked(
