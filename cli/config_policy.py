@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.places import Fault
+from shared.rules.shipped import POLICY, SCHEMA
 
-SCHEMA = "// Nothing can be asked yet.\n"
-POLICY = """\
-// Who may. A forbid always wins; what nothing permits is refused.
-@id("everything")
-permit (principal, action, resource);
-"""
+__all__ = ["POLICY", "SCHEMA", "policy_faults"]
 
 
 def policy_faults(text: str) -> Iterator[Fault]:
     """What is wrong with a policy's text."""
-    from cedarpy import policies_to_json_str  # noqa: PLC0415  # only where a policy is read
+    from shared.rules.policy import Policy  # noqa: PLC0415  # Cedar, only where a policy is read
 
-    try:
-        policies_to_json_str(text)
-    except ValueError as error:
-        yield Fault("policy.cedar", 1, 1, f"is not a policy: {error}")
+    for one in Policy(text).faults():
+        yield Fault("policy.cedar", one.line, one.column, one.text, one.meant)
