@@ -18,8 +18,8 @@ from cli.config_start import ACCOUNTS, ISSUERS, PEOPLE
 from cli.keys import Directory, read_key
 from cli.output import document, either, remark, say
 from shared.errors import BadInput, SettingsError
-from shared.messages.configuration import Bundle, KeyId, parse_keys, payload, read_bundle, signed, signers
-from shared.messages.forms import Digest
+from shared.messages.configuration import Bundle, parse_keys, payload, read_bundle, signed, signers
+from shared.messages.forms import Digest, KeyId
 from shared.rules.configuration import Configuration, Statement, digest_of, stated
 from shared.rules.consistency import Part
 from shared.rules.difference import difference

@@ -17,7 +17,8 @@ from cli.config_folder import FILES
 from cli.output import document, either, remark, say
 from cli.places import Places
 from shared.errors import SettingsError
-from shared.messages.configuration import KeyId, KeyState, public_x
+from shared.messages.configuration import KeyState, public_x
+from shared.messages.forms import KeyId
 from shared.messages.texts import faults
 from shared.rules.consistency import Part
 from shared.rules.issuers import Issuers

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead, doctor, documents, grants, holding, ledger, offboarding, onboarding, run, seal
-from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, run
+from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, run, seal
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.revision import REVISION

@@ -29,9 +29,7 @@ from shared.messages.seal_codes import SEALS
 
 __all__ = ["UNKNOWN", "Entry", "Note", "by_status", "entries", "find", "note", "table", "unknown_codes", "what_next"]
 
-SECTIONS = (*OTHERS, QUEUES, SEALS)
-SECTIONS = (*OTHERS, QUEUES, CONFIGURATION)
-SECTIONS = (*OTHERS, QUEUES, CONFIGURATION, POLICY)
+SECTIONS = (*OTHERS, QUEUES, SEALS, CONFIGURATION, POLICY)
 UNKNOWN = (
     "An unknown code is tried again within bounds where its name says that it passes (`IncorrectStatus*`,\n"
     "`OperationConflict*`, `*InProgress`, `*Busy`), else by its HTTP class (5xx: look again; 429: later; 403: dead; other\n"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.errors import BadInput
-from shared.messages.forms import Form
+from shared.messages.forms import KeyId, PublicKey
 from shared.messages.texts import canonical, faults, shown
 
 if TYPE_CHECKING:
@@ -40,28 +40,6 @@ class KeyState(StrEnum):
     ACTIVE = "active"
     RETIRED = "retired"  # seals nothing any more; what it sealed stands
     COMPROMISED = "compromised"  # somebody else may have it: nothing it sealed is made
-
-
-def _of_32_bytes(value: str) -> str:
-    """One way to write the bytes: the last letter has two bits that mean nothing, and they must be zero."""
-    if from_base64url(value) is None:
-        raise ValueError("must be the base64url of 32 bytes, without padding")
-    return value
-
-
-KeyId = Annotated[
-    str,
-    Form(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-        "must be the name of a key: 1 to 64 letters, digits or . _ - and not start with a sign",
-        64,
-    ),
-]
-PublicKey = Annotated[
-    str,
-    Form(r"[A-Za-z0-9_-]{43}", "must be a public Ed25519 key: 43 letters of base64url", 43),
-    AfterValidator(_of_32_bytes),
-]
 
 
 @dataclass(frozen=True)

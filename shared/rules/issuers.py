@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from shared.messages.configuration import KeyId, KeyState, PublicKey, SealKey
-from shared.messages.forms import AccountId, EcrId, InstanceType, Issuer
+from shared.messages.configuration import KeyState, SealKey
+from shared.messages.forms import AccountId, EcrId, InstanceType, Issuer, KeyId, PublicKey
 from shared.rules.facts import Side
 
 ANY = "any"

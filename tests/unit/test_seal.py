@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,7 @@ def test_closing_is_the_safe_direction(changes: dict[str, Any], code: str) -> No
 def test_a_key_that_goes_bad_takes_what_it_sealed_with_it() -> None:
     """A retired one does not: what it sealed while it was active stands."""
     sealed, key = read_seal(parts().form()), KEYS["self-service-1"]
-    retired, bad = (
-        {key.kid: key.model_copy(update={"state": state})} for state in (KeyState.RETIRED, KeyState.COMPROMISED)
-    )
+    retired, bad = ({key.kid: replace(key, state=state)} for state in (KeyState.RETIRED, KeyState.COMPROMISED))
     reopen(sealed, retired, deployment=DEPLOYMENT)
     with pytest.raises(SealRefused, match="compromised"):
         reopen(sealed, bad, deployment=DEPLOYMENT)
