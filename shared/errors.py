@@ -5,10 +5,14 @@
     + BadInput          -- the message itself is wrong; names the field and what was found
     + NotAllowed        -- well formed, but nothing here permits it
     + SealRefused       -- a seal that can be read, but does not vouch for the approval here and now
+      - NotTheSuccessor -- a configuration that does not follow the newest one
     + InstanceNotFound  -- account B has no such instance in that region
   x NeedsSomebody       -- only a person can change the answer: the work is dead until redriven
+    + ProofBroken       -- a lease that something is to be made for is not proven by its seal
     + PermissionMissing -- a RAM policy lacks an action, or a role may not be assumed
   x TemporaryError      -- may pass by itself: later
+    + Superseded        -- another configuration is the newest now: decide again
+    + Unconfigured      -- no configuration can be believed: nothing is granted until one can
     + Throttled         -- a quota is used up; certainly not executed
     + Locked            -- the ECR or instance is busy; certainly not executed
     + GoneAlready       -- what was to be removed is not there: look again
@@ -56,6 +60,10 @@ class SealRefused(PermanentError):
     """The seal of an approval can be read, but is not believed. The code says why."""
 
     code = "SealForged"
+class NotTheSuccessor(NotAllowed):
+    """A configuration that was not made for what holds now."""
+
+    code = "NotTheSuccessor"
 
 
 class InstanceNotFound(PermanentError):
@@ -70,6 +78,12 @@ class NeedsSomebody(GrantError):
     code = "NeedsSomebody"
 
 
+class ProofBroken(NeedsSomebody):
+    """What the ledger says of a lease is not what was sealed, or its seal is not good any more: nothing is made for it."""
+
+    code = "ProofBroken"
+
+
 class PermissionMissing(NeedsSomebody):
     """A RAM policy lacks an action, or a role may not be assumed."""
 
@@ -80,6 +94,18 @@ class TemporaryError(GrantError):
     """May pass by itself."""
 
     code = "Temporary"
+
+
+class Superseded(TemporaryError):
+    """It was decided under a configuration that is not the newest one: nothing was written, decide again."""
+
+    code = "Superseded"
+
+
+class Unconfigured(TemporaryError):
+    """There is no configuration, or the newest one cannot be believed."""
+
+    code = "Unconfigured"
 
 
 class Throttled(TemporaryError):

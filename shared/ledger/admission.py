@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.errors import PermanentError
+from shared.errors import PermanentError, Superseded
+from shared.ledger.closing import close_all, close_named
+from shared.ledger.configuration import newest_number
 from shared.ledger.known import grant_rows
 from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, request_of
 from shared.ledger.record import About, Event, append, lock_end, name_of
@@ -19,7 +22,7 @@ from shared.ledger.rows import about_grant, lease_of, put_away, raise_generation
 from shared.ledger.snapshot import made_row
 from shared.ledger.tables import EVERYONE, approvals, closes, grants, marks
 from shared.ledger.transactions import insert_or_ignore, locked
-from shared.messages.approval import Action, Every, GrantApproval, OnEnd, RevokeApproval
+from shared.messages.approval import Every, GrantApproval, OnEnd, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
 from shared.messages.texts import canonical
 from shared.rules.leases import Timing, next_due
@@ -35,11 +38,36 @@ class Admission:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the gate made of an approval: its seal as it came, and the answer under one version of the configuration.
+
+    ``refused``: why it is not admitted, if it is news. ``facts``: the question and what decided it, for the record.
+    ``anyway``: it stands although a newer version does; closing does not wait for one that cannot be believed.
+    """
+
+    seal: str = ""
+    configuration: int = 0
+    refused: PermanentError | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    anyway: bool = False
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What the record keeps of it: enough to see that the seal is still the one that was opened, and to ask again."""
+        seal = hashlib.sha256(self.seal.encode()).hexdigest()
+        return {"seal": seal, "configuration": self.configuration, **self.facts}
+
+
+_UNJUDGED = Judged()
+
+
+@dataclass(frozen=True)
 class Asked:
-    """An approval as it came, and the message that brought it."""
+    """An approval as it came, the message that brought it, and what the gate made of it."""
 
     approval: GrantApproval | RevokeApproval
     message_id: str
+    judged: Judged = _UNJUDGED
 
 
 def admit(
@@ -48,15 +76,15 @@ def admit(
     message_id: str,
     now: int,
     timing: Timing,
-    allowed: Callable[[GrantApproval | RevokeApproval], None] = lambda _: None,
+    judged: Judged = _UNJUDGED,
 ) -> Admission:
     """Record an approval, once. A repeated one changes nothing, and is answered again from what holds then.
 
     A grant that is dated further ahead than clocks may differ is early: recorded, and without effect until then. A revoke is
-    believed at once, however it is dated, and recorded whatever is listed: closing is the safe direction. ``allowed`` is asked
-    about what is news, and raises PermanentError where it is not.
+    believed at once, however it is dated, and recorded whatever is listed: closing is the safe direction. Raises PermanentError
+    where it is news and was refused, and Superseded where it was judged under another version than the newest.
     """
-    (found,) = admit_all(connection, [Asked(approval, message_id)], now, timing, allowed)
+    (found,) = admit_all(connection, [Asked(approval, message_id, judged)], now, timing)
     if isinstance(found, PermanentError):
         raise found
     return found
@@ -67,10 +95,12 @@ def admit_all(
     asked: Sequence[Asked],
     now: int,
     timing: Timing,
-    allowed: Callable[[GrantApproval | RevokeApproval], None] = lambda _: None,
 ) -> list[Admission | PermanentError]:
-    """The same for several approvals at once, each of another grant and name; what is not allowed stops nothing but itself."""
+    """The same for several approvals at once, each of another grant and name; what is refused stops nothing but itself."""
     _, made = grant_rows(connection, [one.approval.grant for one in asked], now)
+    newest = newest_number(connection)
+    if any(one.judged.configuration != newest and not one.judged.anyway for one in asked):
+        raise Superseded(f"configuration {newest} is the newest")
     ids = [_id_of(one.approval) for one in asked]
     before = connection.execute(sql.select(approvals).where(approvals.c.approval_id.in_(ids)))
     known = {row.approval_id: row for row in before}
@@ -78,7 +108,7 @@ def admit_all(
     for one in asked:
         grant_id = one.approval.grant.grant_id
         try:
-            found.append(_admit(news, one, known.get(_id_of(one.approval)), allowed, fresh=grant_id in made))
+            found.append(_admit(news, one, known.get(_id_of(one.approval)), fresh=grant_id in made))
         except PermanentError as error:
             found.append(error)
     news.write()
@@ -130,7 +160,6 @@ def _admit(
     news: _News,
     one: Asked,
     known: Row[Any] | None,
-    allowed: Callable[[GrantApproval | RevokeApproval], None],
     *,
     fresh: bool,
 ) -> Admission:
@@ -142,23 +171,33 @@ def _admit(
         if known.outcome is not None and known.message_id != message_id:
             news.events += answer_again(news.connection, known, message_id, news.now)
         return Admission((grant_id,), new=False)
-    allowed(approval)
+    if one.judged.refused is not None:
+        raise one.judged.refused
     about = About(grant_id, approval.grant, 0, ()) if fresh else about_grant(news.connection, grant_id)
+    entry = _Entry(approval_id, message_id, about, one.judged)
     if isinstance(approval, RevokeApproval):
-        news.events += _revoke(news.connection, approval, approval_id, message_id, about, news.now, news.timing)
+        news.events += _revoke(news, approval, entry)
         early_until, counts = None, True
     else:
-        early_until, counts = _open(news, approval, approval_id, message_id, about, fresh=fresh)
+        early_until, counts = _open(news, approval, entry, fresh=fresh)
     news.named[approval.issuer, approval.request_id] = approval_id, about, request_of(approval)
     return Admission((grant_id,) if counts else (), new=True, early_until=early_until)
 
 
-def _open(
-    news: _News, approval: GrantApproval, approval_id: str, message_id: str, about: About, *, fresh: bool
-) -> tuple[int | None, bool]:
+@dataclass(frozen=True)
+class _Entry:
+    """What an approval is admitted as: under which id, by which message, on which grant, judged how."""
+
+    approval_id: str
+    message_id: str
+    about: About
+    judged: Judged
+
+
+def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -> tuple[int | None, bool]:
     """Open a lease, unless it was closed before it came or comes after its own end. Returns until when it is early, and
     whether it counts."""
-    connection, now, timing = news.connection, news.now, news.timing
+    connection, now, timing, about = news.connection, news.now, news.timing, entry.about
     approved_at = _millis(approval.approved_at)
     early_until = approved_at - timing.skew if approved_at > now + timing.skew else None
     named = approval.issuer, approval.request_id, approved_at
@@ -169,7 +208,7 @@ def _open(
         refused = ENDED
     counts = refused is None and early_until is None
     early = early_until if refused is None else None
-    values = _values(approval, approval_id, message_id, about.grant_id, now) | {
+    values = _values(approval, entry, now) | {
         "ends_at": ends_at,
         "on_end": approval.on_end,
         "allowed_prefixes": json.dumps(approval.allowed_prefixes),
@@ -187,7 +226,10 @@ def _open(
         )
         reason = Reason(code=ReasonCode.EARLY, text=text)
     facts = {"early_until": early, "due_at": due}
-    news.events.append(_admitted(approval, approval_id, message_id, about, kind, facts, reason))
+    news.events.append(_admitted(approval, entry, kind, facts, reason))
+    if early_until is None and approval.replaces:
+        news.events += _replace(connection, values | {"replaces": approval.replaces}, about, now)
+        news.raised += [] if counts else [about.grant_id]
     if refused is not None:
         row = connection.execute(approvals.insert().values(values).returning(approvals)).one()
         news.events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
@@ -200,67 +242,68 @@ def _open(
     return early, counts
 
 
-def _revoke(
-    connection: Connection,
-    approval: RevokeApproval,
-    approval_id: str,
-    message_id: str,
-    about: About,
-    now: int,
-    timing: Timing,
+def _replace(connection: Connection, values: Mapping[str, Any], about: About, now: int) -> list[Event]:
+    """Close what a lease replaces, of its own issuer and on its own grant, in the same moment: a change without a gap.
+
+    It closes whether or not the lease still counts, unless that waits for its date: so no order of messages matters.
+    """
+    named = values["issuer"], values["replaces"]
+    closed = close_named(connection, values["approval_id"], about.grant_id, *named, now)
+    text = f"replaced by the request {values['request_id']} of {values['issuer']}"
+    return _overtaken(connection, closed, Reason(code=ReasonCode.CLOSED, text=text), about, now)
+
+
+def _overtaken(
+    connection: Connection, closed: Sequence[Row[Any]], reason: Reason, about: About, now: int
 ) -> list[Event]:
+    """The answers of leases that were closed before they had one."""
+    unanswered = [row for row in closed if row.outcome in (None, EventKind.DEAD)]
+    return [finish(connection, row, EventKind.REJECTED, reason, about, now) for row in unanswered]
+
+
+def _revoke(news: _News, approval: RevokeApproval, entry: _Entry) -> list[Event]:
     """Close what a revoke names, on its own grant and of its own issuer. What comes later under that name is closed too."""
+    connection, now, timing, about, approval_id = news.connection, news.now, news.timing, entry.about, entry.approval_id
     mark = min(_millis(approval.approved_at), now + timing.skew)
     named, facts = approval.closes, {"mark": mark}
     until = mark + timing.skew if named == Every.EVERYONE else mark
-    values = _values(approval, approval_id, message_id, about.grant_id, now) | {"on_end": OnEnd.REPORT, "mark": until}
+    values = _values(approval, entry, now) | {"on_end": OnEnd.REPORT, "mark": until}
     connection.execute(approvals.insert().values(values))
-    of_grant = approvals.c.grant_id == about.grant_id, approvals.c.action == Action.GRANT
     if isinstance(named, str):
         everyone = named == Every.EVERYONE
         facts["until"] = until
         _raise_mark(connection, about.grant_id, EVERYONE if everyone else approval.issuer, until, approval_id)
         whose = sql.true() if everyone else approvals.c.issuer == approval.issuer
         # Whoever says all means those, too, that are known and wait for their date.
-        which = whose, sql.or_(approvals.c.approved_at <= until, approvals.c.early_until > now)
+        which = sql.or_(approvals.c.approved_at <= until, approvals.c.early_until > now)
+        closed = close_all(connection, approval_id, about.grant_id, whose, which)
     else:
-        for request_id in named:
-            close = {"grant_id": about.grant_id, "issuer": approval.issuer, "request_id": request_id}
-            insert_or_ignore(connection, closes, close | {"closed_by": approval_id, "closed_at": now})
-        which = approvals.c.issuer == approval.issuer, approvals.c.request_id.in_(named)
-    closed = connection.execute(
-        approvals.update()
-        .where(*of_grant, approvals.c.open, *which)
-        .values(closed_by=approval_id, live=False, open=False, early_until=None, due_at=None)
-        .returning(approvals)
-    ).all()
-    events = [_admitted(approval, approval_id, message_id, about, EventKind.ADMITTED, facts, None)]
-    unanswered = [row for row in closed if row.outcome in (None, EventKind.DEAD)]
-    overtaken = closed_reason(connection, approval_id)
-    events += [finish(connection, row, EventKind.REJECTED, overtaken, about, now) for row in unanswered]
+        closed = close_named(connection, approval_id, about.grant_id, approval.issuer, named, now)
+    events = [_admitted(approval, entry, EventKind.ADMITTED, facts, None)]
+    events += _overtaken(connection, closed, closed_reason(connection, approval_id), about, now)
     raise_generation(connection, about.grant_id)
     return events
 
 
-def _values(
-    approval: GrantApproval | RevokeApproval, approval_id: str, message_id: str, grant_id: str, now: int
-) -> dict[str, Any]:
+def _values(approval: GrantApproval | RevokeApproval, entry: _Entry, now: int) -> dict[str, Any]:
     """The row of an approval, but for what its kind adds."""
     return {
-        "approval_id": approval_id,
+        "approval_id": entry.approval_id,
         "issuer": approval.issuer,
         "request_id": approval.request_id,
         "digest": approval.digest,
         "action": approval.action,
-        "grant_id": grant_id,
+        "grant_id": entry.about.grant_id,
         "approved_at": _millis(approval.approved_at),
         "content": canonical(approval.model_dump(mode="json", by_alias=True)).decode(),
-        "message_id": message_id,
+        "message_id": entry.message_id,
         "admitted_at": now,
         "allowed_prefixes": "[]",
         "live": False,
         "open": False,
         "waits": True,
+        "seal": entry.judged.seal,
+        "configuration": entry.judged.configuration,
     }
 
 
@@ -273,21 +316,19 @@ def _set_due(connection: Connection, row: Row[Any], early_until: int | None, tim
 
 def _admitted(
     approval: GrantApproval | RevokeApproval,
-    approval_id: str,
-    message_id: str,
-    about: About,
+    entry: _Entry,
     kind: EventKind,
     facts: dict[str, Any],
     reason: Reason | None,
 ) -> Event:
     return Event(
-        name_of(EventKind.ADMITTED, approval_id),
+        name_of(EventKind.ADMITTED, entry.approval_id),
         kind,
-        about,
+        entry.about,
         request_of(approval),
-        message_id=message_id,
+        message_id=entry.message_id,
         reason=reason,
-        facts={"approval_id": approval_id, **facts},
+        facts={"approval_id": entry.approval_id, **facts, **entry.judged.recorded},
     )
 
 
@@ -320,12 +361,18 @@ def closed_by(connection: Connection, grant_id: str, issuer: str, request_id: st
 
 
 def take_effect(
-    connection: Connection, approval_id: str, refused: Reason | None, now: int, timing: Timing
+    connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing
 ) -> tuple[str, ...]:
-    """An early lease is early no more: it counts from now on, unless it is ``refused`` now. Returns the grants to look at."""
+    """An early lease is early no more: it counts from now on, unless it is refused now. Returns the grants to look at.
+
+    Raises Superseded where it was judged under another version of the configuration than the newest.
+    """
     row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == approval_id)).one()
     if locked(connection, row.grant_id) is None or row.early_until is None or row.early_until > now:
         return ()
+    if judged.configuration != newest_number(connection):
+        raise Superseded("another configuration is the newest now")
+    refused = None if judged.refused is None else Reason.of(judged.refused)
     if refused is None and row.ends_at is not None and row.ends_at <= now:
         refused = ENDED
     row = connection.execute(
@@ -335,11 +382,16 @@ def take_effect(
         .returning(approvals)
     ).one()
     about = about_grant(connection, row.grant_id)
-    facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None}
+    facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None, "configuration": judged.configuration}
+    facts |= judged.facts | ({} if judged.refused is None else {"refused": True})
+    replaces = [] if judged.refused is not None else json.loads(row.content).get("replaces", [])
     if refused is None:
         facts["due_at"] = _set_due(connection, row, None, timing)
-        raise_generation(connection, row.grant_id)
     events = [Event(name_of(EventKind.TOOK_EFFECT, approval_id), EventKind.TOOK_EFFECT, about, facts=facts)]
+    if replaces:
+        events += _replace(connection, {**row._mapping, "replaces": replaces}, about, now)  # noqa: SLF001  # SQLAlchemy's way
+    if refused is None or replaces:
+        raise_generation(connection, row.grant_id)
     if refused is not None:
         events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
         put_away(connection, row.grant_id)

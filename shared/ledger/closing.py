@@ -1,18 +1,46 @@
-"""What became of the names that a revoke gave: which leases it closed, and what else goes by a name that closed nothing."""
+"""Closing leases by name, and what became of the names that a revoke gave: which it closed, and what else goes by one of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.tables import approvals, grants
+from shared.ledger.tables import approvals, closes, grants
+from shared.ledger.transactions import insert_or_ignore
 from shared.messages.approval import Action
 from shared.rules.answers import NotClosed
 
 _CLOSED = sql.select(approvals.c.request_id).where(approvals.c.closed_by == sql.bindparam("revoke"))
+
+
+def close_named(
+    connection: Connection, closer: str, grant_id: str, issuer: str, names: Iterable[str], now: int
+) -> Sequence[Row[Any]]:
+    """Close an issuer's leases of these names on a grant, for good: what comes later under one of them is closed, too.
+
+    ``closer``: the revoke, or the lease that replaces them. Returns the rows of those that were open.
+    """
+    names = list(names)
+    for request_id in names:
+        close = {"grant_id": grant_id, "issuer": issuer, "request_id": request_id}
+        insert_or_ignore(connection, closes, close | {"closed_by": closer, "closed_at": now})
+    return close_all(connection, closer, grant_id, approvals.c.issuer == issuer, approvals.c.request_id.in_(names))
+
+
+def close_all(
+    connection: Connection, closer: str, grant_id: str, *which: sql.ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    """Close the open leases of a grant for which all this holds. Returns their rows."""
+    return connection.execute(
+        approvals.update()
+        .where(approvals.c.grant_id == grant_id, approvals.c.action == Action.GRANT, approvals.c.open, *which)
+        .values(closed_by=closer, live=False, open=False, early_until=None, due_at=None)
+        .returning(approvals)
+    ).all()
 
 
 def not_closed(connection: Connection, revoke: Row[Any]) -> tuple[bool, list[NotClosed]]:

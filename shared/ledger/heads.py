@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sql
@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.engine import Connection
 
+from shared.ledger.configuration import newest_number
 from shared.ledger.tables import chain
 from shared.messages.texts import canonical
 from shared.words import ledger_head
@@ -31,15 +32,16 @@ class Head:
     seq: int
     hash: str
     at: int
+    configuration: int  # the number of the newest version
     signature: str = ""
 
     @property
     def _signed(self) -> bytes:
-        return canonical({"seq": self.seq, "hash": self.hash, "at": self.at})
+        return canonical({"seq": self.seq, "hash": self.hash, "at": self.at, "configuration": self.configuration})
 
     def sign(self, key: Ed25519PrivateKey) -> Head:
         """The same head with its signature (Base64 of Ed25519 over the canonical JSON of the rest)."""
-        return Head(self.seq, self.hash, self.at, base64.b64encode(key.sign(self._signed)).decode())
+        return replace(self, signature=base64.b64encode(key.sign(self._signed)).decode())
 
     def signed_by(self, key: Ed25519PublicKey) -> bool:
         """Whether the signature is this key's."""
@@ -57,7 +59,7 @@ class Head:
 def head_of(connection: Connection, now: int) -> Head:
     """The present end of the chain, unsigned."""
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
-    return Head(end.seq, end.hash, now)
+    return Head(end.seq, end.hash, now, newest_number(connection))
 
 
 def heads_in(lines: Iterable[str]) -> Iterator[Head]:
@@ -70,7 +72,8 @@ def heads_in(lines: Iterable[str]) -> Iterator[Head]:
             if fact.get("event", HEAD_EVENT) != HEAD_EVENT or not {"seq", "hash"} <= fact.keys():
                 continue
             try:
-                yield Head(int(fact["seq"]), str(fact["hash"]), int(fact["at"]), str(fact["signature"]))
+                at, number = int(fact["at"]), int(fact["configuration"])
+                yield Head(int(fact["seq"]), str(fact["hash"]), at, number, str(fact["signature"]))
             except (ValueError, KeyError, TypeError):
                 raise ValueError(f"line {number} is not a whole head") from None
 

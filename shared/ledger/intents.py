@@ -51,6 +51,7 @@ def intend(
     until = fresh.rows.sides[work.mine.side].claimed_until
     intent = Intent(uuid.uuid4().hex, operation, work.generation, max(now, until or now), asked)
     values = asdict(intent) | {"prefixes": json.dumps(intent.prefixes), "matters": True}
+    values |= {"configuration": fresh.rows.configuration}
     connection.execute(intents.insert().values(**values, grant_id=work.grant_id, side=work.mine.side))
     unsettled = {} if fresh.rows.sides[work.mine.side].unsettled else {"unsettled": True}
     keep(

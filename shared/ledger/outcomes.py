@@ -41,9 +41,14 @@ ENDED = Reason(code=ReasonCode.ENDED, text="its approved end came before it was 
 
 
 def closed_reason(connection: Connection, closer: str, *, was_up: bool = False) -> Reason:
-    """Why a lease does not count: the revoke that closed it. ``was_up``: it had taken effect before."""
+    """Why a lease does not count: what closed it, a revoke or the lease that replaces it. ``was_up``: it had taken effect
+    before.
+    """
     row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == closer)).one()
     before = "" if was_up else " before it took effect"
+    if row.action == Action.GRANT:
+        text = f"replaced by the request {row.request_id} of {row.issuer}{before}"
+        return Reason(code=ReasonCode.CLOSED, text=text)
     text = f"closed by the revoke {row.request_id} of {row.issuer}{before}{_from_when(connection, row)}"
     return Reason(code=ReasonCode.CLOSED, text=text)
 

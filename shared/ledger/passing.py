@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from shared.errors import PermanentError
-from shared.ledger.admission import take_effect
+from shared.errors import TemporaryError
+from shared.ledger.admission import Judged, take_effect
 from shared.ledger.outcomes import ENDED, finish, request_of
 from shared.ledger.record import About, Event, append, name_of
 from shared.ledger.rows import about_grant, lease_of, leases_of, raise_generation
 from shared.ledger.snapshot import Rows
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger, locked
-from shared.messages.completion import EventKind, Reason
+from shared.messages.completion import EventKind
 from shared.rules.leases import Due, Lease, Timing, next_due, passing
 
 _PAGE = 500
@@ -80,35 +81,29 @@ def _event(connection: Connection, lease: Lease, what: Due, about: About, now: i
     return Event(name_of(kind, lease.approval_id), kind, about, request_of(lease), facts=facts)
 
 
-def let_time_pass(ledger: Ledger, now: int, allowed: Callable[[str], None] = lambda _: None) -> list[str]:
+def let_time_pass(ledger: Ledger, now: int, judge: Callable[[str, str], Judged]) -> list[str]:
     """Let time pass for everything that waits for it, a transaction each. Returns the grants whose leases changed by that.
 
-    ``allowed``: asked with the content of an early approval when its time has come; raises PermanentError where it is not.
+    ``judge``: asked with the id and the seal of an early approval when its time has come. Raises Unconfigured where there is
+    nothing to go by, or Superseded: such an approval stays early, and is asked about again.
     """
     touched: set[str] = set()
     after: tuple[int, str] = (-1, "")
     while page := ledger.read(due_leases, now, after):
-        for approval_id, grant_id, content, _ in page:
-            if content is None:
+        for approval_id, grant_id, seal, _ in page:
+            if seal is None:
                 if ledger.write(pass_time_of, grant_id, now, ledger.timing):
                     touched.add(grant_id)
-            else:
-                refused = _refusal(allowed, content)
-                touched.update(ledger.write(take_effect, approval_id, refused, now, ledger.timing))
+                continue
+            with suppress(TemporaryError):
+                judged = judge(approval_id, seal)
+                touched.update(ledger.write(take_effect, approval_id, judged, now, ledger.timing))
         after = page[-1][3], page[-1][0]
     return sorted(touched)
 
 
-def _refusal(allowed: Callable[[str], None], content: str) -> Reason | None:
-    try:
-        allowed(content)
-    except PermanentError as error:
-        return Reason.of(error)
-    return None
-
-
 def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list[tuple[str, str, str | None, int]]:
-    """(approval, grant, content of an early one, due at) of what time does something to, a page behind ``after``."""
+    """(approval, grant, seal of an early one, due at) of what time does something to, a page behind ``after``."""
     behind = sql.or_(
         approvals.c.due_at > after[0],
         sql.and_(approvals.c.due_at == after[0], approvals.c.approval_id > after[1]),
@@ -117,7 +112,7 @@ def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list
         sql.select(
             approvals.c.approval_id,
             approvals.c.grant_id,
-            approvals.c.content,
+            approvals.c.seal,
             approvals.c.early_until,
             approvals.c.due_at,
         )
@@ -126,7 +121,7 @@ def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list
         .limit(_PAGE)
     )
     return [
-        (row.approval_id, row.grant_id, None if row.early_until is None else row.content, row.due_at) for row in rows
+        (row.approval_id, row.grant_id, None if row.early_until is None else row.seal, row.due_at) for row in rows
     ]
 
 

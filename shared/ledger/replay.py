@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
+from shared.ledger.configuration import history, newest_number
 from shared.ledger.record import name_of
 from shared.ledger.rows import key_of
 from shared.ledger.tables import EVERYONE, approvals, closes, grants, holds, marks, settings, sides
@@ -48,6 +49,8 @@ class _Approval:
     ended_at: int | None = None
     outcome: str | None = None
     outcome_at: int | None = None
+    configuration: int = 0
+    replaces: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -67,6 +70,7 @@ class Replay:
     numbers: dict[str, int] = field(default_factory=dict)
     mode: str | None = None
     holds: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    configurations: dict[int, str] = field(default_factory=dict)
 
     def take(self, connection: Connection, page: Sequence[Row[Any]]) -> Difference | None:
         """Take the next events. Returns what is wrong with an approval that they admit."""
@@ -100,9 +104,14 @@ class Replay:
                 self.holds[(facts["kind"], facts["name"])] = facts
             case EventKind.HOLD_LIFTED:
                 self.holds.pop((facts["kind"], facts["name"]), None)
+            case EventKind.CONFIGURATION_APPLIED:
+                self.configurations[facts["number"]] = facts["digest"]
             case _ if "approval_id" in facts:
-                self._change(kind, self.approvals[facts["approval_id"]], facts, event.at)
+                one = self.approvals[facts["approval_id"]]
+                self._change(kind, one, facts, event.at)
                 self._sort(facts["approval_id"])
+                if kind is EventKind.TOOK_EFFECT and not facts.get("refused"):
+                    self._replace(facts["approval_id"], one, event.at)
             case _:
                 pass  # a fact that decides nothing
         return None
@@ -117,6 +126,8 @@ class Replay:
         said = (request["issuer"], request["request_id"], request["digest"])
         if wrong is None and said != (row.issuer, row.request_id, row.digest):
             wrong = "is not the one of its event"
+        if wrong is None and hashlib.sha256(row.seal.encode()).hexdigest() != facts["seal"]:
+            wrong = "has another seal than it came with"
         if wrong is not None or content is None:
             return f"{_named(row)} {wrong} (event {event.seq})"
         one = _Approval(
@@ -129,6 +140,8 @@ class Replay:
             message_id=told.get("message_id", ""),
             mark=facts.get("until", facts.get("mark")),
             due_at=facts.get("due_at"),
+            configuration=facts["configuration"],
+            replaces=tuple(content.get("replaces", ())),
         )
         self.approvals[approval_id] = one
         if one.action is Action.REVOKE:
@@ -139,7 +152,19 @@ class Replay:
         past = row.ends_at is not None and row.ends_at <= event.at
         one.live = one.closed_by is None and one.early_until is None and not past
         self._sort(approval_id)
+        if one.early_until is None:
+            self._replace(approval_id, one, event.at)
         return None
+
+    def _replace(self, approval_id: str, one: _Approval, at: int) -> None:
+        """What a lease replaces is closed, on its grant and of its issuer."""
+        for request_id in one.replaces:
+            self.closes.setdefault((one.grant_id, one.issuer, request_id), (approval_id, at))
+        for other_id in list(self.open.get(one.grant_id, ())):
+            other = self.approvals[other_id]
+            if other.issuer == one.issuer and other.request_id in one.replaces:
+                other.closed_by, other.live, other.early_until, other.due_at = approval_id, False, None, None
+                self._sort(other_id)
 
     def _close(self, approval_id: str, revoke: _Approval, named: object, facts: dict[str, Any]) -> None:
         everyone = named == Every.EVERYONE
@@ -212,7 +237,19 @@ class Replay:
         said = connection.execute(sql.select(settings.c.value).where(settings.c.name == "mode")).scalar_one_or_none()
         if said != self.mode:
             yield f"the mode is {said}, the record says {self.mode}"
+        yield from self._of_configurations(connection)
         yield from self._of_grants(connection)
+
+    def _of_configurations(self, connection: Connection) -> Iterator[Difference]:
+        newest = newest_number(connection)
+        if newest != max(self.configurations, default=0):
+            yield f"the newest configuration is {newest}, the record says {max(self.configurations, default=0)}"
+        left = dict(self.configurations)
+        for version in history(connection):
+            if left.pop(version.number, None) != version.digest:
+                yield f"configuration {version.number} is not the one that was applied"
+        for number in sorted(left):
+            yield f"configuration {number} is missing"
 
     def _of_approvals(self, connection: Connection) -> Iterator[Difference]:
         seen = 0
@@ -261,6 +298,7 @@ class Replay:
 
 
 _DECIDING = (
+    "configuration",
     "grant_id",
     "action",
     "issuer",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from shared.errors import LedgerError
 
-CODE = 3
+CODE = 4
 """The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
 
 SIDE_BY_SIDE = 3

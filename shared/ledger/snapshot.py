@@ -27,7 +27,7 @@ _PARTS: tuple[tuple[sql.Table, sql.FromClause, tuple[sql.ColumnElement[bool], ..
     (intents, _PRESENT, (grants.c.grant_id.in_(_THESE), ~intents.c.matters)),
     (approvals, approvals, (approvals.c.grant_id.in_(_THESE), approvals.c.open)),
     (approvals, approvals, (approvals.c.grant_id.in_(_THESE), approvals.c.waits, ~approvals.c.open)),
-    (settings, settings, (settings.c.name == "mode",)),
+    (settings, settings, (settings.c.name.in_(("mode", "configuration")),)),
     (holds, holds, ()),
 )
 """What is read and from where, each part by an index that holds the open rows and no past ones."""
@@ -80,6 +80,8 @@ class Rows:
     """Those that are open or wait for an answer, in the order of their admission."""
     mode: str | None
     holds: tuple[Any, ...]
+    configuration: int
+    """The number of the newest version; 0 where there is none."""
 
     def with_side(self, side: Side, values: Mapping[str, Any]) -> Rows:
         """The same, with other values in one side's row."""
@@ -111,6 +113,7 @@ def rows_of_all(connection: Connection, ids: Sequence[str]) -> dict[str, Rows]:
     for place, *texts in connection.execute(_EVERYTHING, {"of_grants": ids}):
         of_all[place].append(_row(_PARTS[place][0], texts))
     found, both, mattering, others, opened, waiting, said, held = of_all
+    said = {row.name: row.value for row in said}
     by_id: dict[str, tuple[list[Any], list[Any], list[Any]]] = {row.grant_id: ([], [], []) for row in found}
     for kind, rows in enumerate((both, [*mattering, *others], [*opened, *waiting])):
         for row in rows:
@@ -122,8 +125,9 @@ def rows_of_all(connection: Connection, ids: Sequence[str]) -> dict[str, Rows]:
             sides={side.side: side for side in by_id[row.grant_id][0]},
             intents=tuple(by_id[row.grant_id][1]),
             approvals=_in_order(by_id[row.grant_id][2]),
-            mode=said[0].value if said else None,
+            mode=said.get("mode"),
             holds=tuple(held),
+            configuration=int(said.get("configuration", 0)),
         )
         for row in found
     }

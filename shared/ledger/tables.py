@@ -99,7 +99,7 @@ approvals = Table(
     Column("admitted_at", BigInteger, nullable=False),
     Column("mark", BigInteger),  # of a revoke: what was approved until then is closed; fixed at admission
     Column("early_until", BigInteger),  # dated too far ahead: without effect until then
-    Column("closed_by", String(64)),  # the revoke that closed this lease
+    Column("closed_by", String(64)),  # the revoke that closed this lease, or the lease that replaces it
     Column("live", Boolean, nullable=False),  # whether this lease counts
     Column("open", Boolean, nullable=False),  # whether it counts, or will: what a revoke can close
     Column("due_at", BigInteger),  # when time does something to it next
@@ -110,6 +110,8 @@ approvals = Table(
     Column("outcome_at", BigInteger),
     Column("asked_again", String(200)),  # by this message, after the outcome: to be answered from what holds then
     Column("waits", Boolean, nullable=False),  # whether it has no final outcome, or was asked again
+    Column("seal", Text, nullable=False),  # the approval as it was sealed and came
+    Column("configuration", Integer, nullable=False),  # the version that it was admitted under
     UniqueConstraint("issuer", "request_id", "digest"),
 )
 _index("approvals_open", approvals.c.grant_id, only="open")
@@ -163,6 +165,7 @@ intents = Table(
     Column("result", String(16)),  # landed, refused, lost; empty while it may still land
     Column("resolved_at", BigInteger),
     Column("matters", Boolean, nullable=False),  # whether a look may still have to be compared with it
+    Column("configuration", Integer, nullable=False),  # the version that it was decided under
 )
 _index("intents_matter", intents.c.grant_id, only="matters")
 Index("intents_generation", intents.c.grant_id, intents.c.generation)
@@ -192,7 +195,18 @@ chain = Table(  # one row: the end of the events' hash chain, and the lock that 
     Column("hash", String(64), nullable=False),
 )
 
-settings = Table(  # what an operator may turn while everything runs
+configurations = Table(  # what an operator decides, version by version
+    "configurations",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("previous", String(64), nullable=False),  # the digest of the version before; empty for the first
+    Column("bundle", Text, nullable=False),  # as it was signed
+    Column("applied_at", BigInteger, nullable=False),
+    Column("applied_by", String(200), nullable=False),
+)
+
+settings = Table(  # what an operator may turn while everything runs; the newest configuration's number; the deployment's id
     "settings",
     metadata,
     Column("name", String(32), primary_key=True),

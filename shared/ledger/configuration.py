@@ -1,0 +1,116 @@
+"""Configurations: each version is admitted once, as the successor of the one before it, and is an event.
+
+The ledger keeps what was signed as it came. Whether it may be believed is decided by whoever reads it, from the keys in its own
+environment: a row that somebody wrote here is worth nothing without them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from shared.errors import NotTheSuccessor
+from shared.ledger.record import Event, append, name_of
+from shared.ledger.revision import CODE
+from shared.ledger.tables import accepts, configurations, settings
+from shared.ledger.transactions import alone_with_words, insert_or_ignore
+from shared.messages.completion import EventKind, Reason, ReasonCode
+
+_NUMBER = "configuration"
+_DEPLOYMENT = "deployment"
+_SAID = sql.select(settings.c.value).where(settings.c.name == sql.bindparam("named"))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version as the ledger keeps it. ``applied_at`` in epoch milliseconds; ``bundle`` as it was signed."""
+
+    number: int
+    digest: str
+    previous: str
+    bundle: str
+    applied_at: int
+    applied_by: str
+
+
+def newest_number(connection: Connection) -> int:
+    """The number of the newest version; 0 where there is none. Behind a grant's lock it stays so until the end."""
+    return int(connection.execute(_SAID, {"named": _NUMBER}).scalar_one_or_none() or 0)
+
+
+def deployment_id(connection: Connection) -> str | None:
+    """What seals are addressed to, written once with the first version; None before that."""
+    return connection.execute(_SAID, {"named": _DEPLOYMENT}).scalar_one_or_none()
+
+
+def newest_versions(connection: Connection, after: int) -> tuple[int, str | None, list[Kept]]:
+    """What the newest number is, what the deployment is called, and the versions behind ``after``, oldest first; without any
+    (0) only the newest and the one before it.
+    """
+    number = newest_number(connection)
+    start = after if after else max(0, number - 2)
+    found = connection.execute(
+        sql.select(configurations).where(configurations.c.number > start).order_by(configurations.c.number)
+    )
+    return number, deployment_id(connection), [Kept(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's way
+
+
+def history(connection: Connection) -> list[Kept]:
+    """Every version, oldest first."""
+    return [Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))]  # noqa: SLF001
+
+
+def apply_version(
+    connection: Connection,
+    version: Kept,
+    *,
+    signers: Sequence[str],
+    difference: Sequence[str],
+) -> str:
+    """Admit a version whose signatures were verified, as the successor of the newest one. Returns the deployment's id.
+
+    ``difference``: what it changes, in words. From now on the ledger accepts no code that knows no configuration. Raises
+    NotTheSuccessor where another version has that number, or this one was made for another before it.
+    """
+    alone_with_words(connection)
+    number = newest_number(connection)
+    before = connection.execute(
+        sql.select(configurations.c.digest).where(configurations.c.number == number)
+    ).scalar_one_or_none()
+    if (version.number, version.previous) != (number + 1, before or ""):
+        newest = f"version {number} with the digest {before}" if number else "none"
+        raise NotTheSuccessor(
+            f"number: the newest version is {newest}; this is number {version.number} after {version.previous or 'none'}:"
+            " make it anew from what holds now"
+        )
+    connection.execute(configurations.insert().values(**vars(version)))
+    _say(connection, _NUMBER, str(version.number), version.applied_at)
+    insert_or_ignore(
+        connection,
+        settings,
+        {"name": _DEPLOYMENT, "value": f"ecr-grants-{uuid.uuid4().hex[:12]}", "changed_at": version.applied_at},
+    )
+    connection.execute(
+        accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE)
+    )
+    facts = {
+        "number": version.number,
+        "digest": version.digest,
+        "signers": list(signers),
+        "who": version.applied_by,
+        "difference": list(difference),
+    }
+    text = f"{version.applied_by} applied configuration {version.number}, signed by {', '.join(signers)}"
+    reason = Reason(code=ReasonCode.CONFIGURATION_APPLIED, text=text)
+    kind = EventKind.CONFIGURATION_APPLIED
+    append(connection, version.applied_at, Event(name_of(kind, str(version.number)), kind, reason=reason, facts=facts))
+    return str(deployment_id(connection))
+
+
+def _say(connection: Connection, name: str, value: str, now: int) -> None:
+    if not insert_or_ignore(connection, settings, {"name": name, "value": value, "changed_at": now}):
+        connection.execute(settings.update().where(settings.c.name == name).values(value=value, changed_at=now))
