@@ -30,11 +30,11 @@ def handler(event: bytes, context: object) -> dict[str, Any]:
     frame = _function.open(context)
     frame.arrive(context)
     with said():
+        frame.check()
         asked = asked_about(event)
         if asked == EVERY_ACCOUNT:
-            return entered(frame.inventory.accounts, frame.calls.enter)
+            return entered(frame.gate.inventory.accounts, frame.calls.enter)
         if asked is not None:
-            entrance = Entrance(frame.calls, frame.inventory, reads_only=True)
+            entrance = Entrance(frame.calls, frame.gate.inventory, reads_only=True)
             return {"findings": [one.facts() for one in entrance.examine(asked)]}
-        frame.check()
         return asdict(Reconcile(frame, Pages(frame.calls), head_key=_signer().key(frame.secrets)).run())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from shared.errors import SettingsError
+from shared.messages.configuration import parse_keys
 from shared.messages.forms import RegionId
 from shared.messages.texts import faults, name
 from shared.rules.facts import DriftKind, Mode
@@ -77,6 +78,10 @@ def private_key(text: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
     except ValueError:
         raise ValueError("must be the Base64 of a 32-byte Ed25519 private key") from None
+
+
+def _keys(value: object) -> object:
+    return parse_keys(value) if isinstance(value, str) else value
 
 
 def _private_key(value: object) -> object:
@@ -134,10 +139,16 @@ class Settings(BaseModel):
         description="the name of a secret in KMS that holds the password, where it is not in `LEDGER_URL`: "
         "[secrets](secrets.md)",
     )
-    accounts_file: Path = Field(
-        default=Path("accounts.yaml"),
-        validation_alias="ACCOUNTS_FILE",
-        description="the [inventory](operating.md#inventory)",
+    config_keys: Annotated[Mapping[str, str], BeforeValidator(_keys)] = Field(
+        validation_alias="CONFIG_KEYS",
+        description="the public keys that may sign a [configuration](configuration.md), `name:key,name:key`; "
+        "`ecr-grants keys new` makes one",
+    )
+    config_quorum: int = Field(
+        default=1,
+        ge=1,
+        validation_alias="CONFIG_QUORUM",
+        description="how many of these keys must have signed a configuration",
     )
     mns_endpoint: Address = Field(
         default="https://{uid}.mns.{region}.aliyuncs.com",

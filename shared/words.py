@@ -53,11 +53,44 @@ def start_ready(*, seconds: Seconds) -> None:
 @word(
     "start.failed",
     Level.ERROR,
-    "Correct every setting and every line of the inventory that the reason names, and deploy again. Nothing is handled "
+    "Correct every setting that the reason names, and deploy again. Nothing is handled "
     "meanwhile and nothing is lost: messages wait in their queues for as long as these keep them.",
 )
 def start_failed(*, reason: Reason) -> None:
-    """A function cannot start: its environment or its inventory is not usable."""
+    """A function cannot start: its environment is not usable."""
+
+
+# -- the gate -----------------------------------------------------------------------------------------------------------
+
+
+@word(
+    "configuration.refused",
+    Level.ERROR,
+    "`ecr-grants config history` says which version it is and who applied it. Apply one anew that enough of the keys in "
+    "`CONFIG_KEYS` have signed, or correct these. Meanwhile nothing is granted; what stands is kept, and closing goes on.",
+)
+def configuration_refused(*, number: Annotated[int, "the newest version's number"], reason: Reason) -> None:
+    """The newest configuration cannot be believed."""
+
+
+@word(
+    "policy.failed",
+    Level.ERROR,
+    "Mend the rules that are named: `ecr-grants config check` and `ecr-grants policy test` show the fault. What was asked is "
+    "refused meanwhile.",
+)
+def policy_failed(*, rules: Annotated[list[str], "the rules that refused as well"], reason: Reason) -> None:
+    """A question could not be answered by the policy."""
+
+
+@word(
+    "proof.broken",
+    Level.ERROR,
+    "Find out who wrote the ledger: what it says of a lease is not what its issuer sealed, or its key is not good any more. Have "
+    "the lease revoked, or sealed anew; then `ecr-grants dead redrive GRANT`.",
+)
+def proof_broken(*, grant: GrantId, side: OnSide, reason: Reason) -> None:
+    """Something was to be made for a lease that is not proven. It is not made; what stands is kept."""
 
 
 # -- events and messages -------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class Calls:
     def __init__(
         self,
         settings: Settings,
-        inventory: Inventory,
+        inventory: Callable[[], Inventory],
         keys: Keys,
         patience: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
@@ -139,7 +139,7 @@ class Calls:
 
         Raises as ``Sessions.enter`` does, and NotAllowed for an account that is not listed.
         """
-        account = self._inventory.account(uid, "account")
+        account = self._inventory().account(uid, "account")
         self._sessions.forget(uid)
         self._sessions.enter(uid, account.role, external_id or account.external_id, self._session_name)
 
@@ -229,7 +229,7 @@ class Calls:
         request: Any,
         trail: Trail,
     ) -> Any:
-        account = self._inventory.account(uid, field)
+        account = self._inventory().account(uid, field)
         endpoint = self.settings.ecr_endpoint if client is EcrClient else self.settings.vpc_endpoint
         session = self._sessions.enter(uid, account.role, account.external_id, self._session_name)
         place = "" if client is EcrClient else region  # ECR has one central endpoint for all regions

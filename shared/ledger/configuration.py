@@ -59,6 +59,17 @@ def newest_versions(connection: Connection, after: int) -> tuple[int, str | None
     return number, deployment_id(connection), [Kept(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's way
 
 
+def versions_before(connection: Connection, number: int, most: int) -> list[Kept]:
+    """The last few versions before one, oldest first."""
+    found = connection.execute(
+        sql.select(configurations)
+        .where(configurations.c.number < number)
+        .order_by(configurations.c.number.desc())
+        .limit(most)
+    ).all()
+    return [Kept(**row._mapping) for row in reversed(found)]  # noqa: SLF001
+
+
 def history(connection: Connection) -> list[Kept]:
     """Every version, oldest first."""
     return [Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))]  # noqa: SLF001

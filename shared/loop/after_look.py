@@ -9,7 +9,15 @@ from typing import assert_never
 
 from shared import words
 from shared.cloud.calls import Trail
-from shared.errors import GrantError, InstanceNotFound, NotAllowed, PermanentError
+from shared.errors import (
+    GrantError,
+    InstanceNotFound,
+    NotAllowed,
+    PermanentError,
+    ProofBroken,
+    Superseded,
+    Unconfigured,
+)
 from shared.ledger.intents import intend, resolve, saw
 from shared.ledger.outcomes import gone_event, put_off, settle, tell_unwanted, up_event
 from shared.ledger.rows import Held, keep
@@ -19,7 +27,7 @@ from shared.loop.drivers import Look
 from shared.loop.visits import Outcome, Visit
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.rules.facts import Intent, Operation, Side, State, Work
-from shared.rules.leases import counts_from
+from shared.rules.leases import Wanted, counts_from
 from shared.rules.steps import Step, allowed, believable
 
 UNWOKEN_MS = 300_000  # when to look without being woken, in case the other side's completion got lost
@@ -91,7 +99,9 @@ class AfterLook:
             case Step.CREATE | Step.REMOVE | Step.CHANGE:
                 if refused is not None:
                     return self._raise(run, fresh, refused)
-                return self._intend(run, fresh, step)
+                if step is Step.CREATE or (step is Step.CHANGE and self._adds(fresh)):
+                    return self._make(run, fresh, step)
+                return self._intend(run, fresh, step, fresh.wanted)
             case unreachable:
                 assert_never(unreachable)
 
@@ -161,17 +171,35 @@ class AfterLook:
             return Step.LATER  # account B may not see yet that account A has let go, and nobody would wake us
         return step
 
+    def _adds(self, work: Work) -> bool:
+        """Whether a change would allow something that does not stand."""
+        standing = self._look.seen.prefixes or ()
+        return not set(allowed(work.wanted, work.stops, standing)) <= set(standing)
+
     def _as_it_counts(self, work: Work) -> Work:
         """Where account A's own automation associates, nobody looks at its side: what account B itself sees counts."""
         if self._means.driver.side is Side.GRANT and self._means.theirs(work):
             return replace(work, other=replace(work.other, state=State.UNKNOWN))
         return work
 
-    def _intend(self, run: Run, held: Held, step: Step) -> Callable[[], Begun | None]:
+    def _make(self, run: Run, held: Held, step: Step) -> Callable[[], Visit | Begun | None]:
+        """Commit to making something: for what is proven, as approved, and under the newest configuration."""
+        try:
+            proven, broken = self._means.gate.proven(held)
+        except Superseded:
+            return self._think_again(run, held)
+        except Unconfigured as error:
+            return self._raise(run, held, error)
+        if broken and self._step(proven) is not step:
+            words.proof_broken(grant=held.grant_id, side=self._means.driver.side, reason="; ".join(broken))
+            return self._raise(run, held, ProofBroken("; ".join(broken)))
+        return self._intend(run, held, step, proven.wanted)
+
+    def _intend(self, run: Run, held: Held, step: Step, wanted: Wanted) -> Callable[[], Begun | None]:
         """Commit to one write."""
-        operation, prefixes = self._means.driver.operation(step, held.key), held.wanted.prefixes
+        operation, prefixes = self._means.driver.operation(step, held.key), wanted.prefixes
         if step is Step.CHANGE:
-            prefixes = allowed(held.wanted, held.stops, self._look.seen.prefixes or ())
+            prefixes = allowed(wanted, held.stops, self._look.seen.prefixes or ())
         intent = run(intend, held, operation, self._now, self._means.ledger.timing, self._means.mode, prefixes)
         if intent is None:
             return self._think_again(run, held)

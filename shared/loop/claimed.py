@@ -12,8 +12,9 @@ from shared.ledger.rows import Held, keep
 from shared.ledger.transactions import Ledger, Run
 from shared.ledger.work import TimePassed, leave, read_work, see_work, take
 from shared.loop.drivers import Driver
+from shared.loop.gate import Gate
 from shared.rules.facts import Mode, Side, Work
-from shared.rules.inventory import Association, Inventory
+from shared.rules.inventory import Association
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class Means:
 
     ledger: Ledger
     driver: Driver
-    inventory: Inventory
+    gate: Gate
     worker: str
     mode: Mode  # the deployment's: it holds while no operator said any
     clock: Callable[[], int]
@@ -33,7 +34,7 @@ class Means:
 
     def theirs(self, work: Work) -> bool:
         """Whether account A's own automation associates."""
-        return self.inventory.association(work.key) is Association.THEIRS
+        return self.gate.inventory.association(work.key) is Association.THEIRS
 
     def is_theirs(self, work: Work) -> bool:
         """Whether this is account A's side where account A's own automation acts on our completions."""

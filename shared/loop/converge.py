@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from shared import words
 from shared.cloud.calls import Trail
-from shared.errors import GrantError, LedgerError, NeedsSomebody, NotAllowed, PermanentError, Throttled
+from shared.errors import GrantError, LedgerError, NeedsSomebody, NotAllowed, PermanentError, Throttled, Unconfigured
 from shared.ledger.intents import Carried, give_up_others
 from shared.ledger.outcomes import mark_dead, put_off, refuse
 from shared.ledger.rows import Held, keep
@@ -21,16 +21,17 @@ from shared.log import bound
 from shared.loop.after_look import POLL_MS, UNWOKEN_MS, AfterLook, Begun, held_by, is_held, put_off_until
 from shared.loop.claimed import Busy, Claimed, Means
 from shared.loop.drivers import Driver, Look
+from shared.loop.gate import Gate
 from shared.loop.visits import Outcome, Visit
 from shared.messages.completion import Reason, ReasonCode
 from shared.rules.facts import Mode, Side, Work
-from shared.rules.inventory import Inventory
 from shared.rules.steps import Step
 
 _STEPS_PER_VISIT = 12
 _EARLY_MS = 1_000  # a delayed wake keeps the queue's time, not ours
 _LONGEST_WAIT_MS = 900_000
 _ATTEMPTS = 20
+_UNCONFIGURED_MS = 60_000  # until somebody looks whether the configuration can be believed again
 # What is refused for the sum of several requests: the newest of them goes.
 _SUMS = frozenset({"IllegalParamSize.AllowedPrefixes"})
 
@@ -42,7 +43,7 @@ class Converge:
         self,
         ledger: Ledger,
         driver: Driver,
-        inventory: Inventory,
+        gate: Gate,
         *,
         worker: str,
         mode: Mode,
@@ -51,7 +52,7 @@ class Converge:
         claim_ms: int,
     ) -> None:
         """``mode``: the deployment's, which holds while no operator said any."""
-        self._means = Means(ledger, driver, inventory, worker, mode, clock, settle_ms, claim_ms)
+        self._means = Means(ledger, driver, gate, worker, mode, clock, settle_ms, claim_ms)
 
     def visit(self, grant_id: str, first: Held | None = None) -> Visit:
         """Bring this side of the grant as far as it goes now. Raises only LedgerError; everything else is recorded.
@@ -73,7 +74,7 @@ class _Turn:
 
     def __init__(self, means: Means, grant_id: str) -> None:
         self._means = means
-        self._ledger, self._driver, self._inventory = means.ledger, means.driver, means.inventory
+        self._ledger, self._driver, self._gate = means.ledger, means.driver, means.gate
         self._clock = means.clock
         self._side = Claimed(means, grant_id)
 
@@ -118,7 +119,7 @@ class _Turn:
         try:
             with bound(grant=work.grant_id, side=self._driver.side):
                 if not work.wanted.down:
-                    self._inventory.check(work.key)  # letting go needs no more than to be let in
+                    self._gate.check(work.key)  # letting go needs no more than to be let in
                 if work.stops.look and not work.my_intents:
                     return self._hold(work)
                 return self._steps(work)
@@ -132,6 +133,8 @@ class _Turn:
             return self._die(work, error)
         except NeedsSomebody as error:
             return self._die(work, error)
+        except Unconfigured as error:
+            return self._later(work, _UNCONFIGURED_MS, Reason.of(error), attempt=False)
         except GrantError as error:
             return self._try_later(work, error)
         except LedgerError:

@@ -35,9 +35,9 @@ from shared.messages.catalogue import unknown_codes
 from shared.messages.completion import Completion, Reason, Request, Wake
 from shared.messages.envelope import Item, again, items, parse, request_named, unwrapped
 from shared.rules.facts import Side, State, Work
-from shared.rules.inventory import Association, Inventory
+from shared.rules.inventory import Association
 from shared.rules.steps import Step
-from shared.settings import Settings, read_inventory, read_settings
+from shared.settings import Settings, read_settings
 
 # New work is started only while one grant's worst case still fits; a claim outlives the invocation that took it.
 _RESERVE_SECONDS = 45.0
@@ -57,13 +57,16 @@ class Frame:
     def __init__(self, context: object, patience: float = _PATIENCE_SECONDS, session_policy: str | None = None) -> None:
         """Read everything that must be right. Raises SettingsError, naming every fault; the ledger is not asked yet."""
         self.settings: Settings = read_settings()
-        self.inventory: Inventory = read_inventory(self.settings.accounts_file)
         uid = str(getattr(context, "account_id", "") or "")
         self._keys = home_keys(context)
         self.secrets = Secrets(self.settings.kms_endpoint, self.settings.region, uid, lambda: self._keys)
         self.ledger = Ledger(self.settings.ledger_url, self.settings.timing, password=self._password())
         self._checked = False
-        self.calls = Calls(self.settings, self.inventory, self._keys, patience=patience, session_policy=session_policy)
+        self.gate = Gate(self.ledger, self.settings.config_keys, self.settings.config_quorum, now_ms)
+        asked = self._keys
+        self.calls = Calls(
+            self.settings, lambda: self.gate.inventory, asked, patience=patience, session_policy=session_policy
+        )
         self.doors = Doors(self.settings, uid)
         endpoint = self.settings.mns_endpoint.format(region=self.settings.region, uid=uid)
         self.messaging = Messaging(endpoint, lambda: self._keys)
@@ -85,6 +88,7 @@ class Frame:
         if not self._checked:
             check_schema(self.ledger)
             self._checked = True
+        self.gate.look()
 
     def arrive(self, context: object) -> str:
         """A new invocation: its id on every log line, its keys for every call. Returns the id."""
@@ -106,34 +110,34 @@ class Frame:
         invocation = self.arrive(context)
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
-        places: dict[str, str] = {}
+        intake = Intake(self.ledger, self.gate, self.doors, driver.side)
         away: LedgerError | None = None
         lost = False
         for batch in _batches(map(unwrapped, items(event))):
-            found: list[tuple[str, ...] | None] = []
+            found: list[Taken] = []
             if away is None:
                 try:
                     self.check()
-                    found = self._admit_all(driver.side, batch, places)
+                    found = intake.take(batch)
                 except LedgerError as error:
                     away = error  # nor is it tried for those behind it: each would wait as long
-            if away is not None:
-                for item in batch:
-                    lost = not self._send_again(driver, item, away) or lost
-                counted["sent again"] = counted.get("sent again", 0) + len(batch)
-            for touches in found:
-                if touches is None:
-                    counted["rejected"] = counted.get("rejected", 0) + 1
-                else:
-                    touched |= dict.fromkeys(touches)
+            back: list[tuple[Item, Exception]] = [(item, away) for item in batch if away is not None]
+            for item, taken in zip(batch, found, strict=False):
+                touched |= dict.fromkeys(taken.grants)
+                counted["rejected"] = counted.get("rejected", 0) + taken.refused
+                back += [] if taken.later is None else [(item, taken.later)]
+            for item, why in back:
+                lost = not self._send_again(driver, item, why) or lost
+            if back:
+                counted["sent again"] = counted.get("sent again", 0) + len(back)
         if away is None:
-            beside = sorted(touched, key=lambda grant_id: places.get(grant_id, ""))
+            beside = sorted(touched, key=lambda grant_id: intake.places.get(grant_id, ""))
             self._converge(driver, invocation, beside, deadline, _limit(context), counted)
         else:
             self._wake_later(driver, touched, away)
         self._say_handled(counted, time.monotonic() - started)
-        if away is not None and lost:
-            raise away
+        if lost:
+            raise away or LedgerError("a message could neither be judged nor sent again")
         return counted
 
     def _say_handled(self, counted: dict[str, int], seconds: float) -> None:
@@ -213,7 +217,7 @@ class Frame:
         for grant_id in touched:
             self.wake(grant_id, driver.side, now_ms() + _AWAY_SECONDS * 1000)
 
-    def _send_again(self, driver: Driver, item: Item, away: LedgerError) -> bool:
+    def _send_again(self, driver: Driver, item: Item, away: Exception) -> bool:
         """Send what could not be taken in to its queue again, for when the ledger is back. False when it is lost now.
 
         A hint is tried once and never lost: the timer finds what it is about, only later.
@@ -240,7 +244,7 @@ class Frame:
         return Converge(
             self.ledger,
             driver,
-            self.inventory,
+            self.gate,
             worker=invocation,
             mode=self.settings.mode,
             clock=now_ms,
@@ -264,7 +268,7 @@ class Frame:
         if work is None or step is None:
             return None
         try:
-            if driver.side is not Side.GRANT and self.inventory.association(work.key) is Association.THEIRS:
+            if driver.side is not Side.GRANT and self.gate.inventory.association(work.key) is Association.THEIRS:
                 return None
             self.calls.expect(work.key, driver.operation(step, work.key))
         except Throttled as paced:
@@ -276,77 +280,6 @@ class Frame:
         except PermanentError:
             return None  # no longer in the inventory: converge says so
         return None
-
-    def _admit_all(self, side: Side, batch: Sequence[Item], places: dict[str, str]) -> list[tuple[str, ...] | None]:
-        """The grants that each item is about, after its approval is in the ledger; None where it was refused.
-
-        Approvals of different grants are one transaction. When that fails for one of them, each is tried by itself. ``places``:
-        noted here, so that neighbours are looked at together.
-        """
-        asked: dict[int, Asked] = {}
-        grants, names = set[str](), set[tuple[str, str]]()
-        for position, item in enumerate(batch):
-            with suppress(Exception):  # told about when it is tried by itself
-                body = parse(item.body)
-                if not isinstance(body, Wake) and body.grant is not None:
-                    owner = body.grant.instance_owner_uid if side is Side.GRANT else body.grant.ecr_owner_uid
-                    places[body.grant.grant_id] = f"{owner} {body.grant.ecr_id}"
-                if not isinstance(body, Completion | Wake):
-                    self.doors.check(side, item)
-                    name = body.issuer, body.request_id
-                    if body.grant.grant_id not in grants and name not in names:
-                        asked[position] = Asked(body, item.message_id)
-                        grants.add(body.grant.grant_id)
-                        names.add(name)
-        admitted: list[Admission | PermanentError] = []
-        if len(asked) > 1:
-            try:
-                admitted = self.ledger.write(
-                    admit_all, list(asked.values()), now_ms(), self.ledger.timing, self.inventory.allow
-                )
-            except LedgerError:
-                raise
-            except Exception:  # noqa: BLE001  # each of them is tried by itself, and told about
-                words.batch_failed(approvals=len(asked))
-        at_once = dict(zip(asked, admitted, strict=False))
-        return [self._admit(side, item, at_once.get(position)) for position, item in enumerate(batch)]
-
-    def _admit(self, side: Side, item: Item, found: Admission | PermanentError | None = None) -> tuple[str, ...] | None:
-        """The same of one item. ``found``: what became of its approval, if it was admitted with others."""
-        request: Request | None = None
-        try:
-            body = parse(item.body)
-            if isinstance(body, Completion | Wake):
-                return (_woken(body),)
-            request = request_of(body)
-            self.doors.check(side, item)
-            if isinstance(found, PermanentError):
-                raise found  # noqa: TRY301  # as it was raised among the others
-            admission = found or self.ledger.write(
-                admit, body, item.message_id, now_ms(), self.ledger.timing, self.inventory.allow
-            )
-            grant_id, name, until = body.grant.grant_id, body.request_id, admission.early_until
-            about = item.message_id
-            if admission.new:
-                words.approval_admitted(
-                    action=body.action, grant=grant_id, request_id=name, message_id=about, early_until=until
-                )
-            else:
-                words.approval_repeated(action=body.action, grant=grant_id, request_id=name, message_id=about)
-            return admission.touched
-        except PermanentError as error:
-            reason, request = Reason.of(error), request or request_named(item.body)
-            self.ledger.write(reject_message, item.message_id, item.body, reason, now_ms(), request=request)
-            words.message_rejected(message_id=item.message_id, code=error.code, reason=str(error))
-            return None
-        except LedgerError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with one message stops nothing but itself
-            words.message_failed(message_id=item.message_id)
-            text = f"unexpected {type(error).__name__}: nothing was done with it, and the log has the rest"
-            reason = Reason(code="Unexpected", text=text)
-            self.ledger.write(reject_message, item.message_id, _plain(item.body), reason, now_ms(), request=request)
-            return None
 
     def publish(self) -> None:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
@@ -405,20 +338,6 @@ def _batches(found: Iterable[Item]) -> Iterator[list[Item]]:
 
 def _nothing() -> None:
     """Nothing goes out yet."""
-
-
-def _plain(body: object) -> str:
-    """A message's body as a text that every database can hash and keep."""
-    return repr(body)
-
-
-def _woken(body: Completion | Wake) -> str:
-    """The grant that somebody says to look at."""
-    if isinstance(body, Wake):
-        return body.grant_id
-    if body.grant is None:
-        raise BadInput("grant: is missing, so there is nothing to look at")
-    return body.grant.grant_id
 
 
 class Function:

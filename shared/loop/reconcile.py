@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from shared import words
 from shared.cloud.pace import Busiest
 from shared.errors import GrantError, LedgerError
+from shared.ledger.admission import Judged
 from shared.ledger.ages import read_open
 from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_keys, read_standing
 from shared.ledger.heads import head_of
@@ -27,13 +28,11 @@ from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import Behind, unsettled_page
-from shared.messages.approval import GrantApproval
 from shared.messages.completion import can_be_told
-from shared.messages.envelope import parse
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made
 from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
-from shared.rules.inventory import Association, Inventory
+from shared.rules.inventory import Association
 from shared.settings import Settings
 
 _WAKES = 2_000
@@ -74,8 +73,8 @@ class Surroundings(Protocol):
         ...
 
     @property
-    def inventory(self) -> Inventory:
-        """The accounts."""
+    def gate(self) -> Gate:
+        """What may be admitted, and the accounts."""
         ...
 
     @property
@@ -147,7 +146,7 @@ class Reconcile:
         self._accounts_at_once = accounts_at_once
         self._seconds = seconds
         self._ledger = frame.ledger
-        self._inventory = frame.inventory
+        self._inventory = frame.gate.inventory
         self._cloud = cloud
         self._until = 0.0
 
@@ -155,7 +154,7 @@ class Reconcile:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
         started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
         self._until = started + self._seconds
-        report.due = len(let_time_pass(self._ledger, self._clock(), self._allowed))
+        report.due = len(let_time_pass(self._ledger, self._clock(), self._judge))
         adopting = self._compare(report)
         # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
         for drift in adopting:
@@ -200,11 +199,9 @@ class Reconcile:
         report.unsettled_seconds = _age(found.unsettled_since, now)
         report.outbox_seconds = _age(found.outbox_since, now)
 
-    def _allowed(self, content: str) -> None:
-        """Raise PermanentError where an approval whose date has come is not allowed (any more)."""
-        approval = parse(content)
-        if isinstance(approval, GrantApproval):
-            self._inventory.allow(approval)
+    def _judge(self, _approval_id: str, seal: str) -> Judged:
+        """What is to become of an approval whose date has come."""
+        return self._frame.gate.judge_again(seal)
 
     def _wake(self, report: Report) -> None:
         """Wake everything that is not as wanted, longest waiting first, page by page and some at a time."""
