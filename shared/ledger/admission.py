@@ -383,7 +383,7 @@ def take_effect(
     ).one()
     about = about_grant(connection, row.grant_id)
     facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None, "configuration": judged.configuration}
-    facts |= judged.facts | ({} if judged.refused is None else {"refused": True})
+    facts |= {**judged.facts, **({} if judged.refused is None else {"refused": True})}
     replaces = [] if judged.refused is not None else json.loads(row.content).get("replaces", [])
     if refused is None:
         facts["due_at"] = _set_due(connection, row, None, timing)

@@ -72,8 +72,8 @@ def heads_in(lines: Iterable[str]) -> Iterator[Head]:
             if fact.get("event", HEAD_EVENT) != HEAD_EVENT or not {"seq", "hash"} <= fact.keys():
                 continue
             try:
-                at, number = int(fact["at"]), int(fact["configuration"])
-                yield Head(int(fact["seq"]), str(fact["hash"]), at, number, str(fact["signature"]))
+                seq, at, configuration = (int(fact[name]) for name in ("seq", "at", "configuration"))
+                yield Head(seq, str(fact["hash"]), at, configuration, str(fact["signature"]))
             except (ValueError, KeyError, TypeError):
                 raise ValueError(f"line {number} is not a whole head") from None
 

@@ -81,7 +81,11 @@ def _event(connection: Connection, lease: Lease, what: Due, about: About, now: i
     return Event(name_of(kind, lease.approval_id), kind, about, request_of(lease), facts=facts)
 
 
-def let_time_pass(ledger: Ledger, now: int, judge: Callable[[str, str], Judged]) -> list[str]:
+def _unjudged(_approval_id: str, seal: str) -> Judged:
+    return Judged(seal)
+
+
+def let_time_pass(ledger: Ledger, now: int, judge: Callable[[str, str], Judged] = _unjudged) -> list[str]:
     """Let time pass for everything that waits for it, a transaction each. Returns the grants whose leases changed by that.
 
     ``judge``: asked with the id and the seal of an early approval when its time has come. Raises Unconfigured where there is

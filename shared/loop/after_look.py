@@ -97,11 +97,7 @@ class AfterLook:
             case Step.REFUSE:
                 return self._raise(run, fresh, _refusal(fresh, look))
             case Step.CREATE | Step.REMOVE | Step.CHANGE:
-                if refused is not None:
-                    return self._raise(run, fresh, refused)
-                if step is Step.CREATE or (step is Step.CHANGE and self._adds(fresh)):
-                    return self._make(run, fresh, step)
-                return self._intend(run, fresh, step, fresh.wanted)
+                return self._make(run, fresh, step) if refused is None else self._raise(run, fresh, refused)
             case unreachable:
                 assert_never(unreachable)
 
@@ -183,7 +179,9 @@ class AfterLook:
         return work
 
     def _make(self, run: Run, held: Held, step: Step) -> Callable[[], Visit | Begun | None]:
-        """Commit to making something: for what is proven, as approved, and under the newest configuration."""
+        """Commit to one write. What makes something is for what is proven, and decided under the newest configuration."""
+        if step is Step.REMOVE or (step is Step.CHANGE and not self._adds(held)):
+            return self._intend(run, held, step, held.wanted)
         try:
             proven, broken = self._means.gate.proven(held)
         except Superseded:

@@ -29,6 +29,8 @@ from shared.log import bind, configure, seconds_since_start
 from shared.loop.converge import Converge
 from shared.loop.doors import Doors
 from shared.loop.drivers import Driver
+from shared.loop.gate import Gate
+from shared.loop.intake import Intake, Taken
 from shared.loop.outgoing import Outgoing, say_refused, seconds_until, wake_body
 from shared.loop.visits import Outcome, Visit, at_once
 from shared.messages.catalogue import unknown_codes

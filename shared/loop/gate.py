@@ -27,7 +27,7 @@ from shared.rules.configuration import Version, verified
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, wanted
 from shared.rules.proving import unproven
-from shared.rules.scope import check_scope
+from shared.rules.scope import scope
 from shared.rules.sealing import check_fresh, reopen
 
 if TYPE_CHECKING:
@@ -189,9 +189,11 @@ class Gate:
 
         assert standing.version is not None  # noqa: S101  # as above
         configuration = standing.version.configuration
-        check_scope(configuration.issuers[approval.issuer], approval)
-        configuration.inventory.allow(approval)
-        question = vouch(approval, configuration, self._clock())
+        issuer, inventory = approval.issuer, configuration.inventory
+        rights = configuration.issuers[issuer]
+        scope(rights, approval)
+        inventory.allow(approval)
+        question = vouch(approval, issuer, rights, inventory, configuration.people, self._clock())
         answer = standing.policy.decide(question)
         facts = {"question": question.model_dump(mode="json"), "rules": list(answer.rules), "errors": list(answer.errors)}
         if answer.allowed:

@@ -1,6 +1,6 @@
 """What comes in: seals are opened, approvals judged and admitted; hints are only where to look.
 
-Every item of a batch gets its own outcome. What is refused is recorded and told; what cannot be judged yet goes back to its queue.
+Every item of a batch gets its own outcome. What is refused is recorded and told; what cannot be judged yet is sent again.
 """
 
 from __future__ import annotations
@@ -72,14 +72,18 @@ class Intake:
             if isinstance(body, Completion):
                 return _Read(item, _told(body))
             self._doors.check(self._side, item)
-            approval = self._gate.open(body)
+            try:
+                approval = self._gate.open(body)
+            except BadInput:
+                request = request_named(body.payload)  # its seal was verified before its content was read
+                raise
             request = request_of(approval)
             judged = self._gate.judge(body, approval, self._ledger.timing)
             return _Read(item, approval.grant, Asked(approval, item.message_id, judged), request)
         except LedgerError:
             raise
         except (PermanentError, TemporaryError) as error:
-            return _Read(item, request=request or request_named(item.body), wrong=error)
+            return _Read(item, request=request, wrong=error)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one message stops nothing but itself
             return _Read(item, request=request, wrong=_unexpected(item, error))
 
@@ -107,7 +111,7 @@ class Intake:
         return dict(zip(asked, found, strict=True))
 
     def _taken(self, one: _Read, found: Admission | PermanentError | None) -> Taken:
-        """What became of one item. Raises LedgerError and Superseded. ``found``: of its approval, if it was admitted with others."""
+        """What became of one item. ``found``: of its approval, if it was admitted with others. Raises LedgerError, Superseded."""
         if isinstance(one.look, GrantKey):
             owner = one.look.instance_owner_uid if self._side is Side.GRANT else one.look.ecr_owner_uid
             self.places[one.look.grant_id] = f"{owner} {one.look.ecr_id}"

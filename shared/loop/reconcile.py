@@ -28,6 +28,7 @@ from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import Behind, unsettled_page
+from shared.loop.gate import Gate
 from shared.messages.completion import can_be_told
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made

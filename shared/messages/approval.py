@@ -118,6 +118,7 @@ class GrantApproval(_Approved):
     allowed_prefixes: Annotated[list[Prefix], Field(max_length=100, validate_default=True)] = Field(default=[])
     ends_at: Instant | None = None
     on_end: OnEnd = OnEnd.REPORT
+    replaces: Annotated[list[RequestId], Field(max_length=100), AfterValidator(_in_order)] = Field(default=[])
 
     @field_validator("ends_at")
     @classmethod

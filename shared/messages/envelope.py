@@ -15,19 +15,21 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.errors import BadInput
-from shared.messages.approval import APPROVAL, APPROVALS, Action, GrantApproval, RevokeApproval
 from shared.messages.bodies import decoded, from_base64, modelled, plain
 from shared.messages.completion import COMPLETION, WAKE, Completion, Request, Wake
+from shared.messages.schemas import approval_schema, completion_schema, sealed_schema
+from shared.messages.seal import Sealed, SealedForm, read_seal
 from shared.messages.texts import name, shown
 
 AGAIN = "ecr-grants/again/1"
 
-Body = GrantApproval | RevokeApproval | Completion | Wake
+Body = Sealed | Completion | Wake
 _BODIES: dict[str, TypeAdapter[Any]] = {
-    APPROVAL: APPROVALS,
     COMPLETION: TypeAdapter(Completion),
     WAKE: TypeAdapter(Wake),
 }
+_SEAL = frozenset(SealedForm.model_fields)
+_APPROVALS = "ecr-grants/approval/"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ class Item:
     message_id: str
     body: object
     subject: str | None = None
+
+
+def message_schemas() -> dict[str, str]:
+    """The JSON Schemas of the public messages, by file name, as text ready to be written."""
+    public = {
+        "approval.json": approval_schema(),
+        "sealed.json": sealed_schema(),
+        "completion.json": completion_schema(),
+    }
+    return {file: json.dumps(schema, indent=2, sort_keys=True) + "\n" for file, schema in public.items()}
 
 
 def items(event: bytes) -> Iterator[Item]:
@@ -127,25 +139,25 @@ def parse(body: object) -> Body:
     if not isinstance(document, dict):
         raise BadInput(f"the message is not a JSON object (found {_instead(document)})")
     schema = document.get("schema")
+    if not document.keys().isdisjoint(_SEAL) or (isinstance(schema, str) and schema.startswith(_APPROVALS)):
+        return read_seal(document)
     if schema == AGAIN:
         raise BadInput("; ".join(_again_faults(document)) or "body: was itself sent again")
     model = _BODIES.get(schema) if isinstance(schema, str) else None
     if model is None:
         found = shown(schema) if "schema" in document else "nothing" + _envelope(document)
-        raise BadInput(f"schema: must be one of {', '.join(sorted(_BODIES))} (found {found})")
-    parsed: Body = modelled(model, document, tags=tuple(Action) if schema == APPROVAL else ())
+        raise BadInput(f"schema: must be one of {', '.join(sorted(_BODIES))}, or a sealed approval (found {found})")
+    parsed: Body = modelled(model, document)
     return parsed
 
 
-def request_named(body: object) -> Request | None:
-    """The request that a refused message names, where that much of it can be read: whoever asked wants to be told."""
-    try:
-        document = decoded(body) if isinstance(body, str) else body
-    except BadInput:
-        return None
-    if not isinstance(document, dict) or document.get("schema") != APPROVAL:
-        return None
-    with suppress(ValueError):
+def request_named(payload: bytes) -> Request | None:
+    """The request that refused content names, where that much of it can be read: whoever asked wants to be told.
+
+    Only of content whose seal was verified: else anybody could have somebody's request told as rejected.
+    """
+    with suppress(ValueError, RecursionError, AttributeError):
+        document = json.loads(payload)
         return Request.model_validate({field: document.get(field) for field in ("issuer", "request_id")})
     return None
 

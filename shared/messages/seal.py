@@ -113,7 +113,11 @@ def open_seal(sealed: Sealed, x: str) -> GrantApproval | RevokeApproval:
         verified = jws.deserialize_json(document, key, registry=_registry())
     except (JoseError, ValueError):
         raise SealRefused(f"the seal is not that of key {sealed.kid}, or was altered", code="SealForged") from None
-    content = _json(verified.payload)
+    return approval_from(_json(verified.payload))
+
+
+def approval_from(content: object) -> GrantApproval | RevokeApproval:
+    """What the JSON in a seal says. Raises BadInput that names each faulty field. By itself it approves nothing."""
     if isinstance(content, dict) and {"payload", "signature"} <= content.keys():
         raise BadInput("the payload is itself sealed: an approval is sealed once")
     if not isinstance(content, dict) or content.get("schema") != APPROVAL:

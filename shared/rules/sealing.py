@@ -28,9 +28,17 @@ def judge(sealed: Sealed, keys: Keys, *, deployment: str, now: int, skew: int) -
     why, BadInput for faulty content.
     """
     approval = reopen(sealed, keys, deployment=deployment)
+    check_fresh(sealed, approval, keys[sealed.kid].state, now=now, skew=skew)
+    return approval
+
+
+def check_fresh(
+    sealed: Sealed, approval: GrantApproval | RevokeApproval, state: KeyState, *, now: int, skew: int
+) -> None:
+    """Raise SealRefused where a seal that was opened is too old, or not yet made, or of a retired key, to open a lease now."""
     if isinstance(approval, RevokeApproval):
-        return approval
-    if keys[sealed.kid].state is KeyState.RETIRED:
+        return
+    if state is KeyState.RETIRED:
         raise SealRefused(f"the key {sealed.kid} of {approval.issuer} is retired: it seals no grant", code="KeyRetired")
     if sealed.sealed_at < now - OLDEST:
         raise SealRefused(
@@ -42,7 +50,6 @@ def judge(sealed: Sealed, keys: Keys, *, deployment: str, now: int, skew: int) -
             f"it says that it was sealed at {_moment(sealed.sealed_at)}, and it is {_moment(now)} only: set the sealing clock",
             code="SealFromTheFuture",
         )
-    return approval
 
 
 def reopen(sealed: Sealed, keys: Keys, *, deployment: str) -> GrantApproval | RevokeApproval:

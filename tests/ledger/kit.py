@@ -20,7 +20,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
-from shared.messages.envelope import parse
+from shared.messages.seal import approval_from
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
 
@@ -62,7 +62,7 @@ def opening(
     """An approval that opens a lease."""
     document = _document("grant", request_id, vpc, issuer, approved_at)
     document |= {"allowed_prefixes": list(prefixes), "on_end": on_end}
-    parsed = parse(document if ends_at is None else {**document, "ends_at": moment(ends_at)})
+    parsed = approval_from(document if ends_at is None else {**document, "ends_at": moment(ends_at)})
     assert isinstance(parsed, GrantApproval)
     return parsed
 
@@ -76,7 +76,7 @@ def closing(
     approved_at: int = NOW - HOUR // 2,
 ) -> RevokeApproval:
     """An approval that closes leases."""
-    parsed = parse({**_document("revoke", request_id, vpc, issuer, approved_at), "closes": closes})
+    parsed = approval_from({**_document("revoke", request_id, vpc, issuer, approved_at), "closes": closes})
     assert isinstance(parsed, RevokeApproval)
     return parsed
 
