@@ -81,10 +81,12 @@ def apply_version(
     *,
     signers: Sequence[str],
     difference: Sequence[str],
+    deployment: str | None = None,
 ) -> str:
     """Admit a version whose signatures were verified, as the successor of the newest one. Returns the deployment's id.
 
-    ``difference``: what it changes, in words. From now on the ledger accepts no code that knows no configuration. Raises
+    ``difference``: what it changes, in words. ``deployment``: what the deployment is to be called, where it has no id yet; None:
+    a name that nobody else has. From now on the ledger accepts no code that knows no configuration. Raises
     NotTheSuccessor where another version has that number, or this one was made for another before it.
     """
     alone_with_words(connection)
@@ -103,7 +105,11 @@ def apply_version(
     insert_or_ignore(
         connection,
         settings,
-        {"name": _DEPLOYMENT, "value": f"ecr-grants-{uuid.uuid4().hex[:12]}", "changed_at": version.applied_at},
+        {
+            "name": _DEPLOYMENT,
+            "value": deployment or f"ecr-grants-{uuid.uuid4().hex[:12]}",
+            "changed_at": version.applied_at,
+        },
     )
     connection.execute(
         accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE)

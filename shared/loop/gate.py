@@ -203,7 +203,7 @@ class Gate:
             why = f"the policy could not be asked, so it is refused: {'; '.join(answer.errors)}"
             return facts, NotAllowed(why, code="PolicyFailed")
         text = "; ".join(answer.advice) or "nothing in the policy permits it"
-        return facts, NotAllowed(f"{text} ({', '.join(answer.rules) or 'no rule'})", code="PolicyRefused")
+        return facts, NotAllowed(f"{text} ({', '.join(answer.rules) or 'no rule'})", code="PolicyForbids")
 
     def operate(self, question: Question) -> Answer:
         """Whether somebody may give this command. Raises Unconfigured where nothing can be believed."""

@@ -16,6 +16,9 @@ from alibabacloud_vpc20160428 import models as vpc_models
 
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
+from shared.ledger.transactions import Ledger
+from shared.rules.configuration import Configuration
+from tests.configured import apply
 from tests.functional.approvals import wake
 from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up
 from tests.functional.mailbox import FUNCTIONS, Mailbox
@@ -170,6 +173,15 @@ class Deployment(Mailbox):
         self.quiet()
 
 
+def configure(ledger: str, content: Configuration) -> None:
+    """Make this the newest configuration of a ledger at an address."""
+    opened = Ledger(ledger)
+    try:
+        apply(opened, content)
+    finally:
+        opened.close()
+
+
 @contextlib.contextmanager
 def deployment(
     stage: Stage,
@@ -189,6 +201,7 @@ def deployment(
     """
     world, accounts = stage.write(folder)
     ledger = ledger or new_ledger(folder)
+    configure(ledger, stage.configuration)
     env = environment(ledger, accounts) | dict(settings or {})
     with launched(up(world, env=env, template=template, preloaded=preloaded), folder) as url:
         made = Deployment(url, stage, ledger, accounts)

@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from deploy.layout import linked
+from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT
 
@@ -113,7 +114,7 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
     """The variables that the functions of a test run with."""
     return {
         "LEDGER_URL": ledger,
-        "ACCOUNTS_FILE": str(accounts),
+        "CONFIG_KEYS": CONFIG_KEYS_TEXT,
         "CODE": str(linked(accounts.parent / "code")),
         "MODE": "full",
         "SETTLE_SECONDS": str(SETTLE_SECONDS),

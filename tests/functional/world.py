@@ -16,6 +16,9 @@ from typing import Any
 
 import yaml
 
+from shared.rules.configuration import Configuration
+from tests.configured import configuration
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
 
@@ -157,11 +160,16 @@ class Stage:
         policies = self.role(uid, role)["policies"]
         self.role(uid, role)["policies"] = {name: one for name, one in policies.items() if one["Statement"]}
 
+    @property
+    def configuration(self) -> Configuration:
+        """What an operator decides about it."""
+        return configuration(self.listed, issuers=self.issuers)
+
     def write(self, folder: Path) -> tuple[Path, Path]:
         """The world file and the inventory, as files."""
         world, accounts = folder / "world.yaml", folder / "accounts.yaml"
         world.write_text(yaml.safe_dump(self.file, sort_keys=False), "utf-8")
-        inventory = {"version": 1, "issuers": self.issuers, "accounts": self.listed}
+        inventory = {"version": 1, "accounts": self.listed}
         accounts.write_text(yaml.safe_dump(inventory, sort_keys=False), "utf-8")
         return world, accounts
 
