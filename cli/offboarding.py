@@ -61,7 +61,7 @@ def _revokes(one: GrantView) -> list[Facts]:
             issuers.setdefault(each.lease.issuer, []).append(each.lease.request_id)
     key = one.key
     about = {
-        "schema": "ecr-grants/approval/2",
+        "schema": "ecr-grants/approval/3",
         "action": "revoke",
         "ecr": {"id": key.ecr_id, "owner_uid": key.ecr_owner_uid},
         "instance": {

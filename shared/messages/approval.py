@@ -27,7 +27,7 @@ from shared.messages.forms import (
 )
 from shared.messages.texts import canonical
 
-APPROVAL = "ecr-grants/approval/2"
+APPROVAL = "ecr-grants/approval/3"
 
 
 class Action(StrEnum):
@@ -83,7 +83,7 @@ class Instance(Message):
 class _Approved(Message):
     """What every approval says: on one grant, for a reason, by somebody, vouched for by a system."""
 
-    schema_: Literal["ecr-grants/approval/2"] = Field(alias="schema")
+    schema_: Literal["ecr-grants/approval/3"] = Field(alias="schema")
     issuer: Issuer
     request_id: RequestId
     ecr: Ecr
@@ -112,7 +112,10 @@ class _Approved(Message):
 
 
 class GrantApproval(_Approved):
-    """Opens a lease on the grant, named by (issuer, request id, digest of the whole content); perhaps until a time."""
+    """Opens a lease on the grant, named by (issuer, request id, digest of the whole content); perhaps until a time.
+
+    ``replaces``: request ids of the same issuer on the same grant, whose leases are closed when this one opens.
+    """
 
     action: Literal[Action.GRANT]
     allowed_prefixes: Annotated[list[Prefix], Field(max_length=100, validate_default=True)] = Field(default=[])
@@ -126,6 +129,13 @@ class GrantApproval(_Approved):
         approved_at = info.data.get("approved_at")
         if value is not None and approved_at is not None and value <= approved_at:
             raise ValueError("must be later than approved_at")
+        return value
+
+    @field_validator("replaces")
+    @classmethod
+    def _replaces_others(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if info.data.get("request_id") in value:
+            raise ValueError("must name other requests than this one")
         return value
 
     @field_validator("allowed_prefixes", mode="after")

@@ -65,7 +65,7 @@ class Asking(Story):
 
     def _document(self, key: GrantKey, issuer: str, request_id: str, action: str, approved_at: int) -> Document:
         return {
-            "schema": "ecr-grants/approval/2",
+            "schema": "ecr-grants/approval/3",
             "issuer": issuer,
             "request_id": request_id,
             "action": action,

@@ -93,7 +93,7 @@ class Stay:
         """Send an approval about the instance of a scene."""
         kind = SCENES[name].upper()
         self.documents[name] = {
-            "schema": "ecr-grants/approval/2",
+            "schema": "ecr-grants/approval/3",
             "issuer": "self-service",
             "request_id": f"R-{next(self._numbers):03d}",
             "action": "grant",

@@ -118,9 +118,9 @@ def texts(good: Json, chance: random.Random) -> Made:
         "a blank": " ",
         "line ends": "\r\n\r\n",
         "XML": "<approval><id>1</id></approval>",
-        "YAML": "schema: ecr-grants/approval/2\naction: grant\n",
-        "CSV": "schema,action\necr-grants/approval/2,grant\n",
-        "a form": "schema=ecr-grants%2Fapproval%2F2&action=grant",
+        "YAML": "schema: ecr-grants/approval/3\naction: grant\n",
+        "CSV": "schema,action\necr-grants/approval/3,grant\n",
+        "a form": "schema=ecr-grants%2Fapproval%2F3&action=grant",
         "Python": repr({**good, "x": None}),
         "single quotes": text.replace('"', "'"),
         "no quotes": text.replace('"', ""),
@@ -392,15 +392,15 @@ def unknown(good: Json, chance: random.Random) -> Made:
 
 def versions(good: Json, chance: random.Random) -> Made:
     """Schemas of other times and other people."""
-    known = "ecr-grants/approval/2"
+    known = "ecr-grants/approval/3"
     for name in (
-        *(f"ecr-grants/approval/{number}" for number in ("0", "1", "3", "4", "10", "99", "2.0", "02", "-2", "v2", "")),
+        *(f"ecr-grants/approval/{number}" for number in ("0", "1", "2", "4", "10", "99", "3.0", "03", "-3", "v3", "")),
         "ecr-grants/approval",
         "ecr-grants/completion/0",
         "ecr-grants/completion/2",
         "ecr-grants/wake/2",
-        "ecr-grants/Approval/2",
-        "other/approval/2",
+        "ecr-grants/Approval/3",
+        "other/approval/3",
         known.upper(),
         f" {known}",
         f"{known} ",

@@ -79,7 +79,7 @@ def test_whoever_checks_by_the_schema_is_refused_what_we_refuse() -> None:
         name
         for name, document in documents.items()
         if isinstance(document, dict)
-        and document.get("schema") == "ecr-grants/approval/2"
+        and document.get("schema") == "ecr-grants/approval/3"
         and validator.is_valid(document)
         and not name.endswith(BEYOND_A_SCHEMA)
     ]

@@ -294,7 +294,7 @@ class Play:
             kind, instance = told.plots[index].kind, cast.instances[index]
             owner = cast.spokes[told.plots[index].spoke].uid
         document = {
-            "schema": "ecr-grants/approval/2",
+            "schema": "ecr-grants/approval/3",
             "ecr": {"id": cast.hub.ecr_id, "owner_uid": cast.hub.uid},
             "instance": {"type": kind, "id": instance, "region": REGION, "owner_uid": owner},
             "requested_by": "requester@example.com",

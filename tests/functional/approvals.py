@@ -6,7 +6,6 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.messages.approval import APPROVAL
 from tests.functional.world import HUB, HUB_ECR, REGION
 
 Json = dict[str, Any]
@@ -29,7 +28,7 @@ def approval(spoke: str, instance_id: str, **changes: Any) -> Json:
     """An approval to grant one of a spoke's instances to the example's router; keyword arguments replace fields."""
     kind = instance_id.partition("-")[0].upper()
     document: Json = {
-        "schema": APPROVAL,
+        "schema": "ecr-grants/approval/3",
         "issuer": "self-service",
         "request_id": request_id(),
         "action": "grant",

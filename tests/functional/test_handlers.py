@@ -229,7 +229,7 @@ def test_a_batch_of_any_shape_may_mix_everything(bench: Bench, fresh: Spoke, sha
     """Plain and Base64 bodies, approvals, wakes and rubbish in one event: each gets its own outcome."""
     good = [approval(fresh.uid, next(fresh.vpcs)) for _ in range(2)]
     bad = approval(fresh.uid, "vpc_1")
-    rubbish = ["", "{", "\x00", "W10=", json.dumps({"schema": "ecr-grants/approval/2"})]
+    rubbish = ["", "{", "\x00", "W10=", json.dumps({"schema": "ecr-grants/approval/3"})]
 
     counted = bench.grant(plain(good[0]), *rubbish, encoded(bad), json.dumps(wake()), encoded(good[1]), shape=shape)
 

@@ -30,7 +30,7 @@ HOUR = 3_600_000
 WAITING = Reason(code="Waiting", text="last seen: ASSOCIATING")
 
 _COMMON = {
-    "schema": "ecr-grants/approval/2",
+    "schema": "ecr-grants/approval/3",
     "ecr": {"id": "ecr-ledgertests", "owner_uid": "1000000000000001"},
     "requested_by": "requester@example.com",
     "approved_by": ["approver@example.com"],

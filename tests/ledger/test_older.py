@@ -15,6 +15,7 @@ import sqlalchemy as sql
 from typer.testing import CliRunner
 
 from cli.main import app
+from shared.errors import BadInput
 from shared.ledger.admission import admit
 from shared.ledger.heads import head_of
 from shared.ledger.operating import dead_rows, lift_hold
@@ -77,14 +78,15 @@ def test_the_rows_of_an_older_version_are_proven_shown_and_worked_on(
 
 @pytest.mark.parametrize("state", STATES, ids=lambda path: path.stem)
 def test_the_messages_of_an_older_version_are_read(state: Path) -> None:
-    """Every completion that it published, every approval that it admitted, and its wakes."""
+    """Every completion that it published, and its wakes. What it was told to grant is told again: its approvals had no seal."""
     tables = json.loads(state.read_text("utf-8"))["tables"]
     told = [event["body"] for event in tables["events"]]
     found = [parse(body) for body in told]
     assert all(isinstance(one, Completion) for one in found)
     assert {one.event for one in found if isinstance(one, Completion)} > {EventKind.GRANTED, EventKind.ENDED}
     for approval in tables["approvals"]:
-        assert parse(approval["content"]).schema_ == "ecr-grants/approval/2"
+        with pytest.raises(BadInput, match="schema: must be one of"):
+            parse(approval["content"])
     for grant in tables["grants"]:
         assert isinstance(parse({"schema": WAKE, "grant_id": grant["grant_id"]}), Wake)
 

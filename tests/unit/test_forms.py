@@ -24,6 +24,7 @@ SAME = {
     "approved_at": "2026-11-26T02:00:00Z",
     "allowed_prefixes": ["10.20.1.0/24", "10.20.2.0/24"],
     "reason": "a reason",
+    "replaces": ["REQ-1", "REQ-2"],
 }
 
 
@@ -39,6 +40,7 @@ SAME = {
         pytest.param({"approved_at": "2026-11-26T02:00:00.000Z"}, id="milliseconds"),
         pytest.param({"approved_at": "2026-11-26T02:00:00.000999999+00:00"}, id="nanoseconds: milliseconds are kept"),
         pytest.param({"allowed_prefixes": ["10.20.2.0/24", "10.20.1.0/24", "10.20.2.0/24"]}, id="prefixes, one twice"),
+        pytest.param({"replaces": ["REQ-2", "REQ-1", "REQ-2"]}, id="what is replaced, one twice"),
         pytest.param({"reason": " a reason \r\n"}, id="blanks around the reason"),
         pytest.param({"ends_at": None}, id="no end, said so"),
     ],
@@ -58,6 +60,7 @@ def test_the_same_written_differently_is_the_same_approval(approve: MakeApproval
         pytest.param({"approved_at": "2026-11-26T02:00:00.001Z"}, id="a millisecond later"),
         pytest.param({"allowed_prefixes": ["10.20.0.0/16"]}, id="a wider prefix"),
         pytest.param({"ends_at": "2026-11-27T02:00:00Z"}, id="an end"),
+        pytest.param({"replaces": ["REQ-1"]}, id="it replaces one less"),
         pytest.param({"reason": "a\u00a0reason"}, id="another letter in the reason"),
     ],
 )

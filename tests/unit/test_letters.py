@@ -16,7 +16,7 @@ from shared.messages.completion import WAKE
 
 QUEUE = "ecr-approvals-dead"
 APPROVAL = {
-    "schema": "ecr-grants/approval/2",
+    "schema": "ecr-grants/approval/3",
     "action": "grant",
     "issuer": "tickets",
     "request_id": "REQ-1",

@@ -76,6 +76,11 @@ def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
     ("changes", "told"),
     [
         pytest.param(
+            {"replaces": ["REQ-0", EXAMPLE["request_id"]]},
+            "replaces: must name other requests than this one",
+            id="a request that replaces itself",
+        ),
+        pytest.param(
             {"instance__id": "vpc_1"},
             "instance.id: must be the id of a VPC or VBR",
             id="no id that an instance can have",
@@ -200,7 +205,7 @@ def test_a_wake_names_only_a_grant() -> None:
 def test_version_1_is_not_understood_any_more() -> None:
     """Nobody vouched for its request ids."""
     with pytest.raises(
-        BadInput, match=r"schema: must be one of ecr-grants/approval/2, .* .found 'ecr-grants/approval/1'"
+        BadInput, match=r"schema: must be one of ecr-grants/approval/3, .* .found 'ecr-grants/approval/1'"
     ):
         parse(varied(schema="ecr-grants/approval/1"))
 
