@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, run, seal
+from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, policy, run
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.revision import REVISION
@@ -32,6 +33,7 @@ app.add_typer(config.app)
 app.add_typer(keys.app)
 app.add_typer(dead.app)
 app.add_typer(ledger.app)
+app.add_typer(policy.app)
 app.add_typer(run.app)
 
 
