@@ -122,8 +122,8 @@ def apply_version(
         "difference": list(difference),
     }
     text = f"{version.applied_by} applied configuration {version.number}, signed by {', '.join(signers)}"
-    reason = Reason(code=ReasonCode.CONFIGURATION_APPLIED, text=text)
-    kind = EventKind.CONFIGURATION_APPLIED
+    reason = Reason(code=ReasonCode.CONFIGURED, text=text)
+    kind = EventKind.CONFIGURED
     append(connection, version.applied_at, Event(name_of(kind, str(version.number)), kind, reason=reason, facts=facts))
     return str(deployment_id(connection))
 

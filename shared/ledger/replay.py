@@ -104,7 +104,7 @@ class Replay:
                 self.holds[(facts["kind"], facts["name"])] = facts
             case EventKind.HOLD_LIFTED:
                 self.holds.pop((facts["kind"], facts["name"]), None)
-            case EventKind.CONFIGURATION_APPLIED:
+            case EventKind.CONFIGURED:
                 self.configurations[facts["number"]] = facts["digest"]
             case _ if "approval_id" in facts:
                 one = self.approvals[facts["approval_id"]]

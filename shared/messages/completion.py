@@ -82,7 +82,7 @@ class ReasonCode(StrEnum):
     MODE_CHANGED = "ModeChanged"
     HOLD_SET = "HoldSet"
     HOLD_LIFTED = "HoldLifted"
-    CONFIGURATION_APPLIED = "ConfigurationApplied"
+    CONFIGURED = "Configured"
 
 
 class Served(_Told):
@@ -124,7 +124,7 @@ class EventKind(StrEnum):
     MODE_CHANGED = "mode-changed"
     HOLD_SET = "hold-set"
     HOLD_LIFTED = "hold-lifted"
-    CONFIGURATION_APPLIED = "configuration-applied"
+    CONFIGURED = "configured"
     # facts that are not published
     TOOK_EFFECT = "took-effect"  # an early lease
     OWNERSHIP = "ownership"  # whose it is what stands on a side
