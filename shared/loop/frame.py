@@ -126,7 +126,8 @@ class Frame:
             back: list[tuple[Item, Exception]] = [(item, away) for item in batch if away is not None]
             for item, taken in zip(batch, found, strict=False):
                 touched |= dict.fromkeys(taken.grants)
-                counted["rejected"] = counted.get("rejected", 0) + taken.refused
+                if taken.refused:
+                    counted["rejected"] = counted.get("rejected", 0) + 1
                 back += [] if taken.later is None else [(item, taken.later)]
             for item, why in back:
                 lost = not self._send_again(driver, item, why) or lost

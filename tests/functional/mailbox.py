@@ -17,7 +17,6 @@ from mns.mns_exception import MNSServerException
 from mns.queue import Message
 
 from localcloud.client import AdminClient
-from shared.messages.approval import APPROVAL
 from tests.configured import sealed
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import (
@@ -47,9 +46,9 @@ def config(address: str, key: Key) -> Config:
     )
 
 
-def _text(message: Json) -> str:
+def as_sent(message: Json) -> str:
     """As somebody sends it: an approval is sealed by its issuer."""
-    return sealed(message) if message.get("schema") == APPROVAL else json.dumps(message)
+    return sealed(message) if str(message.get("schema")).startswith("ecr-grants/approval/") else json.dumps(message)
 
 
 @dataclass
@@ -114,7 +113,7 @@ class Mailbox(Reached):
 
     def send(self, *messages: Json | str, plain: bool = False, queue: str = "ecr-approvals") -> list[str]:
         """Put messages on a queue with the MNS SDK. Returns their ids, one for each."""
-        texts = [message if isinstance(message, str) else _text(message) for message in messages]
+        texts = [message if isinstance(message, str) else as_sent(message) for message in messages]
         if len(texts) == 1:
             key = REQUESTER if queue == "ecr-approvals" else TESTER
             with self.queue(queue, plain=plain, key=key) as target:

@@ -26,6 +26,7 @@ from tests.functional.approvals import approval, request_id, revocation, wake
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER, Context
 from tests.functional.launch import SETTLE_SECONDS, environment, ledger_without
+from tests.functional.mailbox import as_sent
 from tests.functional.world import ASSOCIATE_FUNCTION, GRANT_FUNCTION, HUB, HUB_ECR, Key, Spoke, Stage
 
 POLL_SECONDS = 3.0
@@ -98,7 +99,7 @@ class Bench:
 
 def event(*messages: Json | str, shape: str = "objects") -> bytes:
     """Messages as the trigger delivers them."""
-    bodies = [message if isinstance(message, str) else json.dumps(message) for message in messages]
+    bodies = [message if isinstance(message, str) else as_sent(message) for message in messages]
     data = [{"requestId": "r", "messageId": f"M-{request_id()}", "messageBody": body} for body in bodies]
     events = [
         {
@@ -205,7 +206,7 @@ def test_both_runtimes_contexts_do_the_main_job(bench: Bench, fresh: Spoke, olde
 
 def plain(document: Json) -> str:
     """A body as it was written."""
-    return json.dumps(document)
+    return as_sent(document)
 
 
 def encoded(document: Json) -> str:

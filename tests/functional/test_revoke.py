@@ -148,7 +148,7 @@ def test_one_issuer_cannot_close_another_issuers_lease(deployed: Deployment, spo
     """A lease is named by its issuer too."""
     document = approval(spoke.uid, next(spoke.vpcs))
     deployed.settled(document)
-    answer = deployed.settled(revocation(document, [document["request_id"]], issuer="somebody-else"))
+    answer = deployed.settled(revocation(document, [document["request_id"]], issuer="tickets"))
     nothing = "nothing by that name was open on this grant, and the close stands for when it comes"
     assert (answer["event"], answer["reason"]["text"]) == ("done", f"{nothing}; other leases keep the grant up")
     assert up(deployed, document, spoke) == (1, 1)
