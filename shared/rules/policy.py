@@ -102,20 +102,12 @@ class Policy:
         """The answer. Raises nothing for a question that does not fit the schema: it is refused with an error."""
         if self._set is None:
             return Answer(allowed=False, errors=tuple(f"the policy has a fault: {fault}" for fault in self._faults))
-        entities = [_entity(question.principal), _entity(question.resource)]
-        request = {
-            "principal": {"type": question.principal.type, "id": question.principal.id},
-            "action": {"type": "Action", "id": question.act.value},
-            "resource": {"type": question.resource.type, "id": question.resource.id},
-            "context": question.context,
-        }
-        result = cedarpy.is_authorized(request, self._set, entities, _schema())
-        errors = tuple(sorted(result.diagnostics.errors))
-        decided = [rule for name, rule in self._rules.items() if name in result.diagnostics.reasons]
+        allowed, reasons, errors = _evaluated(self._set, question)
+        decided = [rule for name, rule in self._rules.items() if name in reasons]
         if errors:  # what permits decides nothing then
             decided = [rule for rule in decided if rule.forbids]
         return Answer(
-            allowed=result.allowed and not errors,
+            allowed=allowed and not errors,
             rules=tuple(rule.id for rule in decided),
             advice=tuple(rule.advice for rule in decided if rule.forbids),
             errors=errors,
@@ -247,6 +239,24 @@ def _faults_of_meaning(rule: Rule) -> list[str]:
 def _validated(text: str) -> list[str]:
     errors = cedarpy.validate_policies(text, _schema()).errors
     return [_ABOUT.sub("", error.error) for error in errors]
+
+
+def _evaluated(rules: cedarpy.PolicySet, question: Question) -> tuple[bool, list[str], tuple[str, ...]]:
+    """Whether Cedar allows it, the names of the rules that decided, and what went wrong."""
+    entities = json.dumps([_entity(question.principal), _entity(question.resource)])
+    request = {
+        "principal": {"type": question.principal.type, "id": question.principal.id},
+        "action": {"type": "Action", "id": question.act.value},
+        "resource": {"type": question.resource.type, "id": question.resource.id},
+        "context": question.context,
+    }
+    try:
+        result = cedarpy.is_authorized(request, rules, entities, _schema())
+    except ValueError as error:  # a text that is no Unicode
+        return False, [], (f"the question cannot be read: {error}",)
+    # It shows all entities in some errors, which are kept in the record beside the question.
+    errors = (one.replace(f" from:\n{entities}", "") for one in result.diagnostics.errors)
+    return result.allowed, result.diagnostics.reasons, tuple(sorted(" ".join(one.split()) for one in errors))
 
 
 def _entity(entity: Entity) -> Document:

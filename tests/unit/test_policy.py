@@ -198,6 +198,7 @@ def test_an_error_hides_no_forbid() -> None:
         pytest.param({"resource": Entity(type="Target", id="d")}, id="one of the resource is missing"),
         pytest.param({"principal": Entity(type="Issuer", id="desk")}, id="a principal that is not asked about so"),
         pytest.param({"principal": Entity(type="Nobody", id="x")}, id="an entity that is none"),
+        pytest.param({"principal": Entity(type="\ud800", id="x")}, id="no Unicode"),
         pytest.param({"act": Act.VOUCH}, id="another act"),
     ],
 )
@@ -209,7 +210,9 @@ def test_a_question_that_does_not_fit_is_refused(changes: dict[str, Any]) -> Non
     answer = policy.decide(question(**changes))
 
     assert (answer.allowed, answer.rules) == (False, ())
-    assert answer.errors
+    [error] = answer.errors
+    assert "\n" not in error
+    assert '"uid"' not in error  # what was asked is kept beside it
 
 
 def test_a_question_and_its_answer_are_kept_as_json() -> None:
