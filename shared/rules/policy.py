@@ -119,7 +119,7 @@ class Policy:
             try:
                 rule = _rule(statement.text)
                 found = [*self._faults_of_names(rule), *_faults_of_meaning(rule)]
-                self._rules.setdefault(rule.id, rule)
+                self._rules[rule.id] = rule
             except ValueError as error:
                 found = [f"cannot be read: {error}"]
         self._faults += sorted(statement.fault(text) for text in found)
@@ -196,7 +196,7 @@ def _meant(names: list[str]) -> str:
     """The word of the schema that is most like one that it does not have."""
     from difflib import get_close_matches  # noqa: PLC0415  # only where something is wrong
 
-    known = sorted(set(re.findall(r"[\w-]+", SCHEMA)))
+    known = sorted(set(re.findall(r"[\w-]+", re.sub("//.*", "", SCHEMA))))
     unknown = [word for name in names for word in re.findall(r"[\w-]+", name) if word not in known]
     return next((near for word in unknown for near in get_close_matches(word, known, 1)), "")
 

@@ -73,7 +73,7 @@ PEOPLE = People.model_validate(
             "lead-a": {"subjects": [f"{ISSUER}:lead-a"]},
             "lead-b": {"subjects": [f"{ISSUER}:lead-b"]},
         },
-        "groups": {"a-leads": ["lead-a", "req"], "b-leads": ["lead-b"], "all": ["req", "app", "lead-a"]},
+        "groups": {"all": ["req", "app", "lead-a"], "a-leads": ["lead-a", "req"], "b-leads": ["lead-b"]},
         "delegations": [
             {"of": "lead-a", "to": "app", "from": later(hours=0), "until": later(hours=1)},
             {"of": "lead-b", "to": "app", "from": later(hours=-1), "until": later(hours=0)},
