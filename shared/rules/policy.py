@@ -22,7 +22,8 @@ from shared.rules.shipped import SCHEMA
 _DEEPEST = 30
 _LONGEST = 4_000
 _TOO_DEEP = "has too many parts in one another: split the rule"
-_TOKEN = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|[\[({]|[\])}]|;|\s+|[^\s"/;\[\](){}]+|.', re.DOTALL)
+# As Cedar's own: a carriage return alone ends a comment too.
+_TOKEN = re.compile(r'//[^\n\r]*|"(?:\\.|[^"\\])*"|[\[({]|[\])}]|;|\s+|[^\s"/;\[\](){}]+|.', re.DOTALL)
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _ABOUT = re.compile(r"^for policy `policy0`(, |: )?")
 _QUOTED = re.compile(r"`([^`]+)`")

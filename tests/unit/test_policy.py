@@ -135,6 +135,13 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
+def test_no_rule_hides_in_a_comment() -> None:
+    """For Cedar a lone carriage return ends a comment as well: what forbids after it forbids."""
+    policy = Policy(f"{PERMIT}// as some editors show it, a line ends here\r{rule()}")
+    assert policy.faults() == []
+    assert policy.decide(question()).rules == ("no",)
+
+
 def test_only_brackets_in_one_another_are_counted() -> None:
     """Not those that stand side by side, nor those of the rule before."""
     beside = " || ".join(['[Command::"mode"].contains(context.command)'] * 20)

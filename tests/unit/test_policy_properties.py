@@ -9,7 +9,8 @@ from functools import cache
 from ipaddress import IPv4Network
 from typing import Any
 
-from hypothesis import assume, given, settings
+import cedarpy
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as some
 
 from shared.messages.approval import GrantApproval
@@ -20,6 +21,7 @@ from shared.rules.vouching import grant_entity, vouch
 from tests.unit.conftest import EXAMPLE, varied
 from tests.unit.issuing import ISSUER, PEOPLE, at, inventory, rights
 
+PERMITTING = '@id("all") permit (principal, action, resource);'
 unhurried = settings(deadline=None, max_examples=60, derandomize=True)
 
 
@@ -157,7 +159,7 @@ def test_an_attribute_that_is_not_in_the_schema_is_a_refusal(
     place = document[part] if part == "context" else document[part]["attrs"]
     assume(name not in place)
     [(only, _)] = place.items()
-    permitted = Policy('@id("all") permit (principal, action, resource);')
+    permitted = Policy(PERMITTING)
     assert permitted.decide(Question.model_validate(document)).allowed
     for changed in ({**place, name: value}, {only: None}, {}):
         place.clear()
@@ -165,6 +167,28 @@ def test_an_attribute_that_is_not_in_the_schema_is_a_refusal(
         answer = permitted.decide(Question.model_validate(document))
         assert not answer.allowed
         assert answer.errors
+
+
+SCRAPS = [
+    *(PERMITTING, PERMITTING, "permit", "when { ", " }", "@id(", ")", '"a"', " "),
+    *(";", ";", "// ", "\n", "\r", "\u2028", '"', "\\\\"),
+]
+
+
+@unhurried
+@given(some.lists(some.sampled_from(SCRAPS), max_size=8).map("".join))
+@example(f"// a comment ends here\r{PERMITTING}")
+@example(f'// "\n{PERMITTING}')
+@example(f"{PERMITTING} // {PERMITTING}")
+def test_a_policy_is_cut_into_the_rules_that_cedar_reads(text: str) -> None:
+    """No rule hides in what looks like a comment or a text: the whole, read by Cedar, is what was read rule by rule."""
+    policy = Policy(text)
+    others = {fault.text for fault in policy.faults() if not fault.text.endswith("is the name of another rule already")}
+    if others:
+        return
+    whole = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"].values()
+    assert {rule.id: rule.document for rule in policy.rules} == {one["annotations"]["id"]: one for one in whole}
+    assert len(whole) == len(policy.rules) + len(policy.faults())
 
 
 sides = some.fixed_dictionaries({"grant": some.booleans(), "associate": some.booleans()})
