@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,14 +22,20 @@ from shared.rules.shipped import SCHEMA
 # Cedar's parser does not survive some thousand brackets in one another, and its JSON form has some sixty levels.
 _DEEPEST = 30
 _LONGEST = 4_000
+_TOLD = 5  # faults, in an answer, which the record keeps
 _TOO_DEEP = "has too many parts in one another: split the rule"
-# As Cedar's own: a carriage return alone ends a comment too.
-_TOKEN = re.compile(r'//[^\n\r]*|"(?:\\.|[^"\\])*"|[\[({]|[\])}]|;|\s+|[^\s"/;\[\](){}]+|.', re.DOTALL)
+_TOKEN = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|[\[({]|[\])}]|;|\s+|[^\s"/;\[\](){}]+|.', re.DOTALL)
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _ABOUT = re.compile(r"^for policy `policy0`(, |: )?")
 _QUOTED = re.compile(r"`([^`]+)`")
 # No schema has such an attribute, so that reading it is a fault, unless what stands before it is never true.
 _PROBE = {"kind": "when", "body": {".": {"left": {"Var": "context"}, "attr": "is it ever read?"}}}
+
+# What is signed must be what was read, and for Cedar a carriage return alone ends a comment, where our statements go on.
+_ODD = re.compile(r"\r(?!\n)|[^\x20-\x7e\t\n\r]")
+_UNSEEN = frozenset(
+    {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+)  # controls, marks that turn the text, separators of lines
 
 Document = dict[str, Any]
 
@@ -76,7 +83,7 @@ class _Statement:
         names = _QUOTED.findall(text)
         found = (re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self.text) for name in names)
         at = self.start + next((match.start() for match in found if match), 0)
-        return Fault(self.whole.count("\n", 0, at) + 1, at - self.whole.rfind("\n", 0, at), text, _meant(names))
+        return Fault(*_place(self.whole, at), text, _meant(names))
 
 
 class Policy:
@@ -84,7 +91,7 @@ class Policy:
 
     def __init__(self, text: str) -> None:
         """Raises nothing: what is wrong with the text is told by ``faults``."""
-        self._faults: list[Fault] = []
+        self._faults = list(_unseen(text))
         self._rules: dict[str, Rule] = {}
         for statement in _statements(text):
             self._read(statement)
@@ -97,12 +104,14 @@ class Policy:
 
     def faults(self) -> list[Fault]:
         """Everything that is wrong with the policy, in the order of its text; empty: it can be used."""
-        return list(self._faults)
+        return sorted(self._faults)
 
     def decide(self, question: Question) -> Answer:
         """The answer. Raises nothing for a question that does not fit the schema: it is refused with an error."""
         if self._set is None:
-            return Answer(allowed=False, errors=tuple(f"the policy has a fault: {fault}" for fault in self._faults))
+            return Answer(
+                allowed=False, errors=tuple(f"the policy has a fault: {fault}" for fault in self.faults()[:_TOLD])
+            )
         allowed, reasons, errors = _evaluated(self._set, question)
         decided = [rule for name, rule in self._rules.items() if name in reasons]
         if errors:  # what permits decides nothing then
@@ -123,7 +132,7 @@ class Policy:
                 self._rules[rule.id] = rule
             except ValueError as error:
                 found = [f"cannot be read: {error}"]
-        self._faults += sorted(statement.fault(text) for text in found)
+        self._faults += [statement.fault(text) for text in found]
 
     def _faults_of_names(self, rule: Rule) -> Iterator[str]:
         if _ID.fullmatch(rule.id) is None:
@@ -172,6 +181,17 @@ def _policy_set(documents: Iterator[Document]) -> cedarpy.PolicySet:
 
 def _as_json(rules: dict[str, Document]) -> str:
     return json.dumps({"templates": {}, "staticPolicies": rules, "templateLinks": []})
+
+
+def _place(text: str, at: int) -> tuple[int, int]:
+    """Line and column, from 1."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def _unseen(text: str) -> Iterator[Fault]:
+    for odd in _ODD.finditer(text):
+        if unicodedata.category(odd.group()) in _UNSEEN:
+            yield Fault(*_place(text, odd.start()), f"has a character that nobody sees: U+{ord(odd.group()):04X}")
 
 
 def _statements(text: str) -> Iterator[_Statement]:

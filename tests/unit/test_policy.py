@@ -83,7 +83,7 @@ def test_the_schema_has_every_act() -> None:
             '@id("x") permit (principal, action, resource) when { "a };', 1, 1, "invalid token", id="a text open"
         ),
         pytest.param("permit (principal == ?principal, action, resource);", 1, 1, "left open", id="a template"),
-        pytest.param("\ud800;", 1, 1, "cannot be read", id="no Unicode"),
+        pytest.param("\ud800;", 1, 1, "cannot be read: 'utf-8' codec", id="no Unicode"),
         pytest.param(
             rule(body="when { context.comand == 1 }"), 2, 74, "`comand` in context", id="a misspelt attribute"
         ),
@@ -135,11 +135,21 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
-def test_no_rule_hides_in_a_comment() -> None:
-    """For Cedar a lone carriage return ends a comment as well: what forbids after it forbids."""
-    policy = Policy(f"{PERMIT}// as some editors show it, a line ends here\r{rule()}")
+@pytest.mark.parametrize(
+    "unseen", ["\r", "\0", "\x0b", "\x7f", "\x85", "\u200b", "\u2028", "\u202e", "\ufeff", "\ud800"]
+)
+def test_no_rule_hides_behind_what_nobody_sees(unseen: str) -> None:
+    """For Cedar some of them end a comment, on a screen others do, or turn the line: what is signed must be what was read."""
+    [fault, *_] = Policy(f"{PERMIT}// a{unseen}{rule()}").faults()
+    assert (fault.line, fault.column) == (2, 5)
+    assert fault.text == f"has a character that nobody sees: U+{ord(unseen):04X}"
+
+
+def test_every_letter_that_is_seen_may_stand_there() -> None:
+    """In any script, and with the lines of any system."""
+    policy = Policy(PERMIT.replace("\n", "\r\n") + "\t// 谁可以；Ü\r\n" + rule().replace("You must.", "您必须。"))
     assert policy.faults() == []
-    assert policy.decide(question()).rules == ("no",)
+    assert policy.decide(question()).advice == ("您必须。",)
 
 
 def test_only_brackets_in_one_another_are_counted() -> None:
