@@ -197,7 +197,7 @@ def _fit(folder: Path) -> Configuration:
 
 def _successor(number: int | None, previous: str | None) -> tuple[int, str]:
     """The number of a new version and the digest before it. Raises SettingsError where they cannot go together."""
-    chosen, digest = number or 1, formed(Digest, previous or "", "--previous")
+    chosen, digest = 1 if number is None else number, formed(Digest, previous or "", "--previous")
     if chosen < 1 or (chosen == 1) != (digest == ""):
         raise SettingsError("--number and --previous go together: version 1 has none before it, every other has one")
     return chosen, digest

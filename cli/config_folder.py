@@ -136,9 +136,9 @@ def _fields(schema: Any) -> Iterator[str]:
             yield from _fields(one)
 
 
-def _nearest(found: str, known: Sequence[str]) -> str:
+def _nearest(found: str, known: Sequence[str], alike: float = 0.6) -> str:
     same = [one for one in known if one.casefold() == found.casefold()]
-    return next(iter(same or get_close_matches(found, known, n=1)), "")
+    return next(iter(same or get_close_matches(found, known, n=1, cutoff=alike)), "")
 
 
 def _placed(one: Inconsistency, places: Places) -> Fault:
@@ -171,5 +171,5 @@ def _strangers(folder: Path) -> Iterator[Fault]:
     """Files that look as if they were read."""
     for path in sorted(folder.iterdir()):
         if path.name not in _KNOWN and path.suffix in _SUFFIXES and not path.name.startswith("."):
-            meant = _nearest(path.name, sorted(_KNOWN))
+            meant = _nearest(path.name, sorted(_KNOWN), alike=0.8)
             yield Fault(path.name, 1, 1, f"no such file is read: {name(path.name)}", meant, odd=True)

@@ -57,11 +57,11 @@ class Places:
                 self.value = None if self.root is None else self._plain(self.root)
         except yaml.MarkedYAMLError as error:
             # Not the line itself: an external id may stand in it.
-            problem = re.sub(r"(['\"]).{3,}\1", "a text", error.problem or type(error).__name__)
+            problem = re.sub(r"(['\"])(.*?)\1", _short, error.problem or type(error).__name__)
             self._add(error.problem_mark, f"is not YAML: {problem}")
         except yaml.reader.ReaderError as error:
             lines = text[: error.position].split("\n")
-            found = f"is not YAML: the character {ord(str(error.character)):#04x} may not stand in it"
+            found = f"is not YAML: the character {int(error.character):#04x} may not stand in it"
             self.faults.append(Fault(file, len(lines), len(lines[-1]) + 1, found))
         except (RecursionError, yaml.YAMLError) as error:
             self.faults.append(Fault(file, 1, 1, f"is not YAML ({type(error).__name__})"))
@@ -145,3 +145,7 @@ def scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     for one in reversed(node.value) if isinstance(node, yaml.SequenceNode) else ():
         if isinstance(one, yaml.ScalarNode):
             yield one
+
+
+def _short(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[2]) < 3 or quoted[2].startswith("<") else "a text"

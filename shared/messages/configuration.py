@@ -193,6 +193,8 @@ def _good(payload: str, one: Signature, x: str) -> bool:
     from joserfc.errors import JoseError  # noqa: PLC0415
     from joserfc.jwk import OKPKey  # noqa: PLC0415
 
+    if from_base64url(one.signature) is None:
+        return False
     key = OKPKey.import_key({"kty": "OKP", "crv": ALGORITHM, "x": x})
     registry = jws.JWSRegistry(algorithms=[ALGORITHM])
     registry.max_payload_length = _LONGEST  # its own limit is 128,000, which five hundred accounts pass
