@@ -113,4 +113,4 @@ def sealed(approval: Any, *, at: float | None = None, audience: str = DEPLOYMENT
 
 def seal_anything(document: Any, key: Ed25519PrivateKey, *, kid: str, audience: str, at: int) -> str:
     """A seal around anything, also what no approval may say: who has the key can seal that, too."""
-    return by_hand(json.dumps(document).encode(), key, kid, audience, at)
+    return json.dumps(by_hand(json.dumps(document).encode(), key, kid, audience, at))

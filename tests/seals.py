@@ -52,7 +52,7 @@ def compact(document: object) -> bytes:
 
 
 KEYS = {
-    kid: SealKey(kid=kid, issuer=issuer, x=public_x(kid), state=state)
+    kid: SealKey(kid, issuer, public_x(kid), state)
     for kid, issuer, state in (
         ("self-service-1", "self-service", KeyState.ACTIVE),
         ("self-service-0", "self-service", KeyState.RETIRED),

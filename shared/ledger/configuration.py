@@ -52,7 +52,7 @@ def newest_versions(connection: Connection, after: int) -> tuple[int, str | None
     (0) only the newest and the one before it.
     """
     number = newest_number(connection)
-    start = after if after else max(0, number - 2)
+    start = after or max(0, number - 2)
     found = connection.execute(
         sql.select(configurations).where(configurations.c.number > start).order_by(configurations.c.number)
     )

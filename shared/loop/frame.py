@@ -19,8 +19,7 @@ from shared.cloud.keys import home_keys
 from shared.cloud.messaging import Messaging
 from shared.cloud.secrets import Secrets
 from shared.errors import BadInput, GrantError, LedgerError, PermanentError, SettingsError, Throttled
-from shared.ledger.admission import Admission, Asked, admit, admit_all, reject_message
-from shared.ledger.outcomes import put_off, request_of
+from shared.ledger.outcomes import put_off
 from shared.ledger.rows import Held
 from shared.ledger.schema import check_schema
 from shared.ledger.transactions import Ledger, now_ms
@@ -34,8 +33,8 @@ from shared.loop.intake import Intake, Taken
 from shared.loop.outgoing import Outgoing, say_refused, seconds_until, wake_body
 from shared.loop.visits import Outcome, Visit, at_once
 from shared.messages.catalogue import unknown_codes
-from shared.messages.completion import Completion, Reason, Request, Wake
-from shared.messages.envelope import Item, again, items, parse, request_named, unwrapped
+from shared.messages.completion import Completion, Reason, Wake
+from shared.messages.envelope import Item, again, items, parse, unwrapped
 from shared.rules.facts import Side, State, Work
 from shared.rules.inventory import Association
 from shared.rules.steps import Step

@@ -109,11 +109,11 @@ class Gate:
         version = last
         try:
             if last is not None and number < last.number:
-                raise BadInput(f"the newest version is said to be {number}, and {last.number} was there")  # noqa: TRY301
+                raise BadInput(f"the newest version is said to be {number}, and {last.number} was there")
             for kept in found if last is not None else found[-1:]:
                 version = self._verified(kept, found, version)
             if version is None or version.number != number:
-                raise BadInput(f"version {number} is missing")  # noqa: TRY301
+                raise BadInput(f"version {number} is missing")
         except PermanentError as error:
             return Standing(number, deployment, version or self._older(number), f"configuration {number}: {error}")
         return Standing(number, deployment, version, None)

@@ -6,7 +6,6 @@ often it is sealed. No key comes from the seal itself: its header has five membe
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +15,7 @@ from pydantic import Field, TypeAdapter
 from shared.errors import BadInput, SealRefused
 from shared.messages.approval import APPROVAL, APPROVALS, Action, GrantApproval, RevokeApproval
 from shared.messages.bodies import decoded, modelled, once
+from shared.messages.configuration import from_base64url, public_x
 from shared.messages.forms import DeploymentId, Form, KeyId, Message, Signature
 from shared.messages.texts import canonical, shown
 
@@ -84,15 +84,16 @@ def _read(document: object) -> Sealed:
     if str(document.get("schema", "")).startswith("ecr-grants/approval/"):
         raise BadInput("the approval is not sealed: its issuer must sign it, see docs/contracts.md", code="Unsealed")
     form = modelled(_FORM, document)
+    protected, payload = _raw("protected", form.protected), _raw("payload", form.payload)
     try:
-        header = modelled(_HEADER, _json(_raw("protected", form.protected)))
+        header = modelled(_HEADER, _json(protected))
     except BadInput as why:
         raise BadInput(f"protected: {why}") from None
     return Sealed(
         kid=header.kid,
         audience=header.aud,
         sealed_at=header.iat * 1000,
-        payload=_raw("payload", form.payload),
+        payload=payload,
         text=canonical(document).decode(),
     )
 
@@ -113,16 +114,18 @@ def open_seal(sealed: Sealed, x: str) -> GrantApproval | RevokeApproval:
         verified = jws.deserialize_json(document, key, registry=_registry())
     except (JoseError, ValueError):
         raise SealRefused(f"the seal is not that of key {sealed.kid}, or was altered", code="SealForged") from None
-    return approval_from(_json(verified.payload))
+    return approval_from(_json(verified.payload, "payload: "))
 
 
 def approval_from(content: object) -> GrantApproval | RevokeApproval:
     """What the JSON in a seal says. Raises BadInput that names each faulty field. By itself it approves nothing."""
-    if isinstance(content, dict) and {"payload", "signature"} <= content.keys():
+    if not isinstance(content, dict):
+        raise BadInput(f"the payload is not a JSON object (found {shown(content)})")
+    if {"payload", "signature"} <= content.keys():
         raise BadInput("the payload is itself sealed: an approval is sealed once")
-    if not isinstance(content, dict) or content.get("schema") != APPROVAL:
-        found = content.get("schema", "nothing") if isinstance(content, dict) else content
-        raise BadInput(f"schema: must be {APPROVAL} (found {shown(found)})")
+    if content.get("schema") != APPROVAL:
+        found = shown(content["schema"]) if "schema" in content else "nothing"
+        raise BadInput(f"schema: must be {APPROVAL} (found {found})")
     return modelled(APPROVALS, content, tags=tuple(Action))
 
 
@@ -133,10 +136,11 @@ def seal(approval: object, private: Ed25519PrivateKey, *, kid: str, audience: st
 
     header = {"alg": ALGORITHM, "kid": kid, "typ": SEALED, "aud": audience, "iat": at}
     modelled(_HEADER, header)
-    key = OKPKey.import_key(private)
-    made = jws.serialize_json({"protected": header}, canonical(approval), key, registry=_registry())
+    made = jws.serialize_json(
+        {"protected": header}, canonical(approval), OKPKey.import_key(private), registry=_registry()
+    )
     text = canonical(made).decode()
-    open_seal(read_seal(text), str(key.as_dict(private=False)["x"]))
+    open_seal(read_seal(text), public_x(private))
     return text
 
 
@@ -151,20 +155,16 @@ def _registry() -> JWSRegistry:
 
 
 def _raw(field: str, text: str) -> bytes:
-    """The bytes in a Base64 text for URLs, to the last bit: there is one way to write bytes."""
-    padded = text + "=" * (-len(text) % 4)
-    try:
-        raw = base64.urlsafe_b64decode(padded)
-    except ValueError:
-        raw = b""
-    if base64.urlsafe_b64encode(raw).decode() != padded:
+    """The bytes in Base64 for URLs, to the last bit. Raises BadInput."""
+    raw = from_base64url(text)
+    if raw is None:
         raise BadInput(f"{field}: must be Base64 for URLs, without padding (found {shown(text)})")
     return raw
 
 
-def _json(raw: bytes) -> object:
+def _json(raw: bytes, field: str = "") -> object:
     """The JSON in bytes of UTF-8. Raises BadInput."""
     try:
         return once(raw.decode())
     except (ValueError, RecursionError):
-        raise BadInput(f"must hold JSON in UTF-8 (found {shown(raw.decode('utf-8', 'replace'))})") from None
+        raise BadInput(f"{field}must hold JSON in UTF-8 (found {shown(raw.decode('utf-8', 'replace'))})") from None

@@ -103,7 +103,7 @@ UNREADABLE = [
     ),
     pytest.param(WHOLE.form(payload=b64(ISSUED) + "+"), "payload: must be Base64 for URLs", id="the other alphabet"),
     pytest.param(WHOLE.form(payload=loose(b64(b"1234"))), "payload: must be Base64 for URLs", id="spare bits, payload"),
-    pytest.param(WHOLE.form(protected=loose(b64(b"1234"))), "protected: .*must be", id="spare bits, header"),
+    pytest.param(WHOLE.form(protected=loose(b64(b"1234"))), "^protected: must be", id="spare bits, header"),
     pytest.param(WHOLE.form(signature=loose(WHOLE.signature)), "signature: must be", id="spare bits, signature"),
     pytest.param(
         WHOLE.form(payload="AAAAA"), "payload: must be Base64 for URLs", id="a length that Base64 cannot have"
@@ -178,20 +178,28 @@ REFUSED = [
 ]
 
 CONTENT = [
-    pytest.param(b"no JSON", "must hold JSON in UTF-8", id="no JSON"),
-    pytest.param(b"\xff\xfe" + json.dumps(APPROVAL).encode("utf-16-le"), "must hold JSON in UTF-8", id="UTF-16"),
-    pytest.param(b"\xef\xbb\xbf" + ISSUED, "must hold JSON in UTF-8", id="a byte order mark"),
-    pytest.param(base64.b64encode(ISSUED), "must hold JSON in UTF-8", id="Base64 once more"),
-    pytest.param(b"[" * 40_000, "must hold JSON in UTF-8", id="nested deep"),
-    pytest.param(compact([APPROVAL]), f"schema: must be {SCHEMA}", id="an array of one"),
+    pytest.param(b"no JSON", "^payload: must hold JSON in UTF-8", id="no JSON"),
+    pytest.param(
+        b"\xff\xfe" + json.dumps(APPROVAL).encode("utf-16-le"), "^payload: must hold JSON in UTF-8", id="UTF-16"
+    ),
+    pytest.param(b"\xef\xbb\xbf" + ISSUED, "^payload: must hold JSON in UTF-8", id="a byte order mark"),
+    pytest.param(base64.b64encode(ISSUED), "^payload: must hold JSON in UTF-8", id="Base64 once more"),
+    pytest.param(b"[" * 40_000, "^payload: must hold JSON in UTF-8", id="nested deep"),
+    pytest.param(compact([APPROVAL]), "the payload is not a JSON object", id="an array of one"),
     pytest.param(compact(WHOLE.form()), "itself sealed", id="sealed twice"),
     pytest.param(twice(APPROVAL, '"issuer":"self-service"'), "issuer: is there twice", id="a field twice"),
     pytest.param(
         compact(APPROVAL).replace(b'"type":"VPC"', b'"type":"VBR","type":"VPC"'), "type: is there", id="an inner one"
     ),
-    pytest.param(compact(APPROVAL | {"schema": "ecr-grants/approval/1"}), "schema: must be", id="an older schema"),
+    pytest.param(
+        compact(APPROVAL | {"schema": "ecr-grants/approval/1"}), f"schema: must be {SCHEMA}", id="an older schema"
+    ),
     pytest.param(compact(APPROVAL | {"schema": "ecr-grants/completion/1"}), "schema: must be", id="a completion"),
-    pytest.param(compact({name: APPROVAL[name] for name in APPROVAL if name != "schema"}), "schema: ", id="no schema"),
+    pytest.param(
+        compact({name: APPROVAL[name] for name in APPROVAL if name != "schema"}),
+        "schema: must be .* .found nothing.",
+        id="no schema",
+    ),
     pytest.param(compact(APPROVAL | {"kid": "x"}), "kid: is not a known field", id="an unknown field"),
     pytest.param(compact(APPROVAL | {"approved_by": []}), "approved_by: must have at least 1", id="nobody approved"),
     pytest.param(compact(APPROVAL | {"reason": "\ud800"}), "reason: holds half a character", id="half a character"),
