@@ -60,6 +60,8 @@ class SealRefused(PermanentError):
     """The seal of an approval can be read, but is not believed. The code says why."""
 
     code = "SealForged"
+
+
 class NotTheSuccessor(NotAllowed):
     """A configuration that was not made for what holds now."""
 

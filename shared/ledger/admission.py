@@ -360,9 +360,7 @@ def closed_by(connection: Connection, grant_id: str, issuer: str, request_id: st
     return None if mark is None else str(mark.set_by)
 
 
-def take_effect(
-    connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing
-) -> tuple[str, ...]:
+def take_effect(connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing) -> tuple[str, ...]:
     """An early lease is early no more: it counts from now on, unless it is refused now. Returns the grants to look at.
 
     Raises Superseded where it was judged under another version of the configuration than the newest.
@@ -400,13 +398,21 @@ def take_effect(
 
 
 def reject_message(
-    connection: Connection, message_id: str, body: object, reason: Reason, now: int, *, request: Request | None = None
+    connection: Connection,
+    message_id: str,
+    body: object,
+    reason: Reason,
+    now: int,
+    *,
+    request: Request | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record that a message was refused, once per message, with its completion."""
+    """Record that a message was refused, once per message, with its completion. ``facts``: what it was judged by, if it was."""
     text = body if isinstance(body, str) else canonical(body).decode()
     message_id = keepable(message_id)
     event_id = name_of("message", message_id, text)
-    append(connection, now, Event(event_id, EventKind.REJECTED, request=request, message_id=message_id, reason=reason))
+    event = Event(event_id, EventKind.REJECTED, request=request, message_id=message_id, reason=reason, facts=facts)
+    append(connection, now, event)
 
 
 def keepable(message_id: str) -> str:

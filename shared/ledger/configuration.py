@@ -72,7 +72,9 @@ def versions_before(connection: Connection, number: int, most: int) -> list[Kept
 
 def history(connection: Connection) -> list[Kept]:
     """Every version, oldest first."""
-    return [Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))]  # noqa: SLF001
+    return [
+        Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))
+    ]  # noqa: SLF001
 
 
 def apply_version(
@@ -111,9 +113,7 @@ def apply_version(
             "changed_at": version.applied_at,
         },
     )
-    connection.execute(
-        accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE)
-    )
+    connection.execute(accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE))
     facts = {
         "number": version.number,
         "digest": version.digest,

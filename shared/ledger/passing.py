@@ -124,9 +124,7 @@ def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list
         .order_by(approvals.c.due_at, approvals.c.approval_id)
         .limit(_PAGE)
     )
-    return [
-        (row.approval_id, row.grant_id, None if row.early_until is None else row.seal, row.due_at) for row in rows
-    ]
+    return [(row.approval_id, row.grant_id, None if row.early_until is None else row.seal, row.due_at) for row in rows]
 
 
 def pass_time_of(connection: Connection, grant_id: str, now: int, timing: Timing) -> bool:

@@ -27,6 +27,7 @@ from shared.rules.configuration import Version, verified
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, wanted
 from shared.rules.proving import unproven
+from shared.rules.questions import ensure
 from shared.rules.scope import scope
 from shared.rules.sealing import check_fresh, reopen
 
@@ -121,7 +122,9 @@ class Gate:
     def _verified(self, kept: Kept, beside: list[Kept], before: Version | None) -> Version:
         """A version as its row has it. Raises BadInput. ``before``: the one that is believed; else what its row says of it."""
         digests = {one.number: one.digest for one in beside}
-        previous = (kept.number - 1, digests.get(kept.number - 1, "")) if before is None else (before.number, before.digest)
+        previous = (
+            (kept.number - 1, digests.get(kept.number - 1, "")) if before is None else (before.number, before.digest)
+        )
         version = verified(kept.bundle, self._keys, self._quorum, previous if kept.number > 1 else None)
         if (version.number, version.digest) != (kept.number, kept.digest):
             raise BadInput(f"version {kept.number} is not the one that its row names")
@@ -195,15 +198,18 @@ class Gate:
         inventory.allow(approval)
         question = vouch(approval, issuer, rights, inventory, configuration.people, self._clock())
         answer = standing.policy.decide(question)
-        facts = {"question": question.model_dump(mode="json"), "rules": list(answer.rules), "errors": list(answer.errors)}
-        if answer.allowed:
-            return facts, None
+        facts = {
+            "question": question.model_dump(mode="json"),
+            "rules": list(answer.rules),
+            "errors": list(answer.errors),
+        }
         if answer.errors:
             words.policy_failed(rules=list(answer.rules), reason="; ".join(answer.errors))
-            why = f"the policy could not be asked, so it is refused: {'; '.join(answer.errors)}"
-            return facts, NotAllowed(why, code="PolicyFailed")
-        text = "; ".join(answer.advice) or "nothing in the policy permits it"
-        return facts, NotAllowed(f"{text} ({', '.join(answer.rules) or 'no rule'})", code="PolicyForbids")
+        try:
+            ensure(answer)
+        except NotAllowed as error:
+            return facts, error
+        return facts, None
 
     def operate(self, question: Question) -> Answer:
         """Whether somebody may give this command. Raises Unconfigured where nothing can be believed."""

@@ -137,7 +137,10 @@ class Intake:
     def _refused(self, one: _Read, error: PermanentError) -> Taken:
         body, reason = one.item.body, Reason.of(error)
         body = repr(body) if error.code == _UNEXPECTED else body  # as a text that every database can hash and keep
-        self._ledger.write(reject_message, one.item.message_id, body, reason, now_ms(), request=one.request)
+        facts = None if one.asked is None else one.asked.judged.recorded
+        self._ledger.write(
+            reject_message, one.item.message_id, body, reason, now_ms(), request=one.request, facts=facts
+        )
         if error.code != _UNEXPECTED:
             words.message_rejected(message_id=one.item.message_id, code=error.code, reason=str(error))
         return Taken(refused=True)

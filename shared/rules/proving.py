@@ -14,9 +14,7 @@ from shared.rules.leases import Lease
 from shared.rules.sealing import reopen
 
 
-def unproven(
-    lease: Lease, grant: GrantKey, seal: str, keys: Mapping[str, SealKey], *, deployment: str
-) -> str | None:
+def unproven(lease: Lease, grant: GrantKey, seal: str, keys: Mapping[str, SealKey], *, deployment: str) -> str | None:
     """Why nothing may be made for a lease, as a sentence; None where its seal opens and says what the ledger says.
 
     ``keys``: of all issuers, by name. What a retired key sealed stands; of a compromised one nobody knows who sealed it.
