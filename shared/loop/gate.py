@@ -87,8 +87,9 @@ class Gate:
         return self.standing.inventory
 
     def look(self) -> None:
-        """At every event: whether there is a newer version. Raises LedgerError."""
-        if self._standing is None or self._ledger.glance(newest_number) != self._standing.number:
+        """At every event: whether there is a newer version, or one that can be believed by now. Raises LedgerError."""
+        known = self._standing
+        if known is None or known.fault is not None or self._ledger.glance(newest_number) != known.number:
             self.refresh()
 
     def refresh(self) -> Standing:

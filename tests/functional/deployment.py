@@ -139,6 +139,11 @@ class Deployment(Mailbox):
         with self._ledger.connect() as connection:
             return list(connection.execute(sql.text(statement), values).all())
 
+    def write(self, statement: str, **values: Any) -> None:
+        """Change the ledger as somebody who may write the database, and nothing else, could."""
+        with self._ledger.begin() as connection:
+            connection.execute(sql.text(statement), values)
+
     def said(self) -> list[str]:
         """What the deployed functions of ours have logged so far."""
         ours = {function["name"] for function in self.admin.functions()} & {*FUNCTIONS, RECONCILE_FUNCTION}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -12,6 +11,7 @@ import pytest
 from tests.functional.approvals import approval
 from tests.functional.deployment import Json
 from tests.functional.inprocess import InProcess, events, in_process
+from tests.functional.mailbox import as_sent
 from tests.functional.world import REGION, Spoke, Stage
 
 _numbers = count(1)
@@ -38,7 +38,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, spokes: list[Spoke]) -> Itera
 def calls(here: InProcess, documents: list[Json]) -> Counter[str]:
     """What handling these approvals calls, by operation."""
     before = here.cloud.admin.call("GET", "journal", query={"limit": 1, "after": 10**9})["last"]
-    mail = [(f"M-{next(_numbers)}", json.dumps(one)) for one in documents]
+    mail = [(f"M-{next(_numbers)}", as_sent(one)) for one in documents]
     assert here.handle(events(mail)) == {"settled": len(documents)}
     found = [entry for service in ("sts", "vpc", "ecr") for entry in here.cloud.admin.journal(service=service)]
     return Counter(entry["operation"] for entry in found if entry["number"] > before)

@@ -20,6 +20,7 @@ from shared.messages.envelope import Item, again
 from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE, ledger_busy, ledger_without
+from tests.functional.mailbox import as_sent
 from tests.functional.waiting import until
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
@@ -125,7 +126,7 @@ ROADS = [
 
 def wrapped(document: Json) -> str:
     """An approval dressed as a message that was sent again."""
-    return again(Item("M-somebody", json.dumps(document)))
+    return again(Item("M-somebody", as_sent(document)))
 
 
 @pytest.mark.parametrize("dress", [pytest.param(json.dumps, id="plain"), pytest.param(wrapped, id="as if sent again")])
@@ -161,7 +162,7 @@ def dead_letters(cloud: Deployment) -> int:
 def test_the_same_request_by_its_own_door_is_admitted_afterwards(cloud: Deployment, spoke: Spoke) -> None:
     """Who tries another door with somebody's request id does not spoil it for them."""
     document = approval(spoke.uid, next(spoke.vpcs))
-    send(cloud, "ecr-grants-wakes", json.dumps(document))
+    send(cloud, "ecr-grants-wakes", as_sent(document))
     assert cloud.answer(document)["event"] == "rejected"
     cloud.completions.clear()
     assert cloud.settled(document)["event"] == "done"
@@ -179,8 +180,8 @@ def test_a_ledger_that_is_away_opens_no_door(cloud: Deployment, spoke: Spoke, qu
     function = GRANT_FUNCTION if queue == "ecr-grants-wakes" else ASSOCIATE_FUNCTION
     before = sent_again(cloud, function)
     with ledger_without(cloud.ledger_url, "events"):
-        invoke(cloud, function, json.dumps(document))
-        send(cloud, queue, json.dumps(document))
+        invoke(cloud, function, as_sent(document))
+        send(cloud, queue, as_sent(document))
         until(lambda: sent_again(cloud, function) == before + 2, "both are sent again")
         sent = [one for one in cloud.admin.world()["mns"]["queues"] if one["name"] == "ecr-approvals"]
         assert [(one["active"], one["inactive"], len(one["messages"])) for one in sent] == [(0, 0, 0)]

@@ -11,6 +11,7 @@ from shared.ledger.transactions import now_ms
 from tests.functional.approvals import approval
 from tests.functional.deployment import Json
 from tests.functional.inprocess import InProcess, events, in_process
+from tests.functional.mailbox import as_sent
 from tests.functional.world import HUB, Spoke, Stage
 
 GRANT = "GrantInstanceToExpressConnectRouter"
@@ -39,7 +40,7 @@ def use_up(here: InProcess, spoke: Spoke) -> None:
 
 def batch(documents: list[Json]) -> bytes:
     """Approvals in one event."""
-    return events([(f"M-{one['request_id']}", json.dumps(one)) for one in documents])
+    return events([(f"M-{one['request_id']}", as_sent(one)) for one in documents])
 
 
 def test_a_used_up_budget_of_one_account_stops_no_other(here: InProcess, spokes: list[Spoke]) -> None:

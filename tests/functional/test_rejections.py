@@ -56,7 +56,10 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     "not JSON": (lambda _: "{rotten", ["the message is not JSON", "{rotten"]),
     "no object": (lambda _: "[1, 2]", ["the message is not a JSON object", "[1, 2]"]),
     "no schema": (lambda _: "{}", ["schema: must be one of", "found nothing"]),
-    "future schema": (changed("schema", "ecr-grants/approval/9"), ["schema: must be ecr-grants/approval/3", "approval/9"]),
+    "future schema": (
+        changed("schema", "ecr-grants/approval/9"),
+        ["schema: must be ecr-grants/approval/3", "approval/9"],
+    ),
     "unknown field": (changed("colour", "red"), ["colour: is not a known field"]),
     "missing fields": (without("reason", "approved_by"), ["reason: is missing", "approved_by: is missing"]),
     "malformed VPC id": (changed("instance.id", "vpc_1"), ["instance.id: must be the id of a VPC or VBR", "vpc_1"]),

@@ -14,7 +14,7 @@ import yaml
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment
 from tests.functional.launch import TEMPLATE, environment
-from tests.functional.mailbox import FUNCTIONS
+from tests.functional.mailbox import FUNCTIONS, as_sent
 from tests.functional.world import GRANT_FUNCTION, HUB_ECR, Spoke
 
 
@@ -70,7 +70,7 @@ def test_bodies_as_people_send_them_do_the_main_job(
 ) -> None:
     """Whatever a client makes of the text that means the same."""
     document = approval(spoke.uid, next(spoke.vpcs), reason="why?? ~~~ >>> 中文")
-    deployed.send(written(json.dumps(document, ensure_ascii=False)), plain=True)
+    deployed.send(written(as_sent(document)), plain=True)
     assert deployed.answer(document)["event"] == "done"
 
 

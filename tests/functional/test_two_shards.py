@@ -14,9 +14,10 @@ from shared.ledger.tables import sides
 from shared.loop.frame import Function
 from shared.rules.facts import Side
 from tests.functional.approvals import approval, wake
-from tests.functional.deployment import Json
+from tests.functional.deployment import Json, configure
 from tests.functional.inprocess import Context, InProcess, events, in_process
 from tests.functional.launch import new_ledger
+from tests.functional.mailbox import as_sent
 from tests.functional.waiting import until
 from tests.functional.world import Spoke, Stage
 
@@ -39,7 +40,9 @@ def shards(tmp_path: Path, spoke: list[Spoke]) -> Iterator[tuple[InProcess, InPr
     spoke += [stage.new_spoke()]
     with in_process(stage, tmp_path) as one, pytest.MonkeyPatch.context() as patch:
         (tmp_path / "two").mkdir()
-        patch.setenv("LEDGER_URL", new_ledger(tmp_path / "two"))
+        ledger = new_ledger(tmp_path / "two")
+        configure(ledger, stage.configuration)
+        patch.setenv("LEDGER_URL", ledger)
         two = InProcess(one.cloud, Function().open(Context("second")))
         yield one, two
         two.frame.ledger.close()
@@ -47,7 +50,7 @@ def shards(tmp_path: Path, spoke: list[Spoke]) -> Iterator[tuple[InProcess, InPr
 
 def batch(documents: list[Json]) -> bytes:
     """Approvals in one event."""
-    return events([(f"M-{one['request_id']}", json.dumps(one)) for one in documents])
+    return events([(f"M-{one['request_id']}", as_sent(one)) for one in documents])
 
 
 def test_who_shares_an_account_meets_its_quota_and_says_so(

@@ -23,12 +23,13 @@ from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from deploy.queries import ERRORS
 from shared.errors import LedgerError, SettingsError
 from shared.loop.frame import Function
+from tests.configured import PERMITS
 from tests.functional.approvals import approval
-from tests.functional.deployment import Deployment, Json, deployment
+from tests.functional.deployment import Deployment, Json, configure, deployment
 from tests.functional.inprocess import Context
 from tests.functional.launch import environment, ledger_without
 from tests.functional.waiting import until
-from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, ROOT, Stage
+from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, ROOT, Spoke, Stage
 from tests.said import lines_of, strange
 
 FAULTS_OF_OURS = {"message.failed", "grant.failed", "batch.failed", "reconcile.failed"}
@@ -53,7 +54,7 @@ class Said:
 def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
     """One fault after another, each waited for by its line."""
     stage = Stage()
-    spokes = [stage.new_spoke() for _ in range(5)]
+    spokes = [stage.new_spoke() for _ in range(6)]
     with deployment(stage, tmp_path_factory.mktemp("said"), settings={"STUCK_SECONDS": "1"}) as cloud:
         found = Said(cloud, approval(spokes[0].uid, next(spokes[0].vpcs)))
 
@@ -99,7 +100,34 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
         with ledger_without(cloud.ledger_url, "grants"):
             cloud.send(approval(spokes[4].uid, next(spokes[4].vpcs)))
             waited("ledger.away", lambda: None)
+        the_gate_is_in_trouble(cloud, spokes[5], waited)
         yield found
+
+
+def the_gate_is_in_trouble(cloud: Deployment, spoke: Spoke, waited: Callable[..., None]) -> None:
+    """A lease is edited before anything was made for it; a rule errs; the newest configuration is not what was signed."""
+    edited = approval(spoke.uid, next(spoke.vpcs))
+    cloud.admin.plan(kind="server_error", service="vpc", operation="DescribeVpcAttribute", account=spoke.uid, times=60)
+    cloud.send(edited)
+    named = {"named": edited["request_id"]}
+    until(lambda: cloud.rows("SELECT 1 FROM approvals WHERE request_id = :named", **named), "it is admitted")
+    cloud.write("UPDATE approvals SET ends_at = 9999999999999 WHERE request_id = :named", **named)
+    cloud.admin.clear()
+    waited("proof.broken", lambda: cloud.admin.advance(5))
+    errs = '@id("errs") @advice("You must not.") forbid (principal, action == Action::"vouch", resource)'
+    policy = f"{PERMITS}\n{errs} when {{ context.hours * 9223372036854775807 == 1 }};"
+    configure(cloud.ledger_url, cloud.stage.configuration.model_copy(update={"policy": policy}))
+    cloud.send(approval(spoke.uid, next(spoke.vpcs)))
+    waited("policy.failed")
+    configure(cloud.ledger_url, cloud.stage.configuration)
+    ((signed,),) = cloud.rows("SELECT bundle FROM configurations WHERE number = 3")
+    cloud.write("UPDATE configurations SET bundle = 'not what was signed' WHERE number = 3")
+    kept = approval(spoke.uid, next(spoke.vpcs))
+    cloud.send(kept)
+    waited("configuration.refused")
+    cloud.write("UPDATE configurations SET bundle = :signed WHERE number = 3", signed=signed)
+    cloud.admin.advance(15)
+    assert cloud.answer(kept)["event"] == "done"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +223,7 @@ def cold(name: str) -> ModuleType:
     ("name", "variable", "value"),
     [
         pytest.param("grant", "MODE", "sometimes", id="a setting"),
-        pytest.param("associate", "ACCOUNTS_FILE", "/nowhere/accounts.yaml", id="the inventory"),
+        pytest.param("associate", "CONFIG_KEYS", "nobody", id="the keys that sign configurations"),
         pytest.param("reconcile", "HEAD_KEY", "no-key-at-all", id="the signing key"),
     ],
 )
