@@ -67,6 +67,13 @@ NOTES: tuple[Note, ...] = (
     ),
     Note("HoldSet", NOBODY, "somebody put something on hold", "已设置冻结", "nothing is created until it is lifted"),
     Note("HoldLifted", NOBODY, "somebody lifted a hold", "已解除冻结", "what it stopped goes on"),
+    Note(
+        "ConfigurationApplied",
+        NOBODY,
+        "a version of the configuration was applied",
+        "已应用新的配置版本",
+        "it decides from the functions' next event on",
+    ),
     Note("UnderWay", NOBODY, "the platform is at work on it", "平台正在处理", "looked at again soon"),
     Note("Busy", NOBODY, "the leases keep changing", "租约持续变化", "looked at again soon"),
     Note(
