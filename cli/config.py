@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.common import AsJson, NotSo, command, command_line, formed, troubles
-from cli.config_folder import FILES, POLICY, SCHEMA, Folder, read_folder
+from cli.config_bundle import counted, counts_of, facts_of, fit, opened_bundle, read_whole
+from cli.config_folder import FILES, POLICY, SCHEMA
 from cli.config_policy import POLICY as SHIPPED_POLICY
 from cli.config_policy import SCHEMA as SHIPPED_SCHEMA
-from cli.config_policy import policy_faults
 from cli.config_start import ACCOUNTS, ISSUERS, PEOPLE
 from cli.keys import Directory, read_key
-from cli.output import document, either, remark, say
+from cli.output import document, either, say
 from shared.errors import BadInput, SettingsError
-from shared.messages.configuration import Bundle, parse_keys, payload, read_bundle, signed, signers
+from shared.messages.configuration import payload, signed
 from shared.messages.forms import Digest, KeyId
-from shared.rules.configuration import Configuration, Statement, digest_of, stated
+from shared.rules.configuration import stated
 from shared.rules.consistency import Part
-from shared.rules.difference import difference
 
-app = command_line("config", "Check, compare and sign the configuration: accounts, issuers, people, policy.")
+app = command_line("config", "Check, sign and apply the configuration: accounts, issuers, people, policy.")
 
 _START = {
     FILES[Part.INVENTORY]: ACCOUNTS,
@@ -66,35 +64,15 @@ def init(folder: Directory, as_json: AsJson = False) -> None:
 def check(folder: Directory, as_json: AsJson = False) -> None:
     """Read the whole folder, and tell every fault with its file, line and column. Exit code 1 when there is one."""
     with troubles():
-        read = _read(folder)
+        read = read_whole(folder)
         if as_json:
             document([vars(one) for one in read.faults])
         for one in read.faults if not as_json else ():
             say(one.text + (" (odd, but not refused)" if one.odd else ""))
         if read.configuration is None:
-            raise NotSo(f"{folder}: {_count(len(read.refused), 'fault')}")
+            raise NotSo(f"{folder}: {counted(len(read.refused), 'fault')}")
         if not as_json:
-            say(f"{folder}: {_counts(read.configuration)}; nothing is wrong with it")
-
-
-@command(app, "diff")
-def diff(
-    folder: Directory,
-    against: Annotated[Path, typer.Option(metavar="BUNDLE", help="The bundle to compare with.", show_default=False)],
-    keys: Keys = "",
-    as_json: AsJson = False,
-) -> None:
-    """Say in words what is different in the folder from a bundle."""
-    with troubles():
-        new = _fit(folder)
-        before = _opened(against, keys)
-        lines = difference(before.configuration, new)
-        if as_json:
-            document({"against": before.facts, "difference": lines})
-        elif not lines:
-            say(f"{folder} says what version {before.said.number} says")
-        for line in lines if not as_json else ():
-            say(line)
+            say(f"{folder}: {counts_of(read.configuration)}; nothing is wrong with it")
 
 
 @command(app, "sign")
@@ -122,77 +100,21 @@ def sign(
         key = read_key(key_file)
         if source.is_dir():
             before = None
-            content = payload(*_successor(number, previous), _fit(source).content)
+            content = payload(*_successor(number, previous), fit(source).content)
         elif number is not None or previous is not None:
             raise SettingsError("--number and --previous belong to a folder: a bundle has them already")
         else:
-            before = _opened(source, keys)
+            before = opened_bundle(source, keys)
             content = before.bundle.content
         try:
             made = signed(content, name, key, None if before is None else before.bundle)
         except BadInput as error:
             raise SettingsError(f"{source}: {error}") from None
         _write(output, made.text, over=source.exists() and output.exists() and source.samefile(output))
-        facts = _facts(made, stated(content)[0])
+        facts = facts_of(made, stated(content)[0])
         told = f"{name} signed version {facts['number']} ({facts['digest']}, after {facts['previous'] or 'none'})"
-        count = _count(len(made.signatures), "signature")
+        count = counted(len(made.signatures), "signature")
         either(f"{told}: {output} has {count}", as_json=as_json, **facts, file=str(output))
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """What a bundle in a file says."""
-
-    bundle: Bundle
-    said: Statement
-    configuration: Configuration
-
-    @property
-    def facts(self) -> dict[str, object]:
-        return _facts(self.bundle, self.said)
-
-
-def _facts(bundle: Bundle, said: Statement) -> dict[str, object]:
-    """A version's name, for programs. ``signatures``: whose there are, as they say themselves."""
-    return {
-        "number": said.number,
-        "digest": digest_of(bundle.content),
-        "previous": said.previous,
-        "signatures": [one.kid for one in bundle.signatures],
-    }
-
-
-def _opened(path: Path, keys: str) -> _Opened:
-    """A bundle and what it says; its signatures are checked where it is known who may sign. Raises SettingsError."""
-    try:
-        bundle = read_bundle(path.read_text("utf-8"))
-        if keys:
-            signers(bundle, parse_keys(keys))
-        else:
-            remark(f"{path}: who signed it is not checked, since CONFIG_KEYS is not set")
-        return _Opened(bundle, *stated(bundle.content))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 (byte {error.start})") from None
-    except BadInput as error:
-        raise SettingsError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise SettingsError(f"--keys (CONFIG_KEYS) {error}") from None
-
-
-def _read(folder: Path) -> Folder:
-    return read_folder(folder, policy_faults, SHIPPED_SCHEMA)
-
-
-def _fit(folder: Path) -> Configuration:
-    """The configuration in a folder. Raises SettingsError, after telling every fault."""
-    read = _read(folder)
-    if read.configuration is None:
-        for one in read.refused:
-            remark(one.text)
-        raise SettingsError(f"{folder}: {_count(len(read.refused), 'fault')}; see `ecr-grants config check {folder}`")
-    return read.configuration
 
 
 def _successor(number: int | None, previous: str | None) -> tuple[int, str]:
@@ -212,19 +134,3 @@ def _write(path: Path, text: str, *, over: bool) -> None:
         beside.replace(path)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _counts(configuration: Configuration) -> str:
-    inventory, people = configuration.inventory, configuration.people
-    return ", ".join(
-        [
-            _count(len(inventory.accounts), "account"),
-            _count(sum(len(one.ecrs) for one in inventory.accounts.values()), "router"),
-            _count(len(configuration.issuers), "issuer"),
-            _count(len(people.persons), "person"),
-        ]
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

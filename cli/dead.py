@@ -25,13 +25,15 @@ from cli.letters import (
     wake_queue,
 )
 from cli.output import document, remark, say
-from shared.errors import GrantError
+from cli.standing import Operator, operator
+from shared.errors import GrantError, NotAllowed
 from shared.ledger.operating import DeadRow, dead_rows, redrive
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.waiting import dead_requests
 from shared.messages import catalogue
 from shared.messages.completion import WAKE
 from shared.messages.envelope import redrivable
+from shared.rules.questions import Command, TargetKind
 
 if TYPE_CHECKING:
     from shared.cloud.messaging import Messaging
@@ -118,7 +120,8 @@ def redrive_dead(
 ) -> None:
     """Try dead work again. Safe to repeat: what is not dead any more is left alone, a message sent twice changes nothing.
 
-    Exit code 1 when a name is not there, or something could not be read or sent that was asked for. Beside the rights of
+    Policy (operate) decides of each thing who may. Exit code 1 when it does not let you, when a name is not there, or when
+    something could not be read or sent that was asked for. Beside the rights of
     `dead list` the operator needs mns:SendMessage on the messages of the work queues, and on those of the dead-letter queues
     mns:ReceiveMessage, mns:BatchReceiveMessage, mns:DeleteMessage and mns:ChangeMessageVisibility.
     """
@@ -127,21 +130,24 @@ def redrive_dead(
     wanted = Wanted(frozenset(names or ()), reason, dry_run=dry_run)
     with opened(ledger_url) as ledger:
         looked = Looked()
-        who = operator_name(claimed)
+        name = operator_name(claimed)
+        who = Operator(name, None) if dry_run else operator(ledger, name)
         messaging = None if mns_endpoint is None else messaging_at(mns_endpoint)
         _redrive_rows(ledger, messaging, wanted, who, looked)
         if not wanted.complete(looked):
-            _redrive_queues(messaging, wanted, looked)
+            _redrive_queues(messaging, wanted, who, looked)
     if as_json:
         document({"dry_run": dry_run, "redriven": [one.facts() for one in looked.found]})
     for one in looked.found if not as_json else ():
         say(f"{'would redrive' if dry_run else 'redriven'}: {one.name} ({one.where}, {one.code})")
-    missing = sorted(wanted.names - {one.name for one in looked.found})
-    if not looked.found and not missing and not as_json:
+    missing = sorted(wanted.names - {one.name for one in looked.found} - looked.refused.keys())
+    if not looked.found and not missing and not looked.refused and not as_json:
         say(_nothing("nothing to redrive", looked, reason))
     with troubles():
         if missing:
             raise NotSo(_not_there(missing, looked))
+        if looked.refused:
+            raise NotSo("; ".join(f"{one}: {why}" for one, why in looked.refused.items()))
         _tell_unseen(looked, as_json=as_json)
 
 
@@ -186,14 +192,24 @@ def _of_row(ledger: Ledger) -> Callable[[DeadRow], Dead]:
     return made
 
 
-def _redrive_rows(ledger: Ledger, messaging: Messaging | None, wanted: Wanted, who: str, looked: Looked) -> None:
+def _may(who: Operator, one: Dead, looked: Looked) -> bool:
+    """Whether policy lets somebody redrive this; where not, that is noted."""
+    try:
+        who.ensure(Command.DEAD_REDRIVE, TargetKind.DEAD, one.name)
+    except NotAllowed as error:
+        looked.refused[one.name] = str(error)
+        return False
+    return True
+
+
+def _redrive_rows(ledger: Ledger, messaging: Messaging | None, wanted: Wanted, who: Operator, looked: Looked) -> None:
     described = _of_row(ledger)
     for row in ledger.read(dead_rows):
         one = described(row)
-        if not wanted.fits(one):
+        if not wanted.fits(one) or not _may(who, one, looked):
             continue
         if not wanted.dry_run:
-            if not ledger.write(redrive, row.key.grant_id, row.side, who, now_ms()):
+            if not ledger.write(redrive, row.key.grant_id, row.side, who.name, now_ms()):
                 continue
             _wake(messaging, row, looked)
         looked.found.append(one)
@@ -209,7 +225,7 @@ def _wake(messaging: Messaging | None, row: DeadRow, looked: Looked) -> None:
         looked.missed(f"{row.name} is redriven and was not woken, so the timer finds it: {error}")
 
 
-def _redrive_queues(messaging: Messaging | None, wanted: Wanted, looked: Looked) -> None:
+def _redrive_queues(messaging: Messaging | None, wanted: Wanted, who: Operator, looked: Looked) -> None:
     if wanted.reason not in (None, _LETTER):
         return
     for work_queue, dead_queue in dead_letter_queues().items():
@@ -222,16 +238,22 @@ def _redrive_queues(messaging: Messaging | None, wanted: Wanted, looked: Looked)
             looked.unseen += there.unseen
             looked.failures += there.failures
         else:
-            _redrive_messages(messaging, work_queue, dead_queue, wanted, looked)
+            _redrive_messages(messaging, (work_queue, dead_queue), wanted, who, looked)
 
 
-def _redrive_messages(messaging: Messaging, work_queue: str, dead_queue: str, wanted: Wanted, looked: Looked) -> None:
-    """Send each message to the queue it came from, then delete it: in this order, so that none is lost."""
+def _redrive_messages(
+    messaging: Messaging, queues: tuple[str, str], wanted: Wanted, who: Operator, looked: Looked
+) -> None:
+    """Send each message to the queue it came from, then delete it: in this order, so that none is lost.
+
+    ``queues``: where it came from, and where it lies.
+    """
+    work_queue, dead_queue = queues
     try:
         with taken(messaging, dead_queue, looked) as messages:
             for message in messages:
                 one = of_message(dead_queue, message)
-                if wanted.fits(one):
+                if wanted.fits(one) and _may(who, one, looked):
                     messaging.send(work_queue, as_sent(redrivable(message.body)))
                     messages.done(message)
                     looked.found.append(one)

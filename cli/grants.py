@@ -8,11 +8,13 @@ import typer
 
 from cli.common import As, AsJson, LedgerUrl, NotSo, fits, opened, operator_name
 from cli.output import document, either, moment, rows, safe, say
+from cli.standing import operator
 from shared.ledger.operating import adopt
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.views import GrantView, LeaseView, SideView, grant_ids, history_of, view_grants
 from shared.messages.forms import GrantId
 from shared.rules.facts import DriftKind
+from shared.rules.questions import Command, TargetKind
 
 Facts = dict[str, Any]
 
@@ -286,8 +288,8 @@ def take_as_ours(
 ) -> None:
     """Take what was on the cloud before us as ours, so that the end of its leases takes it down.
 
-    Writes to the ledger and touches nothing on the cloud. Where no lease is live, the next converge takes it down. It is an
-    event of the record, with the name of whoever adopted it.
+    Writes to the ledger and touches nothing on the cloud. Where no lease is live, the next converge takes it down. Policy
+    (operate) decides who may. It is an event of the record, with the name of whoever adopted it.
     """
     with opened(ledger_url) as ledger:
         who = operator_name(claimed)
@@ -298,6 +300,7 @@ def take_as_ours(
         sides = tuple(one.row.side for one in found if not one.row.nothing_up and not one.row.ours)
         if not sides:
             raise NotSo(f"{grant_id}: nothing foreign is known there")
+        operator(ledger, who).ensure(Command.ADOPT, TargetKind.GRANT, grant_id)
         if not yes:
             question = f"Adopt {grant_id} ({', '.join(sides)})? Without a live lease it is taken down next"
             typer.confirm(safe(question), abort=True, err=True)

@@ -11,12 +11,14 @@ import typer
 from cli.common import As, AsJson, LedgerUrl, MnsEndpoint, NotSo, formed, opened, operator_name
 from cli.letters import messaging_at, wake_queue
 from cli.output import document, either, moment, remark, say
+from cli.standing import OF_HOLD, operator
 from shared.errors import GrantError, SettingsError
 from shared.ledger.operating import lift_hold, read_holds, said_mode, set_hold, set_mode, touches_anything
 from shared.ledger.transactions import now_ms
 from shared.messages.completion import WAKE
 from shared.messages.forms import AccountId, EcrId, GrantId, Why
 from shared.rules.facts import Hold, HoldKind, Mode, Side
+from shared.rules.questions import Command, TargetKind
 
 Kind = Annotated[HoldKind, typer.Argument(help="What is put on hold.")]
 _NAMES = {HoldKind.ECR: EcrId, HoldKind.ACCOUNT: AccountId, HoldKind.GRANT: GrantId}
@@ -37,11 +39,14 @@ def mode(
 
     observe looks and reports, pause-teardown takes nothing down and narrows nothing, pause-all only admits, full acts. It holds
     for every write that is not committed to yet. A change is an event of the record, with the name of whoever made it. What it
-    releases is woken at once where --mns-endpoint is known, else by the timer.
+    releases is woken at once where --mns-endpoint is known, else by the timer. Policy (operate) decides who may set it.
     """
     with opened(ledger_url) as ledger:
         if to is not None:
-            released = ledger.write(set_mode, to, operator_name(claimed), now_ms())
+            who = operator_name(claimed)
+            by = operator(ledger, who)
+            by.ensure(Command.MODE, TargetKind.DEPLOYMENT, by.deployment)
+            released = ledger.write(set_mode, to, who, now_ms())
             _wake(released if to is not Mode.OBSERVE else (), mns_endpoint)
         present = ledger.read(said_mode)
         either(
@@ -65,7 +70,7 @@ def hold(
     """Freeze an ECR, an account or a grant until somebody lifts it, or show what is on hold.
 
     Nothing is created, widened or repaired meanwhile; with --all nothing is taken down either. Closing is recorded all the same,
-    and answered with the hold. What is committed to already is brought to its end.
+    and answered with the hold. What is committed to already is brought to its end. Policy (operate) decides who may set one.
     """
     with opened(ledger_url) as ledger:
         if kind is None:
@@ -74,11 +79,13 @@ def hold(
         if name is None or not reason.strip():
             raise SettingsError("say what to put on hold, and --reason")
         named, why = formed(_NAMES[kind], name, f"the name of the {kind}"), formed(Why, reason, "--reason")
+        who = operator_name(claimed)
         there = ledger.read(touches_anything, kind, named)
         if not there and kind is HoldKind.GRANT:
             raise NotSo(f"{named}: no grant has that name; see `ecr-grants grants`")
+        operator(ledger, who).ensure(Command.HOLD, OF_HOLD[kind], named)
         now = now_ms()
-        said = Hold(kind, named, everything, operator_name(claimed), why, now)
+        said = Hold(kind, named, everything, who, why, now)
         ledger.write(set_hold, said, now)
         if not there:
             remark(f"no grant of the {kind} {named} is known yet: it holds for what comes")
@@ -93,11 +100,16 @@ def lift(
     claimed: As = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lift a hold. What it had stopped is woken at once where --mns-endpoint is known, else by the timer."""
+    """Lift a hold.
+
+    What it had stopped is woken at once where --mns-endpoint is known, else by the timer. Policy (operate) decides who may.
+    """
     with opened(ledger_url) as ledger:
         who = operator_name(claimed)
-        there = any((one.kind, one.name) == (kind, name) for one in ledger.read(read_holds))
-        released = ledger.write(lift_hold, kind, name, who, now_ms()) if there else None
+        released = None
+        if any((one.kind, one.name) == (kind, name) for one in ledger.read(read_holds)):
+            operator(ledger, who).ensure(Command.LIFT, OF_HOLD[kind], name)
+            released = ledger.write(lift_hold, kind, name, who, now_ms())
         if released is None:
             raise NotSo(f"the {kind} {name} is not on hold; see `ecr-grants hold`")
         _wake(released, mns_endpoint)

@@ -86,6 +86,7 @@ class Dead:
 @dataclass
 class Looked:
     """What was found, and what was not looked at, a line for each. ``failures``: those of them that somebody asked for.
+    ``refused``: what was not done since policy does not let somebody, by its name, and why.
 
     ``most``: so many messages of a queue are listed, since taking more would hide them for long. ``back_seconds``: after so long
     what was put back can be seen again; a second is the shortest that the platform has.
@@ -94,6 +95,7 @@ class Looked:
     found: list[Dead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     most: int = 1_000
     back_seconds: float = 1.2
 

@@ -8,8 +8,22 @@ from typing import Annotated
 
 import typer
 
-from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, run, seal
-from cli import config, dead, doctor, documents, grants, holding, keys, ledger, offboarding, onboarding, policy, run
+from cli import (
+    config,
+    config_ledger,
+    dead,
+    doctor,
+    documents,
+    grants,
+    holding,
+    keys,
+    ledger,
+    offboarding,
+    onboarding,
+    policy,
+    run,
+    seal,
+)
 from cli.common import EXITS, command, command_line
 from cli.output import prepare, say
 from shared.ledger.revision import REVISION
@@ -29,6 +43,11 @@ command(app, "seal")(seal.seal_file)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
 command(app, "settings")(documents.settings)
+command(config.app, "diff")(config_ledger.diff)
+command(config.app, "apply")(config_ledger.apply)
+command(config.app, "show")(config_ledger.show)
+command(config.app, "history")(config_ledger.show_history)
+command(config.app, "replay")(config_ledger.replay)
 app.add_typer(config.app)
 app.add_typer(keys.app)
 app.add_typer(dead.app)

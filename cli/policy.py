@@ -1,4 +1,4 @@
-"""Policy, tried out before it is signed: questions as data, and what has to be answered to each."""
+"""Policy: tried out before it is signed, with questions as data, and explained afterwards, as it was recorded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from cli.common import AsJson, NotSo, command, command_line, troubles
-from cli.output import document, say
+from cli.common import AsJson, LedgerUrl, NotSo, command, command_line, opened, troubles
+from cli.output import document, moment, say
 from cli.places import Places
 from shared.errors import SettingsError
+from shared.ledger.configuration import Kept, history
+from shared.ledger.decided import Recorded, event_named
+from shared.messages.configuration import read_bundle
 from shared.messages.texts import faults
+from shared.rules.configuration import stated
 from shared.rules.questions import Answer, Question
 
 if TYPE_CHECKING:
     from shared.rules.policy import Policy
 
-app = command_line("policy", "Try a policy out.")
+app = command_line("policy", "Try a policy out, and explain what it decided.")
 
 _ENTITY = re.compile(r'(\w+)::"([^"\\]*)"')
 
@@ -95,11 +99,6 @@ class Failure:
             yield f"    {error}"
 
 
-@app.callback()
-def group() -> None:
-    """Try a policy out."""
-
-
 @command(app, "test")
 def try_cases(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Cases, in YAML.", show_default=False)],
@@ -127,6 +126,46 @@ def try_cases(
             raise NotSo(
                 f"{policy}: not every case is answered as it must be ({len(failures)} of {len(answers)} are not)"
             )
+
+
+@command(app, "explain")
+def explain(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's id, or its number in the record.")],
+    ledger_url: LedgerUrl,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a recorded decision: what was asked, what was answered, and the rules that decided, as they stood then."""
+    with opened(ledger_url) as ledger:
+        found = ledger.read(event_named, event)
+        if found is None:
+            raise NotSo(f"{event}: no event of the record has that name; see `ecr-grants show GRANT --json`")
+        if "question" not in found.facts:
+            raise NotSo(f"{event}: policy was not asked about that ({found.kind})")
+        number = int(found.facts["configuration"])
+        version = next((one for one in ledger.read(history) if one.number == number), None)
+        if version is None:
+            raise NotSo(f"{event}: it was decided under configuration {number}, which is not there")
+    with troubles():
+        _explain(found, version, as_json=as_json)
+
+
+def _explain(found: Recorded, version: Kept, *, as_json: bool) -> None:
+    from shared.rules.policy import Policy, explained  # noqa: PLC0415  # Cedar, only where a policy is read
+
+    policy = Policy(stated(read_bundle(version.bundle).content)[1].policy)
+    question = Question.model_validate(found.facts["question"])
+    decided = tuple(found.facts["rules"])
+    advice = tuple(rule.advice for rule in policy.rules if rule.id in decided and rule.forbids)
+    answer = Answer(allowed=not found.refused, rules=decided, advice=advice, errors=tuple(found.facts["errors"]))
+    lines = explained(question, answer, policy)
+    if as_json:
+        facts = {"event": found.event_id, "number": found.seq, "at": moment(found.at), "configuration": version.number}
+        asked = {"question": question.model_dump(mode="json"), "answer": answer.model_dump(mode="json")}
+        document({**facts, **asked, "explained": lines})
+        return
+    say(f"event {found.seq} ({found.event_id}) at {moment(found.at)}, under configuration {version.number}:")
+    for line in lines:
+        say(line)
 
 
 def _as_expected(case: Case, answer: Answer) -> bool:

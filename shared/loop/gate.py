@@ -28,7 +28,6 @@ from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, wanted
 from shared.rules.proving import unproven
 from shared.rules.questions import ensure
-from shared.rules.scope import scope
 from shared.rules.sealing import check_fresh, reopen
 
 if TYPE_CHECKING:
@@ -70,9 +69,19 @@ class Standing:
 class Gate:
     """The newest configuration, read again where somebody met a newer one. Safe to share between threads."""
 
-    def __init__(self, ledger: Ledger, keys: Mapping[str, str], quorum: int, clock: Callable[[], int]) -> None:
-        """``keys``: the public keys that may sign a configuration, by name; ``quorum``: how many of them must."""
-        self._ledger, self._keys, self._quorum, self._clock = ledger, keys, quorum, clock
+    def __init__(
+        self,
+        ledger: Ledger,
+        keys: Mapping[str, str],
+        quorum: int,
+        clock: Callable[[], int],
+        tell: Callable[[int, str], None] = lambda number, fault: words.configuration_refused(number=number, reason=fault),
+    ) -> None:
+        """``keys``: the public keys that may sign a configuration, by name; ``quorum``: how many of them must.
+
+        ``tell``: what is done once where the newest version, by its number, cannot be believed, and why.
+        """
+        self._ledger, self._keys, self._quorum, self._clock, self._tell = ledger, keys, quorum, clock, tell
         self._lock = threading.Lock()
         self._standing: Standing | None = None
 
@@ -101,7 +110,7 @@ class Gate:
             self._standing = self._believed(last, number, deployment, found)
             fault = self._standing.fault
             if fault is not None and (before is None or before.fault != fault):
-                words.configuration_refused(number=number, reason=fault)
+                self._tell(number, fault)
             return self._standing
 
     def _believed(self, last: Version | None, number: int, deployment: str | None, found: list[Kept]) -> Standing:
@@ -189,15 +198,10 @@ class Gate:
         self, standing: Standing, approval: GrantApproval | RevokeApproval
     ) -> tuple[dict[str, Any], PermanentError | None]:
         """What the record keeps of the policy's answer, and why it refuses. Raises NotAllowed for what is beyond the scope."""
-        from shared.rules.vouching import vouch  # noqa: PLC0415  # only where approvals enter
+        from shared.rules.asking import asked_about  # noqa: PLC0415  # only where approvals enter
 
         assert standing.version is not None  # noqa: S101  # as above
-        configuration = standing.version.configuration
-        issuer, inventory = approval.issuer, configuration.inventory
-        rights = configuration.issuers[issuer]
-        scope(rights, approval)
-        inventory.allow(approval)
-        question = vouch(approval, issuer, rights, inventory, configuration.people, self._clock())
+        question = asked_about(approval, standing.version.configuration, self._clock())
         answer = standing.policy.decide(question)
         facts = {
             "question": question.model_dump(mode="json"),
