@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APPROVAL ?=
-ACCOUNTS ?= accounts.yaml
-export APPROVAL ACCOUNTS
+export APPROVAL
 FROM = $(if $(PACKAGE),--package .local/package)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -52,8 +51,8 @@ up: setup ## Keep the local cloud and the functions running, for playing by hand
 package: setup ## Build what is deployed, for the runtime and not for this machine, in .local/package, and check it
 	@$(call interruptible,$(BIN)/python -m deploy.package)
 
-deploy-folder: setup ## Lay package and inventory out in .local/deploy and write .local/s.yaml (ACCOUNTS=file)
-	@$(BIN)/python -m deploy.folder --accounts "$$ACCOUNTS"
+deploy-folder: setup ## Lay the package out in .local/deploy and write .local/s.yaml
+	@$(BIN)/python -m deploy.folder
 
 deploy: setup ## Deploy that with Serverless Devs (s), no secret is printed or logged (FIRST=yes: the very first time)
 	@$(BIN)/python -m deploy.apply $(if $(FIRST),--first)

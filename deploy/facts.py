@@ -29,7 +29,7 @@ class Fact:
     meaning: str
 
 
-_KINDS = {str: Kind.TEXT, bool: Kind.TEXT, int: Kind.LONG, float: Kind.DOUBLE, dict: Kind.NOT}
+_KINDS = {str: Kind.TEXT, bool: Kind.TEXT, int: Kind.LONG, float: Kind.DOUBLE, dict: Kind.NOT, list: Kind.NOT}
 _AROUND = {
     "event": "the word",
     "level": "how much it matters",

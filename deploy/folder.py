@@ -1,11 +1,11 @@
 """Lays out ``.local/deploy`` and writes ``.local/s.yaml``: what `s deploy` is given. ``make deploy-folder``.
 
-    VPC_ID=vpc-… VSWITCH_ID=vsw-… SECURITY_GROUP_ID=sg-… LOG_PROJECT=… TRIGGERS=off \\
-        python -m deploy.folder --accounts accounts.yaml
+    VPC_ID=vpc-… VSWITCH_ID=vsw-… SECURITY_GROUP_ID=sg-… LOG_PROJECT=… TRIGGERS=off python -m deploy.folder
 
-A package that was checked, and the inventory beside it, checked as well. What may be left out of a template has to be left out
-by somebody: the deployment tool's variables can change a value, but not take its key away. So ``s.yaml`` is the source, and what
-is deployed is made from it here. Secrets stay variables of the environment in it; none is ever written.
+A package that was checked, and nothing beside it: what an operator decides is in the ledger, signed. What may be left out of a
+template has to be left out by somebody: the deployment tool's variables can change a value, but not take its key away. So
+``s.yaml`` is the source, and what is deployed is made from it here. Secrets stay variables of the environment in it; none is
+ever written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from deploy.layout import ROOT
 from deploy.package import PACKAGE, report_of
 from deploy.packagecheck import Proof, Report, digest_of
-from shared.errors import SettingsError
-from shared.settings import read_inventory
 
 FOLDER = ROOT / ".local" / "deploy"
 SOURCE = ROOT / "s.yaml"
@@ -65,17 +63,16 @@ class Choices(BaseModel):
 def main(arguments: list[str] | None = None) -> int:
     """Check, lay out, and say what comes next. The exit code: 0 done, 1 refused, 2 for the command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.folder", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--accounts", type=Path, default=ROOT / "accounts.yaml", help="the inventory")
     parser.add_argument("--package", type=Path, default=PACKAGE, help="a package that was checked")
     parser.add_argument("--into", type=Path, default=FOLDER, help="where to lay it out; s.yaml is written beside it")
     options = parser.parse_args(arguments)
     try:
         around = decided(os.environ)
-        template = lay_out(options.package, options.accounts, options.into, around)
-    except (NotDeployableError, SettingsError, OSError) as problem:
+        template = lay_out(options.package, options.into, around)
+    except (NotDeployableError, OSError) as problem:
         print(f"make deploy-folder: {problem}", file=sys.stderr)
         return 1
-    print(f"{options.into}: the package and the inventory; {template}: what is deployed, triggers {around.triggers}")
+    print(f"{options.into}: the package; {template}: what is deployed, triggers {around.triggers}")
     return 0
 
 
@@ -100,17 +97,12 @@ def _explained(variable: str, environment: Mapping[str, str]) -> str:
     }[variable] + found
 
 
-def lay_out(package: Path, accounts: Path, place: Path, around: Choices) -> Path:
-    """The folder and the template beside it, replaced as a whole. Returns the template's path.
-
-    Raises NotDeployableError and SettingsError.
-    """
-    read_inventory(accounts)
+def lay_out(package: Path, place: Path, around: Choices) -> Path:
+    """The folder and the template beside it, replaced as a whole. Returns the template's path. Raises NotDeployableError."""
     _must_be_sound(package)
     aside = place.with_name(f"{place.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(package, aside)
-    shutil.copyfile(accounts, aside / "accounts.yaml")
     template = place.with_name("s.yaml")
     source = yaml.safe_load(SOURCE.read_text("utf-8"))
     shutil.rmtree(place, ignore_errors=True)

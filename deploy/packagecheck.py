@@ -35,7 +35,7 @@ _OURS_ONLY = frozenset(
     {".ci", ".git", "bench", "cli", "deploy", "docs", "examples", "functions", "localcloud", "requirements"}
 )
 """Folders of the checkout that have nothing to do in a package."""
-_INVENTORIES = frozenset({"accounts.yaml", "accounts.yml"})
+_CONFIGURATION = frozenset({"accounts.yaml", "accounts.yml", "issuers.yaml", "people.yaml", "policy.cedar"})
 _FOREIGN = {
     b"\xcf\xfa\xed\xfe": "macOS",
     b"\xce\xfa\xed\xfe": "macOS",
@@ -164,8 +164,8 @@ def _named(name: str) -> Iterator[str]:
     parts = name.split("/")
     if any(part == ".env" or part.startswith(".env.") for part in parts):
         yield f"{name} does not ship: settings and secrets belong to the environment of the functions"
-    if parts[-1] in _INVENTORIES:
-        yield f"{name} does not ship: `make deploy-folder` checks the inventory and lays it beside the package"
+    if parts[-1] in _CONFIGURATION:
+        yield f"{name} does not ship: the configuration is signed, and applied to the ledger (`ecr-grants config apply`)"
     if any(part in TEST_FOLDERS for part in parts[:-1]):
         yield f"{name} does not ship: it is a test"
     if parts[0] in _OURS_ONLY:

@@ -1,4 +1,4 @@
-"""What `s deploy` is given: a package that was proved, the inventory beside it, and a template with nothing empty in it."""
+"""What `s deploy` is given: a package that was proved, and a template with nothing empty in it."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def package(tmp_path: Path) -> Path:
     return place
 
 
-def laid_out(package: Path, monkeypatch: pytest.MonkeyPatch, accounts: Path, **environment: str) -> int:
+def laid_out(package: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> int:
     """The exit code of the command, with these variables."""
     for name in DECIDED:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     place = package.with_name("deploy")
-    return main(["--package", str(package), "--accounts", str(accounts), "--into", str(place)])
+    return main(["--package", str(package), "--into", str(place)])
 
 
 def tree(environment: dict[str, str]) -> Json:
     """The rendered template with every variable replaced, as the deployment tool would."""
     document = rendered(DOCUMENT, decided(environment), "./deploy")
-    resolver = Resolver(document, {"LEDGER_URL": "sqlite:///ledger.db"}, HUB)
+    resolver = Resolver(document, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}, HUB)
     resources = {
         name: {**resource, "props": resolver.resolve(resource["props"], name, name)}
         for name, resource in document["resources"].items()
@@ -66,15 +66,14 @@ def tree(environment: dict[str, str]) -> Json:
     return {**document, "resources": resources}
 
 
-def test_the_inventory_lies_beside_the_package(
+def test_the_package_lies_there_and_nothing_beside_it(
     package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing else, nothing of the time before; the template is beside the folder and points to it."""
+    """Nothing of the time before, and no configuration; the template is beside the folder and points to it."""
     place = package.with_name("deploy")
     (place / "left_over").mkdir(parents=True)
-    assert laid_out(package, monkeypatch, ROOT / "examples" / "accounts.yaml", **DECIDED) == 0
-    assert sorted(path.name for path in place.iterdir()) == ["accounts.yaml", "grant.py"]
-    assert (place / "accounts.yaml").read_bytes() == (ROOT / "examples" / "accounts.yaml").read_bytes()
+    assert laid_out(package, monkeypatch, **DECIDED) == 0
+    assert sorted(path.name for path in place.iterdir()) == ["grant.py"]
     document = yaml.safe_load(place.with_name("s.yaml").read_text())
     assert document == rendered(DOCUMENT, decided(DECIDED), "./deploy")
     assert "triggers on" in capsys.readouterr().out
@@ -87,32 +86,26 @@ def test_the_inventory_lies_beside_the_package(
         ("content", "has changed since it was checked"),
         ("faults", "has 1 faults"),
         ("proof", "were not run, which takes x86_64 Linux and the runtime's Python"),
-        ("accounts", "is not YAML (line 1"),
     ],
 )
 def test_what_was_not_proved_is_not_laid_out(
     package: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
     spoil: str,
     told: str,
 ) -> None:
-    """A package nobody checked, or another one, or one with faults or unproved imports; an inventory that is none."""
-    accounts = ROOT / "examples" / "accounts.yaml"
+    """A package nobody checked, or another one, or one with faults or unproved imports."""
     if spoil == "report":
         report_of(package).unlink()
     elif spoil == "content":
         (package / "grant.py").write_text("def handler(event, context): pass\n")
-    elif spoil == "accounts":
-        accounts = tmp_path / "accounts.yaml"
-        accounts.write_text("accounts: [")
     else:
         changed: Json = {"faults": ("a fault",)} if spoil == "faults" else {"imports": Proof.NOT_RUN}
         report_of(package).write_text(
             check(package, None).model_copy(update={"imports": Proof.RUN} | changed).model_dump_json()
         )
-    assert laid_out(package, monkeypatch, accounts, **DECIDED) == 1
+    assert laid_out(package, monkeypatch, **DECIDED) == 1
     assert told in capsys.readouterr().err
     assert not package.with_name("deploy").exists()
 
@@ -140,7 +133,7 @@ def test_what_a_default_would_undo_has_to_be_said(
     told: tuple[str, ...],
 ) -> None:
     """Everything that is missing, at once."""
-    assert laid_out(package, monkeypatch, ROOT / "examples" / "accounts.yaml", **environment) == 1
+    assert laid_out(package, monkeypatch, **environment) == 1
     error = capsys.readouterr().err
     assert [words for words in told if words not in error] == []
 
@@ -157,7 +150,7 @@ def test_empty_blocks_are_left_out_and_triggers_are_off() -> None:
 
 def test_what_was_decided_stands_in_it() -> None:
     """Several zones, the log's project, triggers on; and the rest is what s.yaml says."""
-    source = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db"}, HUB)
+    source = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}, HUB)
     for name, resource in tree(DECIDED)["resources"].items():
         props = resource["props"]
         network = {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1", "vsw-2"], "securityGroupId": "sg-1"}
@@ -187,10 +180,10 @@ def test_the_component_accepts_it(environment: dict[str, str]) -> None:
 )
 def test_the_tool_resolves_it_as_we_do(package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`s preview` needs no network; the account's id stays open, because nobody is logged in."""
-    assert laid_out(package, monkeypatch, ROOT / "examples" / "accounts.yaml", **DECIDED) == 0
+    assert laid_out(package, monkeypatch, **DECIDED) == 0
     done = subprocess.run(
         ["s", "preview", "--template", str(tmp_path / "s.yaml"), "--output-format", "json", "--silent"],
-        env=clean_environment(LEDGER_URL="sqlite:///ledger.db", HOME=str(tmp_path)),
+        env=clean_environment(LEDGER_URL="sqlite:///ledger.db", CONFIG_KEYS="k:x", HOME=str(tmp_path)),
         capture_output=True,
         text=True,
         check=True,
@@ -200,8 +193,8 @@ def test_the_tool_resolves_it_as_we_do(package: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_checkout_stays_clean() -> None:
-    """Whatever is made lies where git and the linters do not look; an inventory in the root is nobody's to commit."""
-    made = [".local/package", ".local/deploy/accounts.yaml", ".local/s.yaml", "accounts.yaml"]
+    """Whatever is made lies where git and the linters do not look; a configuration in the root is nobody's to commit."""
+    made = [".local/package", ".local/deploy/grant.py", ".local/s.yaml", "config/accounts.yaml", "key.pem", "1.bundle"]
     done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 128:
         pytest.skip("this is no git checkout")
@@ -216,7 +209,7 @@ def test_surroundings_are_read_from_names_only() -> None:
 
 def test_the_first_deployment_differs_by_its_triggers_alone(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off in the one, as decided in the other."""
-    assert laid_out(package, monkeypatch, ROOT / "examples" / "accounts.yaml", **DECIDED) == 0
+    assert laid_out(package, monkeypatch, **DECIDED) == 0
     template = package.with_name("s.yaml")
     text, first = template.read_text("utf-8"), first_of(template).read_text("utf-8")
     assert "enable: true" in text.replace("triggerEnable: true", "enable: true")

@@ -51,7 +51,8 @@ def test_a_sound_one_has_no_faults(package: Path) -> None:
     [
         (".env", b"", ".env does not ship: settings and secrets belong to the environment of the functions"),
         ("shared/.env.local", b"", "shared/.env.local does not ship: settings and secrets"),
-        ("accounts.yaml", b"", "accounts.yaml does not ship: `make deploy-folder` checks the inventory"),
+        ("accounts.yaml", b"", "accounts.yaml does not ship: the configuration is signed, and applied to the ledger"),
+        ("x/policy.cedar", b"", "x/policy.cedar does not ship: the configuration is signed"),
         ("mns/tests/test_x.txt", b"", "mns/tests/test_x.txt does not ship: it is a test"),
         ("localcloud/x.txt", b"", "localcloud/x.txt does not ship: localcloud is for the checkout"),
         (

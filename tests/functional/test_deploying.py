@@ -15,7 +15,7 @@ from functions import associate, grant, reconcile
 from shared.errors import NeedsSomebody
 from shared.loop.frame import Function
 from tests.functional.approvals import approval
-from tests.functional.deployment import Deployment
+from tests.functional.deployment import Deployment, configure
 from tests.functional.inprocess import Context
 from tests.functional.launch import TEMPLATE, clean_environment, environment, launched, new_ledger, up
 from tests.functional.waiting import PATIENCE, until
@@ -47,6 +47,7 @@ def test_every_missing_or_bad_variable_is_named_at_once(tmp_path: Path) -> None:
     told = refused(
         tmp_path,
         LEDGER_URL=f"postgresql+psycopg://user:{PASSWORD}@127.0.0.1:1/ledger",
+        CONFIG_KEYS="k:x",
         MNS_ENDPOINT="ftp://somewhere",
         STS_ENDPOINT="http://somewhere/with/a/path",
         MODE="sometimes",
@@ -54,7 +55,7 @@ def test_every_missing_or_bad_variable_is_named_at_once(tmp_path: Path) -> None:
     )
     assert "SettingsError" in told
     assert "the environment is not usable" in told
-    for name in ("MNS_ENDPOINT", "STS_ENDPOINT", "MODE", "SETTLE_SECONDS"):
+    for name in ("CONFIG_KEYS", "MNS_ENDPOINT", "STS_ENDPOINT", "MODE", "SETTLE_SECONDS"):
         assert name in told
     assert "sometimes" in told
     assert PASSWORD not in told
@@ -87,6 +88,7 @@ def test_functions_that_start_while_the_ledger_is_away_lose_nothing(tmp_path: Pa
             with pytest.raises(NeedsSomebody, match="run `ecr-grants ledger upgrade`"):
                 cloud.reconcile()
             assert new_ledger(tmp_path) == ledger
+            configure(ledger, stage.configuration)
             cloud.admin.advance(20)
             assert cloud.answer(document)["event"] == "done"
         finally:

@@ -27,7 +27,7 @@ RESOURCES: dict[str, Json] = DOCUMENT["resources"]
 
 def resolved(name: str, **environment: str) -> Json:
     """The props of a resource with every variable replaced."""
-    resolver = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", **environment}, HUB)
+    resolver = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x", **environment}, HUB)
     props: Json = resolver.resolve(RESOURCES[name]["props"], f"resources.{name}.props", name)
     return props
 
@@ -278,10 +278,12 @@ def test_only_the_function_that_signs_has_the_signing_key() -> None:
     assert resolved("reconcile", HEAD_KEY="a-key")["environmentVariables"]["HEAD_KEY"] == "a-key"
 
 
-def test_a_ledger_address_has_no_default() -> None:
-    """Deploying without one is refused by name."""
-    resolver = Resolver(DOCUMENT, {}, HUB)
-    with pytest.raises(TemplateError, match="LEDGER_URL"):
+@pytest.mark.parametrize("missing", ["LEDGER_URL", "CONFIG_KEYS"])
+def test_what_has_no_default_has_to_be_said(missing: str) -> None:
+    """Deploying without the ledger's address, or the keys that sign configurations, is refused by name."""
+    given = {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}
+    resolver = Resolver(DOCUMENT, {name: value for name, value in given.items() if name != missing}, HUB)
+    with pytest.raises(TemplateError, match=missing):
         resolver.resolve(RESOURCES["grant"]["props"], "", "grant")
 
 
