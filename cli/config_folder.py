@@ -57,10 +57,6 @@ def read_folder(folder: Path, policy_check: PolicyCheck, schema: str) -> Folder:
     places = {part: _places(folder, FILES[part], faults) for part in _MODELS}
     read: dict[Part, Any] = {part: _model(part, at, faults) for part, at in places.items() if at is not None}
     inventory, issuers, people = (read.get(part) for part in _MODELS)
-    if inventory is not None and inventory.issuers:
-        at = places[Part.INVENTORY]
-        assert at is not None  # noqa: S101  # what was read has places
-        faults.append(at.fault(at.key(["issuers"]), "issuers: what they may do stands in issuers.yaml"))
     found = inconsistencies(inventory, None if issuers is None else issuers.issuers, people)
     faults += [_placed(one, at) for one in found if (at := places[one.part]) is not None]
     policy = _policy(folder, policy_check, schema, faults)
@@ -70,6 +66,18 @@ def read_folder(folder: Path, policy_check: PolicyCheck, schema: str) -> Folder:
     if issuers is not None and not made.refused:
         made.configuration = Configuration(inventory=inventory, issuers=issuers.issuers, people=people, policy=policy)
     return made
+
+
+def read_accounts(folder: Path) -> Inventory | None:
+    """Its accounts alone, whatever the other files say; None where there are none. Raises SettingsError with every fault."""
+    file, faults = FILES[Part.INVENTORY], list[Fault]()
+    if not (folder / file).exists():
+        return None
+    places = _places(folder, file, faults)
+    found = None if places is None or faults else _model(Part.INVENTORY, places, faults)
+    if not isinstance(found, Inventory):
+        raise SettingsError(f"{folder}: {'; '.join(one.text for one in faults)}")
+    return found
 
 
 def _text(folder: Path, file: str, faults: list[Fault]) -> str | None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from cli.common import AsJson, LedgerUrl, NotSo, opened
-from cli.onboarding import Account, AccountsFile, Region, checked_uid, spokes_in
+from cli.config_folder import FILES, read_accounts
+from cli.onboarding import CONFIG, Account, ConfigFolder, Region, checked_uid, spokes_in
 from cli.output import document, remark, say
 from deploy.onboarding import spoke_accounts, undo_commands, undo_stack_command
 from shared.ledger.operating import read_holds
 from shared.ledger.views import GrantView, grant_ids, view_grants
+from shared.rules.consistency import Part
 from shared.rules.facts import HoldKind
 from shared.rules.inventory import Inventory
-from shared.settings import read_inventory
 
 Facts = dict[str, Any]
 
@@ -22,7 +23,7 @@ def offboard(
     ledger_url: LedgerUrl,
     account: Account,
     region: Region = "cn-hangzhou",
-    accounts_file: AccountsFile = Path("accounts.yaml"),
+    config: ConfigFolder = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Say what is live in an account B, what to revoke, and what to delete once nothing is.
@@ -33,13 +34,13 @@ def offboard(
         uid = checked_uid(account, "--account")
         views = [one for one in ledger.read(view_grants, ledger.read(grant_ids, history=False)) if _is_live(one, uid)]
         held = any(hold.kind is HoldKind.ACCOUNT and hold.name == uid for hold in ledger.read(read_holds))
-        listed = read_inventory(accounts_file) if accounts_file.exists() else None
+        listed, file = read_accounts(config), config / FILES[Part.INVENTORY]
         if listed is None:
-            remark(f"there is no inventory at {accounts_file}: it is not known which accounts are left")
+            remark(f"there is no {file}: it is not known which accounts are left")
         if as_json:
             document(_facts(uid, region, views, listed, held=held))
         else:
-            _tell(uid, region, views, listed, held=held)
+            _tell(uid, region, views, listed, file, held=held)
         if views:
             raise NotSo(f"account {uid} is not offboarded: {len(views)} of its grants are live")
 
@@ -54,7 +55,7 @@ def _is_live(one: GrantView, uid: str) -> bool:
 
 
 def _revokes(one: GrantView) -> list[Facts]:
-    """What has to be approved for this grant to go: for each issuer the message, without what only its approver knows."""
+    """What has to be approved for this grant to go: an approval for each issuer to seal, without what only its approver knows."""
     issuers: dict[str, list[str]] = {}
     for each in one.leases:
         if not (each.lease.closed or each.lease.ended or each.lease.rejected):
@@ -106,13 +107,13 @@ def _left(uid: str, listed: Inventory | None) -> str | None:
     return spoke_accounts(others) if others else None
 
 
-def _tell(uid: str, region: str, views: list[GrantView], listed: Inventory | None, *, held: bool) -> None:
+def _tell(uid: str, region: str, views: list[GrantView], listed: Inventory | None, file: Path, *, held: bool) -> None:
     if views:
         _tell_live(uid, views, held=held)
         return
     say(f"nothing of account {uid} is live")
     if listed is not None and uid in listed.accounts:
-        say(f"1. Take the entry {uid} out of the inventory, and deploy.")
+        say(f"1. Take the entry {uid} out of {file}, and have that signed and applied (`ecr-grants config`).")
     left = _left(uid, listed) or "…, without this account"
     say(f"2. An administrator of the hub account updates the stack of deploy/hub.yaml: SpokeAccounts={left}")
     say(f"3. An administrator of account {uid} deletes the stack in the console, or")
@@ -126,7 +127,10 @@ def _tell_live(uid: str, views: list[GrantView], *, held: bool) -> None:
     """What has to go, and how; the role in account B has to stay for that."""
     if not held:
         say(f"Let nothing new be made there: ecr-grants hold account {uid} --reason …")
-    say("Have this revoked by who approved it (--json has the messages, without what only the approver knows):")
+    say(
+        "Have this revoked by who approved it: --json has the approvals, without what only the approver knows. Each is completed,"
+    )
+    say("sealed by its issuer (by hand: ecr-grants seal), and put on the queue:")
     for one in views:
         seen = f"grant {one.grant.row.state}, association {one.associate.row.state}"
         say(f"  {one.grant_id}  {one.key.instance_id} on {one.key.ecr_id}: {seen}")

@@ -1,4 +1,4 @@
-"""A new account B: what it applies to let us in, its entry for the inventory, and the proof that it does let us in."""
+"""A new account B: what it applies to let us in, its entry for the configuration, and the proof that it does let us in."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from cli.common import AsJson, NotSo, reachable, troubles
+from cli.common import AsJson, NotSo, opened, reachable, troubles
+from cli.config_folder import FILES, read_accounts
 from cli.output import document, remark, say, texts
 from cli.run import answer_of
+from cli.standing import Trust, standing
 from deploy.onboarding import Onboarding, fresh_prefix, spoke_accounts
 from deploy.surroundings import RECONCILE, SPOKE_ROLE
 from shared.errors import SettingsError
 from shared.messages.check import AccountCheck
 from shared.messages.forms import AccountId, RegionId
+from shared.rules.consistency import Part
 from shared.rules.inventory import Inventory
-from shared.settings import read_inventory, read_settings
+from shared.settings import read_settings
 
 Facts = dict[str, Any]
 _UID: TypeAdapter[str] = TypeAdapter(AccountId)
 _REGION: TypeAdapter[str] = TypeAdapter(RegionId)
 
 Account = Annotated[str, typer.Option(help="Uid of the account B.", show_default=False)]
-AccountsFile = Annotated[Path, typer.Option(envvar="ACCOUNTS_FILE", help="The inventory.")]
+ConfigFolder = Annotated[Path, typer.Option("--config", metavar="DIR", help="The folder of the configuration.")]
 Region = Annotated[str, typer.Option(envvar="REGION", help="Of the functions, account B's stack and its instances.")]
 
 
@@ -55,6 +58,7 @@ Directly = Annotated[
     bool, typer.Option("--directly", help="With --check: look from here, with my own keys and the functions' settings.")
 ]
 _UNNAMED = "TO-BE-NAMED"
+CONFIG = Path("config")
 
 
 def onboard(
@@ -70,12 +74,12 @@ def onboard(
     check: Prove = False,
     endpoint: Endpoint = None,
     directly: Directly = False,
-    accounts_file: AccountsFile = Path("accounts.yaml"),
+    config: ConfigFolder = CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an account B applies to let us in, and its entry for the inventory; with --check prove that it does.
+    """Say what an account B applies to let us in, and its entry for the configuration; with --check prove that it does.
 
-    The external id is made here and printed once: hand it over with care, it belongs into the account's role and the inventory.
+    The external id is made here and printed once: hand it over with care, it belongs into the account's role and accounts.yaml.
     With --check the exit code is 1 when something is wrong or the account could not be entered; what cannot be proved safely is
     unknown, and says why. It writes nothing, and changes nothing in account B.
     """
@@ -86,14 +90,14 @@ def onboard(
             return
         if hub is None:
             raise SettingsError("--hub is missing: the uid of the account in which the functions run")
-        listed = read_inventory(accounts_file) if accounts_file.exists() else None
+        listed, file = read_accounts(config), config / FILES[Part.INVENTORY]
         if listed is not None and uid in listed.accounts:
             raise NotSo(
-                f"account {uid} is listed in {accounts_file} already; --check proves that it lets us in;"
+                f"account {uid} is listed in {file} already; --check proves that it lets us in;"
                 " to give it another external id, take its entry out first"
             )
         if listed is None:
-            remark(f"there is no inventory at {accounts_file}: SpokeAccounts names this account alone")
+            remark(f"there is no {file}: SpokeAccounts names this account alone")
         made = Onboarding(
             account=uid,
             hub=checked_uid(hub, "--hub"),
@@ -102,10 +106,10 @@ def onboard(
             observed=observe,
             template_url=template_url,
         )
-        _hand_over(made, _entry(made, name, owner, environment), spokes_in(listed), as_json=as_json)
+        _hand_over(made, _entry(made, name, owner, environment), spokes_in(listed), config, as_json=as_json)
 
 
-def _hand_over(made: Onboarding, entry: Facts, others: list[str], *, as_json: bool) -> None:
+def _hand_over(made: Onboarding, entry: Facts, others: list[str], config: Path, *, as_json: bool) -> None:
     hub = {"SpokeAccounts": spoke_accounts([*others, made.account])}
     if as_json:
         document(
@@ -134,13 +138,18 @@ def _hand_over(made: Onboarding, entry: Facts, others: list[str], *, as_json: bo
         f"2. An administrator of account {made.hub} updates the stack of deploy/hub.yaml, all other parameters as they are:"
     )
     say(f"     SpokeAccounts={hub['SpokeAccounts']}")
-    say("3. Under `accounts:` of the inventory, which is deployed then:")
+    say(f"3. Under `accounts:` of {config / FILES[Part.INVENTORY]}, its owner a group of people.yaml:")
     texts("\n".join(f"  {line}" for line in yaml.safe_dump(entry, sort_keys=False).splitlines()))
-    say(f"4. ecr-grants onboard --account {made.account} --check")
+    say("4. Checked, compared, signed as the next version, and applied:")
+    for command in ("check", "diff"):
+        say(f"     ecr-grants config {command} {config}")
+    say(f"     ecr-grants config sign {config} --number N --previous DIGEST --key FILE --kid KID -o BUNDLE")
+    say("     ecr-grants config apply BUNDLE")
+    say(f"5. ecr-grants onboard --account {made.account} --check")
 
 
 def _entry(made: Onboarding, name: str, owner: str, environment: str) -> Facts:
-    """The account's part of the inventory, read as the functions would read it. Raises SettingsError."""
+    """The account's part of accounts.yaml, read as the functions would read it. Raises SettingsError."""
     facts = {
         "name": name,
         "owner": owner,
@@ -153,7 +162,7 @@ def _entry(made: Onboarding, name: str, owner: str, environment: str) -> Facts:
         Inventory.model_validate({"version": 1, "accounts": {made.account: facts}})
     except ValidationError as error:
         fields = ", ".join(str(fault["loc"][-1]) for fault in error.errors())
-        raise SettingsError(f"not fit for an entry of the inventory: {fields}") from None
+        raise SettingsError(f"not fit for an entry of accounts.yaml: {fields}") from None
     return {made.account: facts}
 
 
@@ -204,8 +213,9 @@ def _from_here(uid: str) -> list[Facts]:
     from shared.cloud.keys import home_keys  # noqa: PLC0415
 
     settings = read_settings()
-    inventory = read_inventory(settings.accounts_file)
-    calls = Calls(settings, inventory, home_keys(None))
+    with opened(settings.ledger_url) as ledger:
+        inventory = standing(ledger, Trust(settings.config_keys, settings.config_quorum)).inventory
+    calls = Calls(settings, lambda: inventory, home_keys(None))
     findings = Entrance(calls, inventory, reads_only=False).examine(uid)
     return [one.facts() for one in findings]
 
