@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.common import AsJson, reachable, troubles
+from cli.config_bundle import counts_of
 from cli.output import document, say
+from cli.standing import Believed, Trust, standing
 from shared.errors import GrantError, LedgerError, SettingsError
 from shared.ledger.health import clock_ahead, end_fault, end_of, transport
 from shared.ledger.schema import check_schema
 from shared.ledger.transactions import Ledger, is_file, place
+from shared.rules.configuration import Version
 from shared.rules.health import (
     Check,
     Finding,
@@ -30,8 +34,7 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.rules.inventory import Inventory
-from shared.settings import Settings, checked_address, examined, read_inventory, read_signing, setting_names
+from shared.settings import Settings, checked_address, examined, read_signing, setting_names
 
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient
@@ -109,12 +112,12 @@ def look(template: Path, where: Addresses) -> list[Finding]:
     for name, address in addresses.items():  # all of them: who is near must not be looked for behind a proxy
         _address(address, name, settings.region, "0")
     found = list(_settings(settings, faults, addresses))
-    inventory, told = _inventory(settings)
-    patient, told_of_keys = _patient(settings, inventory, where, template)
-    found += [*told, *_head_key(), *told_of_keys]
-    ledger = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN)
+    believed: Believed = Future()
+    patient, told_of_keys = _patient(settings, believed, where, template)
+    found += [*_head_key(), *told_of_keys]
+    ledger = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CONFIGURATION)
     secrets = None if patient is None else patient.secrets()
-    probes = [Probe(_LEDGER, ledger, lambda: _ledger(settings, secrets))]
+    probes = [Probe(_LEDGER, ledger, lambda: _whole_ledger(settings, secrets, believed))]
     if patient is None:
         found += _not_asked()
     else:
@@ -153,17 +156,6 @@ def _settings(settings: Settings, faults: dict[str, str], addresses: dict[str, s
     yield from bad or [ok(Check.SETTINGS, "environment", f"every setting can be used; region {settings.region}")]
 
 
-def _inventory(settings: Settings) -> tuple[Inventory | None, list[Finding]]:
-    about = settings.accounts_file.name
-    try:
-        inventory = read_inventory(settings.accounts_file)
-    except SettingsError as error:
-        remedy = "correct the file; examples/accounts.yaml shows its form"
-        return None, [wrong(Check.CONFIGURATION, about, str(error), remedy)]
-    routers = sum(len(one.ecrs) for one in inventory.accounts.values())
-    return inventory, [ok(Check.CONFIGURATION, about, f"{len(inventory.accounts)} accounts, {routers} routers")]
-
-
 def _head_key() -> Iterator[Finding]:
     try:
         if read_signing().head_key is not None:
@@ -174,7 +166,7 @@ def _head_key() -> Iterator[Finding]:
 
 
 def _patient(
-    settings: Settings, inventory: Inventory | None, where: Addresses, template: Path
+    settings: Settings, believed: Believed, where: Addresses, template: Path
 ) -> tuple[Patient | None, list[Finding]]:
     """The deployment that the key leads to, and what is to be said about the key; None where it leads nowhere."""
     from cli.doctor_patient import Patient  # noqa: PLC0415
@@ -208,7 +200,7 @@ def _patient(
     here = {"region": settings.region, "uid": identity.account}
     functions_at = _address(where.functions, "FC_ENDPOINT", **here)
     control_at = _address(where.control, "MNS_OPEN_ENDPOINT", **here)
-    return Patient(settings, inventory, wanted, keys, identity, functions_at, control_at, where.service), found
+    return Patient(settings, believed, wanted, keys, identity, functions_at, control_at, where.service), found
 
 
 def _refused(about: str, error: GrantError) -> Iterator[Finding]:
@@ -231,11 +223,20 @@ def _not_asked() -> list[Finding]:
 # -- the ledger --------------------------------------------------------------------------------------------------------
 
 
-def _ledger(settings: Settings, secrets: Secrets | None) -> Iterator[Finding]:
-    """Its address, how it is reached, its schema, its record's end, its clock. Raises GrantError where only a secret that cannot
-    be read has its password.
+def _whole_ledger(settings: Settings, secrets: Secrets | None, believed: Believed) -> list[Finding]:
+    """What ``_ledger`` finds. Whoever waits for what is believed is told in any case."""
+    try:
+        return list(_ledger(settings, secrets, believed))
+    finally:
+        if not believed.done():
+            believed.set_result(None)
+
+
+def _ledger(settings: Settings, secrets: Secrets | None, believed: Believed) -> Iterator[Finding]:
+    """Its address, how it is reached, its schema, its record's end, its clock, its configuration. Raises GrantError where only a
+    secret that cannot be read has its password.
     """
-    others = (Check.TLS, Check.SCHEMA, Check.CHAIN)
+    others = (Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CONFIGURATION)
     url, password = settings.ledger_url, None
     if settings.ledger_secret is not None:
         if secrets is None:
@@ -261,6 +262,7 @@ def _ledger(settings: Settings, secrets: Secrets | None) -> Iterator[Finding]:
         yield from (unknown(check, _LEDGER, "the ledger is away") for check in others)
     else:
         yield from _record(ledger)
+        yield from _configuration(ledger, settings, believed)
     finally:
         ledger.close()
 
@@ -302,6 +304,43 @@ def _record(ledger: Ledger) -> Iterator[Finding]:
             )
     except LedgerError as error:
         yield unknown(Check.CHAIN, _LEDGER, str(error))
+
+
+def _configuration(ledger: Ledger, settings: Settings, believed: Believed) -> Iterator[Finding]:
+    """Whether one was applied, and is verified with these keys, as the functions verify it."""
+    keys, quorum = settings.config_keys, settings.config_quorum
+    if not keys:
+        yield unknown(Check.CONFIGURATION, _LEDGER, "nobody can verify it without CONFIG_KEYS")
+        return
+    if quorum > len(keys):
+        text = f"wants {quorum} signatures, and CONFIG_KEYS names {len(keys)} keys"
+        yield wrong(Check.CONFIGURATION, "CONFIG_QUORUM", text, "name more keys, or lower it, and deploy")
+    try:
+        found = standing(ledger, Trust(keys, quorum))
+    except LedgerError as error:
+        yield unknown(Check.CONFIGURATION, _LEDGER, str(error))
+        return
+    believed.set_result(found)
+    if not found.number:
+        remedy = "`ecr-grants config sign` and `ecr-grants config apply`; docs/configuration.md says how"
+        yield wrong(Check.CONFIGURATION, _LEDGER, f"{found.fault}: nothing is granted", remedy)
+    elif found.fault is not None or found.version is None:
+        remedy = "apply one that these keys have signed, or correct CONFIG_KEYS and CONFIG_QUORUM, and deploy"
+        yield wrong(Check.CONFIGURATION, _LEDGER, f"{found.fault}: nothing is granted", remedy)
+    else:
+        yield _version(found.version)
+
+
+def _version(version: Version) -> Finding:
+    """The version that holds, whose policy must be one that answers."""
+    from shared.rules.policy import Policy  # noqa: PLC0415  # Cedar, only where a policy is read
+
+    about, faults = f"version {version.number}", Policy(version.configuration.policy).faults()
+    if faults:
+        text = f"its policy answers nothing: {'; '.join(map(str, faults))}"
+        return wrong(Check.CONFIGURATION, about, text, "correct policy.cedar, have it signed and applied")
+    signers = ", ".join(version.signers)
+    return ok(Check.CONFIGURATION, about, f"signed by {signers}: {counts_of(version.configuration)}")
 
 
 # -- told --------------------------------------------------------------------------------------------------------------

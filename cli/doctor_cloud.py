@@ -15,6 +15,7 @@ from shared.cloud.dead_letters import DeadLetters
 from shared.cloud.deployed import Deployed, FunctionSeen, TriggerSeen
 from shared.cloud.messaging import BATCH, Messaging, SubscriptionSeen
 from shared.errors import GrantError, NeedsSomebody, PermissionMissing, SettingsError
+from shared.loop.gate import Standing
 from shared.messages.check import EVERY_ACCOUNT, AccountCheck
 from shared.rules.health import (
     Check,
@@ -82,7 +83,7 @@ def cloud_probes(patient: Patient) -> list[Probe]:
         *compared,
         Probe("secrets", (Check.SECRETS,), partial(_named_secrets, patient)),
         Probe("log", (Check.LOG,), partial(_retention, patient)),
-        Probe("accounts", (Check.ROLES,), partial(_roles, patient)),
+        Probe("accounts", (Check.ROLES, Check.CONFIGURATION), partial(_roles, patient)),
     ]
 
 
@@ -389,6 +390,10 @@ def _told(others: Iterable[Difference]) -> str:
 # -- accounts ----------------------------------------------------------------------------------------------------------
 
 
+_OF_RECONCILE = ((Check.ROLES, "accounts"), (Check.CONFIGURATION, "deployed"))
+"""What it is asked about."""
+
+
 def _roles(patient: Patient) -> list[Finding]:
     """Asked of reconcile, whose role the accounts trust; nobody trusts whoever types."""
     function = surroundings.RECONCILE
@@ -396,21 +401,25 @@ def _roles(patient: Patient) -> list[Finding]:
         answer = patient.functions().run(function, AccountCheck(check=EVERY_ACCOUNT).event, patient.service).result
     except PermissionMissing as error:
         remedy = "run it with a key that has the policy ecr-grants-operator"
-        return [unknown(Check.ROLES, "accounts", f"{function} could not be asked: {error}", remedy)]
+        return [
+            unknown(check, about, f"{function} could not be asked: {error}", remedy) for check, about in _OF_RECONCILE
+        ]
     except GrantError as error:
-        return [unknown(Check.ROLES, "accounts", f"{function} could not be asked: {error}")]
+        return [unknown(check, about, f"{function} could not be asked: {error}") for check, about in _OF_RECONCILE]
     told = answer.get("accounts") if isinstance(answer, dict) else None
-    if not isinstance(told, dict):
+    seen_there = answer.get("configuration") if isinstance(answer, dict) else None
+    if not isinstance(told, dict) or not isinstance(seen_there, dict):
         why = f"{function} answers otherwise: what is deployed is older than this command"
-        return [unknown(Check.ROLES, "accounts", why, _DEPLOY)]
-    found = list(_entered(patient, {str(uid): trouble for uid, trouble in told.items()}))
-    return found + list(_compared(patient, set(told)))
+        return [unknown(check, about, why, _DEPLOY) for check, about in _OF_RECONCILE]
+    here = patient.standing()
+    found = list(_entered({str(uid): trouble for uid, trouble in told.items()}, here))
+    return [*found, _compared(seen_there, here)]
 
 
-def _entered(patient: Patient, told: Mapping[str, Any]) -> Iterator[Finding]:
+def _entered(told: Mapping[str, Any], here: Standing | None) -> Iterator[Finding]:
     refused = {uid: trouble for uid, trouble in told.items() if trouble}
     for uid, trouble in refused.items():
-        account = patient.inventory.accounts.get(uid) if patient.inventory is not None else None
+        account = None if here is None else here.inventory.accounts.get(uid)
         role = account.role if account is not None else "the role"
         text = str(trouble.get("text") if isinstance(trouble, dict) else trouble)
         if isinstance(trouble, dict) and trouble.get("code") == "PermissionMissing":
@@ -423,16 +432,25 @@ def _entered(patient: Patient, told: Mapping[str, Any]) -> Iterator[Finding]:
             yield unknown(Check.ROLES, uid, text)
     if len(refused) < len(told):
         yield ok(Check.ROLES, "accounts", f"{len(told) - len(refused)} can be entered by {surroundings.RECONCILE}")
+    elif not told:
+        yield unknown(
+            Check.ROLES, "accounts", "the functions know of none: no configuration that they believe lists any"
+        )
 
 
-def _compared(patient: Patient, deployed: set[str]) -> Iterator[Finding]:
-    """Whether what is deployed lists the same accounts as the file here."""
-    if patient.inventory is None:
-        return
-    here = set(patient.inventory.accounts)
-    told = [f"{named(here - deployed)} not in what is deployed"] if here - deployed else []
-    told += [f"{named(deployed - here)} in what is deployed and not here"] if deployed - here else []
-    if told:
-        yield wrong(Check.CONFIGURATION, "deployed", "; ".join(told), "deploy again with this accounts.yaml")
-    else:
-        yield ok(Check.CONFIGURATION, "deployed", "what is deployed lists the same accounts")
+def _compared(there: Mapping[str, Any], here: Standing | None) -> Finding:
+    """Whether what is deployed goes by the same version as is seen from here."""
+    number, fault = there.get("number"), there.get("fault")
+    if fault is not None:
+        remedy = (
+            f"{_DEPLOY} with the CONFIG_KEYS and CONFIG_QUORUM that it was signed for, or apply one that they verify"
+        )
+        return wrong(Check.CONFIGURATION, "deployed", f"the functions do not believe it: {fault}", remedy)
+    if here is None:
+        return unknown(
+            Check.CONFIGURATION, "deployed", f"the functions go by version {number}; the ledger was not read from here"
+        )
+    if number != here.number:
+        text = f"the functions go by version {number}, and the ledger that is seen from here has version {here.number}"
+        return wrong(Check.CONFIGURATION, "deployed", text, f"{_DEPLOY} with this LEDGER_URL, or set theirs here")
+    return ok(Check.CONFIGURATION, "deployed", f"the functions go by version {number}")

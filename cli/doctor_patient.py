@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cli.doctor_template import Wanted
+from cli.standing import Believed
 from shared.cloud.dead_letters import Control
 from shared.cloud.deployed import Deployed
 from shared.cloud.functions import Functions
@@ -17,8 +18,8 @@ from shared.cloud.keys import Keys
 from shared.cloud.messaging import Messaging
 from shared.cloud.secrets import Secrets
 from shared.errors import CloudUnreachable, GrantError, LedgerError, PermissionMissing, SettingsError
+from shared.loop.gate import Standing
 from shared.rules.health import Check, Finding, unknown
-from shared.rules.inventory import Inventory
 from shared.settings import Settings
 
 CALL_SECONDS = 4.0
@@ -33,11 +34,12 @@ CALLER = "this key"
 class Patient:
     """One deployment, as far as it is known before anything but the keys is asked for.
 
-    ``wanted``: its functions as s.yaml has them, or why they cannot be told. ``service`` names an FC 2.0 service.
+    ``believed``: of its ledger's configuration, once that was read. ``wanted``: its functions as s.yaml has them, or why they
+    cannot be told. ``service`` names an FC 2.0 service.
     """
 
     settings: Settings
-    inventory: Inventory | None
+    believed: Believed
     wanted: list[Wanted] | str
     keys: Keys
     identity: Identity
@@ -49,6 +51,13 @@ class Patient:
     def uid(self) -> str:
         """The account that the keys belong to: the hub's."""
         return self.identity.account
+
+    def standing(self) -> Standing | None:
+        """What is believed of its configuration. Waits for it, as long as for any answer; None where it cannot be read."""
+        try:
+            return self.believed.result(CALL_SECONDS)
+        except TimeoutError:
+            return None
 
     def messaging(self) -> Messaging:
         """Its queues and topic."""

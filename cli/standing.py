@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -29,6 +30,9 @@ Keys = Annotated[
     ),
 ]
 Quorum = Annotated[int, typer.Option(envvar="CONFIG_QUORUM", min=1, help="How many of them must have signed it.")]
+
+Believed = Future[Standing | None]
+"""What is believed, for whoever waits until it was read; None where it could not be."""
 
 OF_HOLD = {
     HoldKind.ECR: TargetKind.ECR,

@@ -33,7 +33,9 @@ def handler(event: bytes, context: object) -> dict[str, Any]:
         frame.check()
         asked = asked_about(event)
         if asked == EVERY_ACCOUNT:
-            return entered(frame.gate.inventory.accounts, frame.calls.enter)
+            standing = frame.gate.standing
+            seen = {"number": standing.number, "fault": standing.fault}
+            return {**entered(standing.inventory.accounts, frame.calls.enter), "configuration": seen}
         if asked is not None:
             entrance = Entrance(frame.calls, frame.gate.inventory, reads_only=True)
             return {"findings": [one.facts() for one in entrance.examine(asked)]}

@@ -1,4 +1,4 @@
-"""What the deployment decides, read once per cold start, as types: the environment and the file of accounts.
+"""What the deployment decides, read once per cold start, as types: the environment.
 
 A stand-in cloud is an address, not a mode.
 """
@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import (
     AfterValidator,
@@ -31,9 +29,7 @@ from pydantic import (
 from shared.errors import SettingsError
 from shared.messages.configuration import parse_keys
 from shared.messages.forms import RegionId
-from shared.messages.texts import faults, name
 from shared.rules.facts import DriftKind, Mode
-from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, Window
 
 _REST = re.compile(r"(?:[A-Za-z0-9.\[\]:_-]|\{region\}|\{uid\})+")
@@ -342,7 +338,7 @@ def examined(region: str) -> tuple[Settings, dict[str, str]]:
             variable = str(fault["loc"][0]) if fault["loc"] else "LEDGER_URL"  # between variables: it and LEDGER_SECRET
             told[variable] = "is missing" if fault["type"] == "missing" else f"is not usable ({fault['msg']})"
     defaults = {str(one.validation_alias): one.default for one in Settings.model_fields.values()}
-    instead = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "nowhere"}
+    instead: dict[str, Any] = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "nowhere", "CONFIG_KEYS": {}}
     usable = {name: instead.get(name, defaults[name]) for name in told}
     settings = Settings.model_validate(_environment() | given | usable)
     return settings.model_copy(update={"ledger_url": ""}) if "LEDGER_URL" in told else settings, told
@@ -382,50 +378,3 @@ def _faults(error: ValidationError) -> str:
         else:
             found.append(f"{variable}={fault['input']!r} ({fault['msg']})")
     return "; ".join(sorted(found))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once: of two accounts with one uid the later one would silently win."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.twice: list[str] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping as usual; keys that are there again are remembered with their lines."""
-        lines: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line, known = key.start_mark.line + 1, lines.get((key.tag, key.value))
-            if known is not None:
-                self.twice.append(f"line {line}: {name(key.value)} is there twice (first in line {known})")
-            lines.setdefault((key.tag, key.value), line)
-        return super().construct_mapping(node, deep=deep)
-
-
-def read_inventory(path: Path) -> Inventory:
-    """Read the file. Raises SettingsError that names the file and every fault in it, and shows no external id."""
-    where = f"ACCOUNTS_FILE={path}"
-    try:
-        loader = _Loader(path.read_text("utf-8"))
-        document = loader.get_single_data()
-        if loader.twice:
-            raise SettingsError(f"{where}: {'; '.join(loader.twice)}")
-        return Inventory.model_validate(document)
-    except OSError as error:
-        raise SettingsError(f"{where}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{where}: is not UTF-8 (byte {error.start})") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise SettingsError(f"{where}: is not YAML ({_place(error)})") from None
-    except ValidationError as error:
-        raise SettingsError(f"{where}: {faults(error, hidden='external_id')}") from None
-
-
-def _place(error: Exception) -> str:
-    """What a YAML parser stumbled over and where, without the line itself: an external id may stand in it."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return type(error).__name__
-    problem = re.sub(r"(['\"]).{3,}\1", "a text", error.problem or type(error).__name__)
-    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {problem}"

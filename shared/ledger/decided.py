@@ -71,7 +71,7 @@ def event_named(connection: Connection, name: str) -> Recorded | None:
 
 def applied_versions(connection: Connection) -> dict[int, Recorded]:
     """What was recorded when each version of the configuration was applied, by its number."""
-    query = sql.select(events).where(events.c.kind == EventKind.CONFIGURATION_APPLIED).order_by(events.c.seq)
+    query = sql.select(events).where(events.c.kind == EventKind.CONFIGURED).order_by(events.c.seq)
     found = [_recorded(row) for row in connection.execute(query)]
     return {int(one.facts["number"]): one for one in found}
 

@@ -68,7 +68,7 @@ NOTES: tuple[Note, ...] = (
     Note("HoldSet", NOBODY, "somebody put something on hold", "已设置冻结", "nothing is created until it is lifted"),
     Note("HoldLifted", NOBODY, "somebody lifted a hold", "已解除冻结", "what it stopped goes on"),
     Note(
-        "ConfigurationApplied",
+        "Configured",
         NOBODY,
         "a version of the configuration was applied",
         "已应用新的配置版本",

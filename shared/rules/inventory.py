@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from shared.errors import NotAllowed
-from shared.messages.approval import Every, GrantApproval, RevokeApproval
-from shared.messages.forms import AccountId, EcrId, GrantKey, Issuer, Prefix, RegionId
+from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.forms import AccountId, EcrId, GrantKey, Prefix, RegionId
 
 # Addresses that name no single machine elsewhere (RFC 6890). Whoever routes them, alone or in a wider prefix, seldom means it.
 SPECIAL = {
@@ -58,21 +58,13 @@ class Account(BaseModel):
     supernets: list[Prefix] = Field(default_factory=list)
 
 
-class Rights(BaseModel):
-    """What an issuer may do beyond what every issuer may."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    everyone: bool = Field(default=False, strict=True)
-
-
 class Inventory(BaseModel):
-    """All accounts by uid; where instances may be; which issuers may do more than others."""
+    """All accounts by uid, and where instances may be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: Literal[1]
     accounts: dict[AccountId, Account]
     regions: Annotated[list[RegionId], Field(min_length=1)] | None = None
-    issuers: dict[Issuer, Rights] = Field(default_factory=dict)
 
     @field_validator("accounts")
     @classmethod
@@ -127,24 +119,12 @@ class Inventory(BaseModel):
                 f"allowed_prefixes: {'; '.join(refused)}; the inventory has to list it under special_prefixes of account {uid}"
             )
 
-    def may_close_everyone(self, issuer: str) -> bool:
-        """Whether a revoke of this issuer may say that it closes everyone's leases."""
-        return issuer in self.issuers and self.issuers[issuer].everyone
-
-    def check_closes(self, issuer: str, closes: object) -> None:
-        """Raise NotAllowed for a revoke that says everyone's and comes from an issuer without that right."""
-        if closes == Every.EVERYONE and not self.may_close_everyone(issuer):
-            raise NotAllowed(
-                f"closes: {issuer} may not close everyone's leases: the inventory has to say so under issuers"
-            )
-
     def allow(self, approval: GrantApproval | RevokeApproval) -> None:
-        """Raise NotAllowed, naming the field, for an approval that asks for what nothing here permits.
+        """Raise NotAllowed, naming the field, for an approval that opens what nothing here permits.
 
-        Of a revoke only the word that closes everyone's leases is asked: closing is the safe direction.
+        Of a revoke nothing is asked: closing is the safe direction.
         """
         if isinstance(approval, RevokeApproval):
-            self.check_closes(approval.issuer, approval.closes)
             return
         self.check(approval.grant)
         self.check_region(approval.grant)

@@ -18,7 +18,8 @@ from shared.cloud.messaging import Messaging
 from shared.cloud.spoke import Spoke as SpokeOnCloud
 from shared.errors import CloudUnreachable
 from shared.messages.forms import GrantKey, InstanceType
-from shared.settings import Settings, read_inventory
+from shared.settings import Settings
+from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.launch import TEMPLATE
@@ -181,12 +182,12 @@ class Clock:
 def test_connections_that_rested_for_long_are_not_used_again(line: Line, tmp_path: Path) -> None:
     """A connection may be dead without a word: after a freeze calls go over new ones, and do not wait for the old."""
     spoke = line.spokes[2]
-    names = ("FC_REGION", REGION), ("LEDGER_URL", line.cloud.ledger_url)
+    names = ("FC_REGION", REGION), ("LEDGER_URL", line.cloud.ledger_url), ("CONFIG_KEYS", CONFIG_KEYS_TEXT)
     endpoints = {f"{name}_ENDPOINT": line.url for name in ("MNS", "STS", "VPC", "ECR")}
     settings = Settings.model_validate({**dict(names), **endpoints})
     clock = Clock()
     keys = Keys(RUNNER.id, RUNNER.secret, "")
-    calls = Calls(settings, read_inventory(line.cloud.accounts_file), keys, clock=clock)
+    calls = Calls(settings, lambda: line.cloud.stage.configuration.inventory, keys, clock=clock)
     key = GrantKey(HUB_ECR, HUB, InstanceType.VPC, next(spoke.vpcs), REGION, spoke.uid)
     calls.arrive(keys, "first")
     assert SpokeOnCloud(calls).look_at_spoke(key, Trail()).found

@@ -13,7 +13,7 @@ import pytest
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.messages.approval import GrantApproval
-from shared.messages.envelope import parse
+from shared.messages.seal import approval_from
 
 EXAMPLE = json.loads((Path(__file__).parents[2] / "examples" / "approval-vpc.json").read_text("utf-8"))
 
@@ -37,7 +37,7 @@ def approve() -> MakeApproval:
     """Makes parsed approvals out of the example."""
 
     def make(**changes: Any) -> GrantApproval:
-        parsed = parse(varied(**changes))
+        parsed = approval_from(varied(**changes))
         assert isinstance(parsed, GrantApproval)
         return parsed
 

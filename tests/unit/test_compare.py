@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,13 @@ from shared.ledger.admission import admit
 from shared.ledger.outcomes import put_off
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
+from shared.loop.gate import Gate
 from shared.loop.reconcile import Reconcile
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.messages.forms import GrantKey
 from shared.rules.facts import AssociationSeen, Side
-from shared.rules.inventory import Ecr, Inventory
 from shared.settings import Settings
+from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, apply, configuration
 from tests.ledger.kit import HOUR, NOW, key, opening, read, settle_side
 
 KNOWN = key()
@@ -64,9 +66,14 @@ class Around:
     """What a pass stands on; nobody listens."""
 
     ledger: Ledger
-    inventory: Inventory
+    accounts: dict[str, Any]
     settings: Settings
     woken: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """What is listed is what the newest configuration lists."""
+        apply(self.ledger, configuration(self.accounts))
+        self.gate = Gate(self.ledger, CONFIG_KEYS, 1, lambda: NOW)
 
     def publish(self) -> None:
         """Nothing goes out here."""
@@ -78,17 +85,18 @@ class Around:
 @pytest.fixture
 def around(tmp_path: Path) -> Iterator[Around]:
     """A ledger that knows one grant, to a router of one account; another account has another router."""
-    settings = Settings.model_validate({"FC_REGION": KNOWN.instance_region, "LEDGER_URL": "sqlite://", "MODE": "full"})
+    settings = Settings.model_validate(
+        {"FC_REGION": KNOWN.instance_region, "LEDGER_URL": "sqlite://", "CONFIG_KEYS": CONFIG_KEYS_TEXT}
+    )
     owned: dict[str, dict[str, object]] = {one.ecr_owner_uid: {"ecrs": {one.ecr_id: {}}} for one in (KNOWN, ANOTHER)}
     accounts = {
         uid: {"name": f"a{uid}", "owner": "tests", "environment": "test", "role": "role", "external_id": "id"} | more
         for uid, more in {**owned, KNOWN.instance_owner_uid: {}}.items()
     }
-    inventory = Inventory.model_validate({"version": 1, "accounts": accounts})
     with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
         upgrade_schema(ledger)
         ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
-        yield Around(ledger, inventory, settings)
+        yield Around(ledger, accounts, settings)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +122,8 @@ def test_an_instance_that_was_deleted_is_not_missing_anew_when_its_account_is_de
     later = NOW + HOUR
     assert Reconcile(around, gone, clock=lambda: later).run().drift == {"instance-deleted": 1}
 
-    listed = {uid: one for uid, one in around.inventory.accounts.items() if uid != KNOWN.instance_owner_uid}
-    delisted = replace(around, inventory=around.inventory.model_copy(update={"accounts": listed}))
+    listed = {uid: one for uid, one in around.accounts.items() if uid != KNOWN.instance_owner_uid}
+    delisted = replace(around, accounts=listed)
     assert Reconcile(delisted, gone, clock=lambda: later).run().drift == {}
     assert Reconcile(delisted, Shown([KNOWN], []), clock=lambda: later).run().gone == 1, "granted: so it is there"
 
@@ -132,10 +140,8 @@ def test_who_waits_for_account_as_own_automation_is_woken_when_it_is_seen_to_hav
     around: Around, association: str, associated: bool, woken: list[str]
 ) -> None:
     """It need not tell; else account B's side would look when its time has come, and not at once."""
-    ecr = {KNOWN.ecr_id: Ecr.model_validate({"association": association})}
-    owner = around.inventory.accounts[KNOWN.ecr_owner_uid].model_copy(update={"ecrs": ecr})
-    accounts = {**around.inventory.accounts, KNOWN.ecr_owner_uid: owner}
-    where = replace(around, inventory=around.inventory.model_copy(update={"accounts": accounts}))
+    owner = around.accounts[KNOWN.ecr_owner_uid] | {"ecrs": {KNOWN.ecr_id: {"association": association}}}
+    where = replace(around, accounts={**around.accounts, KNOWN.ecr_owner_uid: owner})
     waits, until = Reason(code=ReasonCode.OTHERS_TURN, text="it is the other account's turn"), NOW + HOUR
     for side in Side:
         work = read(around.ledger, side)

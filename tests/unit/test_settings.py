@@ -23,10 +23,12 @@ from shared.settings import (
     read_signing,
     setting_names,
 )
+from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT
 
 PASSWORD = "a-password-nobody-may-see"
 LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
 KEY = base64.b64encode(b"k" * 32).decode()
+REQUIRED = ("FC_REGION", "LEDGER_URL", "CONFIG_KEYS")
 FIELDS = [str(field.validation_alias) for kind in (Settings, Signing) for field in kind.model_fields.values()]
 
 
@@ -37,19 +39,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FC_REGION", "cn-hangzhou")
     monkeypatch.setenv("LEDGER_URL", LEDGER)
+    monkeypatch.setenv("CONFIG_KEYS", CONFIG_KEYS_TEXT)
     return monkeypatch
 
 
-def test_region_and_ledger_are_enough() -> None:
+def test_region_ledger_and_keys_are_enough() -> None:
     """Everything else has a default, and a fresh deployment changes nothing on the cloud."""
     settings = read_settings()
     assert (settings.region, settings.ledger_url, settings.mode) == ("cn-hangzhou", LEDGER, "observe")
-    assert settings.accounts_file == Path("accounts.yaml")
+    assert (settings.config_keys, settings.config_quorum) == (CONFIG_KEYS, 1)
     assert settings.mns_endpoint.format(region="r", uid="1") == "https://1.mns.r.aliyuncs.com"
     assert (settings.timing.skew, settings.timing.warn, settings.timing.window) == (300_000, 86_400_000, None)
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("FC_REGION", "LEDGER_URL")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in REQUIRED])
 def test_an_empty_variable_means_its_default(environment: pytest.MonkeyPatch, name: str) -> None:
     """The template hands every variable on, also those that nobody set."""
     default = read_settings()
@@ -57,7 +60,7 @@ def test_an_empty_variable_means_its_default(environment: pytest.MonkeyPatch, na
     assert read_settings() == default
 
 
-@pytest.mark.parametrize("name", ["FC_REGION", "LEDGER_URL"])
+@pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize(
     "empty",
     [
@@ -77,6 +80,8 @@ def test_what_must_be_there_is_missed_by_name(environment: pytest.MonkeyPatch, n
 
 BAD = {
     "FC_REGION": "Hangzhou",
+    "CONFIG_KEYS": "tests-1",
+    "CONFIG_QUORUM": "0",
     "MNS_ENDPOINT": "ftp://somewhere",
     "STS_ENDPOINT": "https://",
     "KMS_ENDPOINT": "http://kms.example.com",
@@ -296,7 +301,7 @@ def test_a_default_is_written_as_one_would_write_it(
 ) -> None:
     """Into the environment, where it changes nothing."""
     if default in ("must be given", "none"):
-        assert variable in ("FC_REGION", "LEDGER_URL", "LEDGER_SECRET", "CHANGE_WINDOW", "HEAD_KEY", "HEAD_KEY_SECRET")
+        assert variable in ("FC_REGION", "LEDGER_URL", "LEDGER_SECRET", "CONFIG_KEYS", "CHANGE_WINDOW", "HEAD_KEY", "HEAD_KEY_SECRET")
         return
     before = read_settings()
     environment.setenv(variable, default)
@@ -335,18 +340,20 @@ def test_what_is_wrong_is_told_beside_what_can_be_used(environment: pytest.Monke
     """For whoever looks at a deployment: a fault of one variable hides no other. No value is told."""
     for name, value in {"MODE": PASSWORD, "SETTLE_SECONDS": "-1", "MNS_ENDPOINT": "https://one.example.com"}.items():
         environment.setenv(name, value)
-    environment.delenv("LEDGER_URL")
+    for name in ("LEDGER_URL", "CONFIG_KEYS"):
+        environment.delenv(name)
     settings, told = examined("cn-shanghai")
-    assert set(told) == {"MODE", "SETTLE_SECONDS", "LEDGER_URL"}
+    assert set(told) == {"MODE", "SETTLE_SECONDS", "LEDGER_URL", "CONFIG_KEYS"}
+    assert settings.config_keys == {}
     assert told["LEDGER_URL"] == "is missing"
     assert PASSWORD not in str(told)
     assert (settings.region, settings.mode, settings.settle_seconds) == ("cn-shanghai", "observe", 60)
     assert (settings.ledger_url, settings.mns_endpoint) == ("", "https://one.example.com")
 
 
-def test_a_deployment_has_to_give_the_ledger_alone() -> None:
+def test_a_deployment_has_to_give_the_ledger_and_the_keys() -> None:
     """The region is the platform's to give, and everything else has a default."""
-    assert setting_names(required=True) == {"LEDGER_URL"}
+    assert setting_names(required=True) == {"LEDGER_URL", "CONFIG_KEYS"}
     assert setting_names() == set(FIELDS)
 
 
