@@ -301,7 +301,7 @@ def test_a_default_is_written_as_one_would_write_it(
 ) -> None:
     """Into the environment, where it changes nothing."""
     if default in ("must be given", "none"):
-        assert variable in ("FC_REGION", "LEDGER_URL", "LEDGER_SECRET", "CONFIG_KEYS", "CHANGE_WINDOW", "HEAD_KEY", "HEAD_KEY_SECRET")
+        assert variable in (*REQUIRED, "LEDGER_SECRET", "CHANGE_WINDOW", "HEAD_KEY", "HEAD_KEY_SECRET")
         return
     before = read_settings()
     environment.setenv(variable, default)
