@@ -61,11 +61,11 @@ def without_proxies() -> None:
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a module of the project to its end, as a person would."""
+    """Run a module of the project to its end, as a person would who has the keys set that sign configurations."""
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
-        env=clean_environment(**environment),
+        env=clean_environment(**{"CONFIG_KEYS": CONFIG_KEYS_TEXT, **environment}),
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE,

@@ -36,9 +36,7 @@ WRITES = (
 
 def printed(uid: str, folder: Path, *more: str) -> Json:
     """What onboard prints for an account that is not listed, for programs."""
-    done = run(
-        "cli", "onboard", "--account", uid, "--hub", HUB, "--json", "--accounts-file", str(folder / "none"), *more
-    )
+    done = run("cli", "onboard", "--account", uid, "--hub", HUB, "--json", "--config", str(folder / "none"), *more)
     assert done.returncode == 0, done.stderr
     found: Json = json.loads(done.stdout)
     return found
@@ -228,23 +226,24 @@ def test_the_text_says_what_programs_are_told(tmp_path: Path) -> None:
         *(f"{k}={v}" for k, v in said["parameters"].items()),
     ):
         assert f"{text}\n" in done.stdout
-    entry = done.stdout.partition("is deployed then:\n")[2].partition("4. ")[0]
+    entry = done.stdout.partition("a group of people.yaml:\n")[2].partition("4. ")[0]
     assert yaml.safe_load(f"accounts:\n{entry}")["accounts"] == said["entry"]
 
 
 def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None:
     """Account A is not among them: it has routers. Of more than a hundred none is named."""
-    done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--accounts-file", "examples/accounts.yaml")
+    done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", "examples/config")
     assert json.loads(done.stdout)["hub_parameters"] == {"SpokeAccounts": f"2000000000000002,{NEW}"}
-    alone = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--accounts-file", str(tmp_path / "none"))
+    alone = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path / "none"))
     assert json.loads(alone.stdout)["hub_parameters"] == {"SpokeAccounts": NEW}
-    assert "there is no inventory at" in alone.stderr
-    entry = yaml.safe_load(Path(ROOT / "examples/accounts.yaml").read_text("utf-8"))["accounts"]["2000000000000002"]
-    many = {"version": 1, "accounts": {f"{number:016d}": entry for number in range(100)}}
-    (tmp_path / "many.yaml").write_text(yaml.safe_dump(many), "utf-8")
-    done = run(
-        "cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--accounts-file", str(tmp_path / "many.yaml")
-    )
+    assert f"there is no {tmp_path / 'none' / 'accounts.yaml'}: SpokeAccounts names" in alone.stderr
+    example = yaml.safe_load(Path(ROOT / "examples/config/accounts.yaml").read_text("utf-8"))
+    many = {
+        "version": 1,
+        "accounts": {f"{number:016d}": example["accounts"]["2000000000000002"] for number in range(100)},
+    }
+    (tmp_path / "accounts.yaml").write_text(yaml.safe_dump(many), "utf-8")
+    done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path))
     assert json.loads(done.stdout)["hub_parameters"] == {"SpokeAccounts": "*"}
 
 
@@ -255,20 +254,20 @@ def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None
         (["--account", NEW, "--hub", "A"], 2, "--hub must be an account uid"),
         (["--account", NEW], 2, "--hub is missing"),
         (["--account", NEW, "--hub", HUB, "--region", "moon"], 2, "--region (REGION) must be a region"),
-        (["--account", NEW, "--hub", HUB, "--name", ""], 2, "not fit for an entry of the inventory: name"),
+        (["--account", NEW, "--hub", HUB, "--name", ""], 2, "not fit for an entry of accounts.yaml: name"),
         (
             ["--account", NEW, "--hub", HUB, "--external-id-prefix", "a b"],
             2,
-            "not fit for an entry of the inventory: external_id",
+            "not fit for an entry of accounts.yaml: external_id",
         ),
         (["--account", NEW, "--check"], 2, "--endpoint (FC_ENDPOINT) is missing"),
         (["--account", NEW, "--check", "--directly"], 2, "FC_REGION is missing"),
-        (["--account", "2000000000000002", "--hub", HUB], 1, "is listed in examples/accounts.yaml already"),
+        (["--account", "2000000000000002", "--hub", HUB], 1, "is listed in examples/config/accounts.yaml already"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(words: list[str], code: int, said: str) -> None:
     """And no external id is in it."""
-    done = run("cli", "onboard", *words, "--accounts-file", "examples/accounts.yaml")
+    done = run("cli", "onboard", *words, "--config", "examples/config")
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
