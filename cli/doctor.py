@@ -335,12 +335,12 @@ def _version(version: Version) -> Finding:
     """The version that holds, whose policy must be one that answers."""
     from shared.rules.policy import Policy  # noqa: PLC0415  # Cedar, only where a policy is read
 
-    about, faults = f"version {version.number}", Policy(version.configuration.policy).faults()
+    faults = Policy(version.configuration.policy).faults()
     if faults:
-        text = f"its policy answers nothing: {'; '.join(map(str, faults))}"
-        return wrong(Check.CONFIGURATION, about, text, "correct policy.cedar, have it signed and applied")
-    signers = ", ".join(version.signers)
-    return ok(Check.CONFIGURATION, about, f"signed by {signers}: {counts_of(version.configuration)}")
+        text = f"the policy of version {version.number} answers nothing: {'; '.join(map(str, faults))}"
+        return wrong(Check.CONFIGURATION, _LEDGER, text, "correct policy.cedar, have it signed and applied")
+    text = f"version {version.number}, signed by {', '.join(version.signers)}: {counts_of(version.configuration)}"
+    return ok(Check.CONFIGURATION, _LEDGER, text)
 
 
 # -- told --------------------------------------------------------------------------------------------------------------

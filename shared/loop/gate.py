@@ -32,7 +32,6 @@ from shared.rules.sealing import check_fresh, reopen
 
 if TYPE_CHECKING:
     from shared.rules.policy import Policy
-    from shared.rules.questions import Answer, Question
 
 _NOTHING = Inventory(version=1, accounts={})
 _OLDER = 20  # versions that are tried when the newest cannot be believed, and nothing is known yet
@@ -75,7 +74,9 @@ class Gate:
         keys: Mapping[str, str],
         quorum: int,
         clock: Callable[[], int],
-        tell: Callable[[int, str], None] = lambda number, fault: words.configuration_refused(number=number, reason=fault),
+        tell: Callable[[int, str], None] = lambda number, fault: words.configuration_refused(
+            number=number, reason=fault
+        ),
     ) -> None:
         """``keys``: the public keys that may sign a configuration, by name; ``quorum``: how many of them must.
 
@@ -215,13 +216,6 @@ class Gate:
         except NotAllowed as error:
             return facts, error
         return facts, None
-
-    def operate(self, question: Question) -> Answer:
-        """Whether somebody may give this command. Raises Unconfigured where nothing can be believed."""
-        standing = self.standing
-        if standing.version is None:
-            raise Unconfigured(standing.fault or "")
-        return standing.policy.decide(question)
 
     def check(self, grant: GrantKey) -> None:
         """Raise NotAllowed unless both accounts and the ECR are listed, and Unconfigured where nothing can be believed."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import yaml
 
+from examples.keys import key as example_key
 from shared.rules.health import Check
+from tests.configured import public
 from tests.functional.clinic import DEPLOYER, LOOKS, ODD, OPERATOR, Clinic, Findings, by_name, clinic, shipped, without
-from tests.functional.deployment import Json
 from tests.functional.launch import run
 from tests.functional.world import HUB, SPOKE, Key
 
@@ -124,24 +124,16 @@ def function(name: str, check: Check, about: str, words: tuple[str, ...], *path:
     return Fault(name, check, about, words, lambda at: at.deployed(resource, *path, value=value))
 
 
-def accounts(
-    name: str, check: Check, about: str, words: tuple[str, ...], change: Callable[[Json], object], *, anew: bool
-) -> Fault:
-    """accounts.yaml is another; ``anew``: the functions have read it since."""
+def configured(name: str, check: Check, about: str, words: tuple[str, ...], **changes: Any) -> Fault:
+    """Another version of the configuration holds. ``changes``: of account B's entry, or ``policy``."""
 
     def plant(at: Clinic) -> AbstractContextManager[object]:
-        document = yaml.safe_load(at.cloud.accounts_file.read_text("utf-8"))
-        change(document)
-        return at.accounts(yaml.safe_dump(document), started_anew=anew)
+        if "policy" in changes:
+            return at.configured(**changes)
+        listed = at.cloud.stage.listed
+        return at.configured(accounts={**listed, SPOKE: {**listed[SPOKE], **changes}})
 
     return Fault(name, check, about, words, plant)
-
-
-def listed_twice(at: Clinic) -> AbstractContextManager[object]:
-    """An account stands in the file once more."""
-    text = at.cloud.accounts_file.read_text("utf-8")
-    entry = text[text.index(f"  '{SPOKE}':") :]
-    return at.accounts(text + entry, started_anew=False)
 
 
 @contextmanager
@@ -156,6 +148,7 @@ CONFIG = ("triggers", 0, "triggerConfig")
 SOURCE = (*CONFIG, "eventSourceConfig", "eventSourceParameters", "sourceMNSParameters")
 GRANT, ASSOCIATE, RECONCILE = "ecr-grants-grant", "ecr-grants-associate", "ecr-grants-reconcile"
 APPROVALS = f"{GRANT}/approvals"
+OTHER_KEYS = f"others-1:{public(example_key('others-1'))}"
 EXTRA = {
     "triggerName": "back-door",
     "triggerType": "timer",
@@ -336,38 +329,51 @@ DEPLOYED = [
     ),
     function("no log is kept", Check.LOG, ASSOCIATE, ("kept nowhere",), "logConfig"),
 ]
-FILES = [
-    Fault("an account is listed twice", Check.CONFIGURATION, "accounts.yaml", ("is there twice", "line"), listed_twice),
-    accounts(
+CONFIGURED = [
+    configured(
         "an external id is wrong",
         Check.ROLES,
         SPOKE,
         ("may not be assumed", SPOKE),
-        lambda document: document["accounts"][SPOKE].update(external_id="ecr-grants:of-somebody-else"),
-        anew=True,
+        external_id="ecr-grants:of-somebody-else",
     ),
-    accounts(
-        "a role is not there",
-        Check.ROLES,
-        SPOKE,
-        (SPOKE,),
-        lambda document: document["accounts"][SPOKE].update(role="ecr-grants-nobody"),
-        anew=True,
-    ),
-    accounts(
-        "what is deployed lists other accounts",
+    configured("a role is not there", Check.ROLES, SPOKE, (SPOKE,), role="ecr-grants-nobody"),
+    configured(
+        "a policy has a fault",
         Check.CONFIGURATION,
-        "deployed",
-        (f"{SPOKE} in what is deployed and not here",),
-        lambda document: document["accounts"].pop(SPOKE),
-        anew=False,
+        "ledger",
+        ("the policy of version N answers nothing: line 1, column 1",),
+        policy="forbid (principal, action, resource);",
     ),
     Fault(
-        "there is no accounts.yaml",
+        "the functions trust other keys",
         Check.CONFIGURATION,
-        "nothing.yaml",
-        ("cannot be read",),
-        variables={"ACCOUNTS_FILE": "nothing.yaml"},
+        "deployed",
+        ("the functions do not believe it", "tests-1 is not one of the keys that may sign: others-1"),
+        lambda at: at.deployed("reconcile", "environmentVariables", "CONFIG_KEYS", value=OTHER_KEYS),
+        follows=frozenset({Check.ROLES}),
+    ),
+    Fault(
+        "the keys here are others",
+        Check.CONFIGURATION,
+        "ledger",
+        ("tests-1 is not one of the keys that may sign: others-1", "nothing is granted"),
+        variables={"CONFIG_KEYS": OTHER_KEYS},
+    ),
+    Fault(
+        "more must sign than can",
+        Check.CONFIGURATION,
+        "CONFIG_QUORUM",
+        ("wants 2 signatures, and CONFIG_KEYS names 1 keys",),
+        variables={"CONFIG_QUORUM": "2"},
+    ),
+    Fault(
+        "there are no keys",
+        Check.SETTINGS,
+        "CONFIG_KEYS",
+        ("is missing",),
+        variables={"CONFIG_KEYS": ""},
+        follows=frozenset({Check.CONFIGURATION}),
     ),
 ]
 VARIABLES = [
@@ -408,7 +414,7 @@ VARIABLES = [
         "ledger",
         ("not a database address",),
         variables={"LEDGER_URL": "the one in the basement"},
-        follows=frozenset({Check.TLS, Check.SCHEMA, Check.CHAIN}),
+        follows=frozenset({Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CONFIGURATION}),
     ),
     Fault(
         "the access key is unknown",
@@ -429,7 +435,7 @@ VARIABLES = [
 ]
 
 
-@pytest.mark.parametrize("fault", [*QUEUES, *FILES, *VARIABLES, *DEPLOYED], ids=lambda fault: fault.id)
+@pytest.mark.parametrize("fault", [*QUEUES, *CONFIGURED, *VARIABLES, *DEPLOYED], ids=lambda fault: fault.id)
 def test_a_fault_is_found_where_it_is(deployment: Clinic, healthy: Findings, fault: Fault) -> None:
     """By its check, with a sentence and what to do, and exit code 1. Nothing else is said otherwise than without it."""
     with fault.plant(deployment):

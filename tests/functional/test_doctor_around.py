@@ -16,9 +16,10 @@ import sqlalchemy as sql
 
 from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
-from shared.ledger.tables import accepts, chain, events, outbox
+from shared.ledger.tables import accepts, chain, configurations, events, outbox, settings
 from shared.ledger.transactions import Ledger
 from shared.rules.health import Check
+from tests.configured import apply, configuration
 from tests.functional.clinic import (
     DEPLOYER,
     OPERATOR,
@@ -36,7 +37,7 @@ from tests.ledger.kit import NOW, opening
 from tests.ledger.postgres import PASSWORD, Postgres, running
 
 DEPLOY = "`make deploy-folder` and `make deploy`"
-RECORD = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CLOCK)
+RECORD = (Check.LEDGER, Check.TLS, Check.SCHEMA, Check.CHAIN, Check.CONFIGURATION, Check.CLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     ledger = Ledger(address)
     upgrade_schema(ledger)
     ledger.write(admit, opening(), "message-1", NOW, ledger.timing)
+    apply(ledger, configuration({}))
     ledger.close()
     return address
 
@@ -156,6 +158,17 @@ def test_a_fault_of_the_ledger_is_found(
     }
 
 
+def test_a_ledger_without_a_configuration_grants_nothing(bare: Clinic, url: str) -> None:
+    """Whether none was applied, or somebody changed the row of the one that was: each is told, with what to do."""
+    changed(url, configurations.update().values(bundle="{}"))
+    one = bare.findings(LEDGER_URL=url)["configuration", "ledger"]
+    assert (one["verdict"], "not a signed configuration" in one["text"], bool(one["do"])) == ("wrong", True, True), one
+    changed(url, configurations.delete(), settings.delete())
+    none = bare.findings(LEDGER_URL=url)["configuration", "ledger"]
+    assert (none["verdict"], none["text"]) == ("wrong", "no configuration was applied yet: nothing is granted")
+    assert "ecr-grants config apply" in none["do"]
+
+
 def test_a_ledger_without_tables_is_to_be_upgraded(bare: Clinic, server: Postgres) -> None:
     """The database is there, and empty."""
     found = bare.findings(LEDGER_URL=server.address(server.new_database()))
@@ -182,7 +195,7 @@ def test_a_ledger_that_is_away_is_named_with_its_place(
     assert found["ledger", "ledger"]["verdict"] == "wrong"
     place = {"file": str(tmp_path), "password": str(server.folder)}.get(where, f"127.0.0.1, port {port}")
     assert place in found["ledger", "ledger"]["text"]
-    assert {found[check.value, "ledger"]["verdict"] for check in RECORD[1:4]} == {"unknown"}
+    assert {found[check.value, "ledger"]["verdict"] for check in RECORD[1:5]} == {"unknown"}
     assert "password" not in json.dumps(told).replace("password authentication", "").replace("the password of", "")
     assert not (tmp_path / "nothing.db").exists()
     assert others(found) == others(bare.findings())

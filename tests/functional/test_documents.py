@@ -21,11 +21,15 @@ import pytest
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from examples.keys import CONFIGURATION, key
+from tests.configured import CONFIG_KEYS_TEXT, public
 from tests.functional.deployment import OPERATOR, Deployment, deployment
 from tests.functional.launch import clean_environment
 from tests.functional.waiting import PATIENCE
 from tests.functional.world import HUB, HUB_ECR, REGION, ROOT, Spoke, Stage
 
+SIGNERS = f"{CONFIG_KEYS_TEXT},{CONFIGURATION}:{public(key(CONFIGURATION))}"
+"""Who may sign a configuration: whoever configures the tests, and the key of the examples."""
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 PROGRAMS = ("make", "ecr-grants", "python", "git", "s", "aliyun", "export", "curl")
 """With which words a line of a document is a command, wherever it stands."""
@@ -113,7 +117,7 @@ class Place:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ADDRESS": self.cloud.url,
             "LEDGER_URL": self.cloud.ledger_url,
-            "ACCOUNTS_FILE": str(self.cloud.accounts_file),
+            "CONFIG_KEYS": SIGNERS,
             "MNS_ENDPOINT": self.cloud.url,
             "FC_ENDPOINT": self.cloud.url,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id,
@@ -136,7 +140,15 @@ class Place:
         assert answer["event"] == "done"
         self.cloud.send("no approval at all", queue="ecr-approvals-dead")
         (dead,) = json.loads(self.typed("ecr-grants dead list --json").stdout)
+        shown = json.loads(self.typed(f"ecr-grants show {answer['grant']['grant_id']} --json").stdout)
+        admitted = next(one["id"] for one in shown["history"] if one["event"] == "admitted")
+        (version,) = json.loads(self.typed("ecr-grants config history --json").stdout)
         return {
+            "explain EVENT": f"explain {admitted}",
+            "--previous …": f"--previous {version['digest']}",
+            # The folder is the example's, and a key that the deployment knows signs it.
+            "config init config ": "config init config && cp examples/config/*.yaml config/ ",
+            "--key operator-1.pem --kid operator-1": f"--key <(python -m examples.keys {CONFIGURATION}) --kid {CONFIGURATION}",
             "adopt g-…": f"adopt {self._somebody_elses()}",
             "g-…": answer["grant"]["grant_id"],
             "ecr-…": document["ecr"]["id"],
@@ -168,12 +180,13 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """Each document has its own."""
-    stage, key = Stage(), Ed25519PrivateKey.generate()
+    stage, made_key = Stage(), Ed25519PrivateKey.generate()
     spoke = stage.new_spoke()
     secret, public = (
-        base64.b64encode(raw).decode() for raw in (key.private_bytes_raw(), key.public_key().public_bytes_raw())
+        base64.b64encode(raw).decode()
+        for raw in (made_key.private_bytes_raw(), made_key.public_key().public_bytes_raw())
     )
-    with deployment(stage, tmp_path, settings={"HEAD_KEY": secret}) as made:
+    with deployment(stage, tmp_path, settings={"HEAD_KEY": secret, "CONFIG_KEYS": SIGNERS}) as made:
         yield Place(made, spoke, public)
 
 
