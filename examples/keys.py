@@ -7,6 +7,7 @@ prints a private key, as `ecr-grants config sign` and `ecr-grants seal` take one
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import sys
 
@@ -29,6 +30,12 @@ def key(name: str) -> Ed25519PrivateKey:
 def pem(name: str) -> str:
     """The same as a file has it: PEM, PKCS8."""
     return key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_x(name: str) -> str:
+    """The public half of a key, as CONFIG_KEYS and configurations have it."""
+    raw = key(name).public_key().public_bytes_raw()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 
     python -m examples.send examples/approval-vpc.json --address http://127.0.0.1:PORT
 
-Uses nothing of the product but what makes a text safe for a terminal: what it sends is the file, what it reads is the public
-contract of completions.
+Uses nothing of the product but what makes a text safe for a terminal: what it sends is the file, sealed as its issuer would with
+the key of the examples (``examples/keys.py``); what it reads is the public contract of completions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -22,9 +23,13 @@ from mns.mns_exception import MNSExceptionBase, MNSServerException
 from mns.queue import Message
 
 from cli.output import prepare, safe
+from examples.keys import key
+from examples.seal import sealed
 
 WORLD = Path(__file__).parent / "world.yaml"
 HUB = "1000000000000001"
+DEPLOYMENT = "ecr-grants-demo"
+"""What seals are addressed to, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,19 @@ def user_keys(user: str, world: Path = WORLD) -> tuple[str, str]:
 class Mailbox:
     """The queues and the answers of the local cloud, as two RAM users see them."""
 
-    def __init__(self, address: str, world: Path = WORLD) -> None:
+    def __init__(self, address: str, world: Path = WORLD, *, deployment: str = DEPLOYMENT) -> None:
         requester, operator = user_keys("requester", world), user_keys("operator", world)
         self._approvals = Account(address, *requester).get_queue("ecr-approvals")
         self._answers = Account(address, *operator).get_queue("ecr-answers")
         self._answers.set_encoding(False)
+        self._deployment = deployment
 
     def send(self, text: str) -> str:
-        """Put an approval on the queue. Returns its message id."""
+        """Seal an approval and put it on the queue. Returns its message id."""
+        return self.send_as_it_is(seal_of(text, self._deployment))
+
+    def send_as_it_is(self, text: str) -> str:
+        """Put a text on the queue. Returns its message id."""
         return str(self._approvals.send_message(Message(text)).message_id)
 
     def next_completion(self, wait_seconds: int) -> dict[str, Any] | None:
@@ -69,20 +79,30 @@ class Mailbox:
         return completion
 
 
+def seal_of(text: str, deployment: str) -> str:
+    """An approval as its issuer seals it, now; what names no issuer stays as it is."""
+    issuer = _field(text, "issuer")
+    if issuer is None:
+        return text
+    kid = f"{issuer}-1"
+    return json.dumps(sealed(text.encode(), key(kid), kid, deployment, int(time.time())))
+
+
 def answers(completion: dict[str, Any], message_id: str, sent: str) -> Answer | None:
     """The answer in a completion, when it is the one to what was sent."""
     if completion["event"] not in ("done", "rejected", "dead"):
         return None
     about = completion.get("request", {}).get("request_id")
-    ours = completion.get("message_id") == message_id or (about is not None and about == _request_id(sent))
+    ours = completion.get("message_id") == message_id or (about is not None and about == _field(sent, "request_id"))
     if not ours:
         return None
     return Answer(completion["event"], completion["reason"]["text"], completion["at"], completion.get("message_id", ""))
 
 
-def _request_id(sent: str) -> str | None:
+def _field(sent: str, name: str) -> str | None:
+    """A field of what is sent, as far as it can be read."""
     try:
-        found = json.loads(sent).get("request_id")
+        found = json.loads(sent).get(name)
     except (ValueError, AttributeError):
         return None
     return found if isinstance(found, str) else None
@@ -93,24 +113,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Send an approval to the local cloud and wait for its answer.")
     parser.add_argument("approval", type=Path, help="the approval to send, as a JSON file")
     parser.add_argument("--address", required=True, help="the address that `make up` prints")
+    parser.add_argument(
+        "--deployment",
+        default=os.environ.get("DEPLOYMENT", DEPLOYMENT),
+        help=f"what the seal is addressed to (DEPLOYMENT; default: {DEPLOYMENT})",
+    )
     parser.add_argument("--seconds", type=int, default=60, help="how long to wait for the answer (default: 60)")
     options = parser.parse_args()
     prepare()
     try:
-        return _send(options.approval, options.address, options.seconds)
+        return _send(options.approval, options.address, options.deployment, options.seconds)
     except KeyboardInterrupt:
         print("stopped; what was sent stays sent", file=sys.stderr)
         return 130
 
 
-def _send(approval: Path, address: str, seconds: int) -> int:
+def _send(approval: Path, address: str, deployment: str, seconds: int) -> int:
     try:
         text = approval.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot read {safe(approval)}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2
     try:
-        mailbox = Mailbox(address)
+        mailbox = Mailbox(address, deployment=deployment)
         while mailbox.next_completion(0) is not None:
             pass  # answers to earlier requests
         message_id = mailbox.send(text)

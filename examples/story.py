@@ -16,11 +16,14 @@ from shlex import quote
 from typing import Any
 
 from deploy.layout import linked
+from examples.keys import CONFIGURATION, pem, public_x
 from examples.look import left_over
-from examples.send import HUB, WORLD, Mailbox, answers, user_keys
+from examples.send import DEPLOYMENT, HUB, WORLD, Mailbox, answers, seal_of, user_keys
 from examples.telling import FUNCTIONS, Narrator, clock, say, tell
 
 ROOT = Path(__file__).parent.parent
+CONFIG_KEYS = f"{CONFIGURATION}:{public_x(CONFIGURATION)}"
+"""Who may sign the demo's configuration."""
 
 _START_SECONDS = 60
 _SILENCE_SECONDS = 5.0
@@ -39,14 +42,12 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
     told = "" if package is None else f" from the package in {package}"
     tell(f"starting the local cloud and deploying the functions of s.yaml{told} ...")
     ledger = ledger_in(directory)
-    upgrade = [sys.executable, "-m", "cli", "ledger", "upgrade", "--ledger-url", ledger]
-    made = subprocess.run(upgrade, cwd=ROOT, check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        raise Failed(f"the ledger could not be made: {made.stderr.strip()}")
+    _typed("the ledger could not be made", "ledger", "upgrade", "--ledger-url", ledger)
+    configure(directory, ledger)
     ready, errors = directory / "address", directory / "localcloud.log"
     settings = {
         "LEDGER_URL": ledger,
-        "ACCOUNTS_FILE": str(ROOT / "examples" / "accounts.yaml"),
+        "CONFIG_KEYS": CONFIG_KEYS,
         "CODE": str(linked(directory / "code") if package is None else package.resolve()),
         "SETTLE_SECONDS": "2",
         "MODE": "full",
@@ -70,6 +71,28 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
                 except subprocess.TimeoutExpired:
                     cloud.kill()
                     cloud.wait()
+
+
+def configure(directory: Path, ledger: str) -> None:
+    """Sign the folder of the examples with the key of the examples, and apply it. Raises Failed."""
+    private, bundle, failed = directory / "configuration.pem", directory / "1.bundle", "the configuration could not be"
+    private.write_text(pem(CONFIGURATION), "utf-8")
+    signing = ("--key", str(private), "--kid", CONFIGURATION, "-o", str(bundle))
+    _typed(f"{failed} signed", "config", "sign", "examples/config", *signing)
+    applying = ("--ledger-url", ledger, "--deployment", DEPLOYMENT)
+    told = _typed(f"{failed} applied", "config", "apply", str(bundle), *applying)
+    tell(f"configuration of examples/config: {told.splitlines()[0]}")
+
+
+def _typed(failed: str, *words: str) -> str:
+    """What a command of `ecr-grants` answers. Raises Failed."""
+    environment = {**os.environ, "CONFIG_KEYS": CONFIG_KEYS, "ECR_GRANTS_USER": "demo"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise Failed(f"{failed}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _wait_until_ready(cloud: subprocess.Popen[bytes], ready: Path, errors: Path) -> None:
@@ -106,6 +129,15 @@ class Story:
         if answer is None or answer.event != "done":
             raise Failed(f"{completion['event']}: {completion['reason']['text']}")
         say(clock(), "demo", f"answer: {answer.text}")
+
+    def refused(self, text: str, what: str, why: str, *, as_it_is: bool = False) -> None:
+        """Send what has to be refused with these words. Raises Failed where it is not. ``as_it_is``: without a seal of ours."""
+        message_id = self._mailbox.send_as_it_is(text) if as_it_is else self._mailbox.send(text)
+        say(clock(), "demo", f"{what}: sent to the queue ecr-approvals (message {message_id})")
+        completion = self.wait(lambda one: one.get("message_id") == message_id, "an answer")
+        if completion["event"] != "rejected" or why not in completion["reason"]["text"]:
+            raise Failed(f"{what}: {completion['event']}: {completion.get('reason')}")
+        say(clock(), "demo", f"rejected ({completion['reason']['code']}): {completion['reason']['text']}")
 
     def wait(
         self, wanted: Callable[[dict[str, Any]], bool], what: str, tick: Callable[[], None] | None = None
@@ -161,11 +193,28 @@ def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -
             raise Failed("the request is done, and no association was reported")
         tell(f"The association {active[0]} is ACTIVE.")
         if whole:
+            refusals(story, json.loads(text))
             circle(story, json.loads(text))
             tell("OK: granted, associated, ACTIVE; then everything was taken back and nothing is left over")
         else:
             tell(f"OK: granted and associated; association {active[0]} is ACTIVE")
         return 0
+
+
+def refusals(story: Story, first: dict[str, Any]) -> None:
+    """What comes of an approval that somebody altered after it was sealed, and of one that a rule of the policy forbids."""
+    seal = json.loads(seal_of(json.dumps(first), DEPLOYMENT))
+    payload = seal["payload"]
+    altered = seal | {"payload": payload[:40] + ("A" if payload[40] != "A" else "B") + payload[41:]}
+    story.refused(json.dumps(altered), "a copy that was altered after it was sealed", "was altered", as_it_is=True)
+    now = datetime.now(UTC)
+    too_long = first | {
+        "request_id": "REQ-2026-0008",
+        "approved_at": now.isoformat(),
+        "ends_at": (now + timedelta(days=200)).isoformat(),
+        "on_end": "teardown",
+    }
+    story.refused(json.dumps(too_long), "a lease of 200 days", "You must ask for 90 days at most")
 
 
 def circle(story: Story, first: dict[str, Any]) -> None:
@@ -175,6 +224,7 @@ def circle(story: Story, first: dict[str, Any]) -> None:
     second = first | {
         "request_id": "REQ-2026-0009",
         "allowed_prefixes": [*first["allowed_prefixes"], "10.21.0.0/16"],
+        "approved_at": datetime.now(UTC).isoformat(),
         "ends_at": ends_at.isoformat(),
         "on_end": "teardown",
         "reason": "A second need for the same grant, with one more prefix, until a time",
@@ -238,6 +288,7 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield f"  {python} -m localcloud logs {local} ecr-grants-grant"
     yield "and as the operator:"
     yield f"  export LEDGER_URL={quote(ledger)} MNS_ENDPOINT={address} FC_ENDPOINT={address}"
+    yield f"  export CONFIG_KEYS={CONFIG_KEYS}"
     yield f"  export ALIBABA_CLOUD_ACCESS_KEY_ID={user} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}"
     yield f"  {python} -m cli grants"
     yield f"  {python} -m cli dead list"
