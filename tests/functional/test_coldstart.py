@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.configured import sealed
 from tests.functional.approvals import approval
 from tests.functional.deployment import Json
 from tests.functional.inprocess import events, in_process
@@ -35,7 +36,7 @@ def test_a_first_event_loads_what_it_uses(tmp_path: Path) -> None:
         code = here.cloud.accounts_file.parent / "code"
         done = subprocess.run(
             [sys.executable, "-B", str(ROOT / "bench" / "firstevent.py"), str(code), "grant", HUB],
-            input=events([(document["request_id"], json.dumps(document))]),
+            input=events([(document["request_id"], sealed(document))]),
             capture_output=True,
             check=False,
         )

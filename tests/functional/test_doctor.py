@@ -327,6 +327,14 @@ DEPLOYED = [
         "HEAD_KEY",
         value="example-key-that-nobody-may-see",
     ),
+    Fault(
+        "the functions trust other keys",
+        Check.CONFIGURATION,
+        "deployed",
+        ("the functions do not believe it", "tests-1 is not one of the keys that may sign: others-1"),
+        lambda at: at.deployed("reconcile", "environmentVariables", "CONFIG_KEYS", value=OTHER_KEYS),
+        follows=frozenset({Check.ROLES}),
+    ),
     function("no log is kept", Check.LOG, ASSOCIATE, ("kept nowhere",), "logConfig"),
 ]
 CONFIGURED = [
@@ -344,14 +352,6 @@ CONFIGURED = [
         "ledger",
         ("the policy of version N answers nothing: line 1, column 1",),
         policy="forbid (principal, action, resource);",
-    ),
-    Fault(
-        "the functions trust other keys",
-        Check.CONFIGURATION,
-        "deployed",
-        ("the functions do not believe it", "tests-1 is not one of the keys that may sign: others-1"),
-        lambda at: at.deployed("reconcile", "environmentVariables", "CONFIG_KEYS", value=OTHER_KEYS),
-        follows=frozenset({Check.ROLES}),
     ),
     Fault(
         "the keys here are others",

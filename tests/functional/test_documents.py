@@ -22,7 +22,7 @@ from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from examples.keys import CONFIGURATION, key
-from tests.configured import CONFIG_KEYS_TEXT, public
+from tests.configured import CONFIG_KEYS_TEXT, DEPLOYMENT, public
 from tests.functional.deployment import OPERATOR, Deployment, deployment
 from tests.functional.launch import clean_environment
 from tests.functional.waiting import PATIENCE
@@ -118,6 +118,7 @@ class Place:
             "ADDRESS": self.cloud.url,
             "LEDGER_URL": self.cloud.ledger_url,
             "CONFIG_KEYS": SIGNERS,
+            "DEPLOYMENT": DEPLOYMENT,
             "MNS_ENDPOINT": self.cloud.url,
             "FC_ENDPOINT": self.cloud.url,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id,
