@@ -34,6 +34,7 @@ from shared.loop.reconcile import Reconcile
 from shared.messages.completion import Reason
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import Mode
+from tests.configured import sealed
 from tests.functional.approvals import approval, request_id, wake
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import Context, events
@@ -143,7 +144,7 @@ class House:
         """Account B's side of a grant is done, account A's is not."""
         document = approval(spoke, instance)
         with self.frame(key) as frame:
-            frame.run(SpokeDriver(SpokeCloud(frame.calls)), events([("M", json.dumps(document))]), Context("granted"))
+            frame.run(SpokeDriver(SpokeCloud(frame.calls)), events([("M", sealed(document))]), Context("granted"))
         return self.cloud.event(document, "granted")
 
     def life(self, role: str, key: Key) -> str:
@@ -162,11 +163,11 @@ class House:
         documents = [approval(uid, EXAMPLE["accounts"][uid]["vpcs"][0]["id"]) for uid in (SPOKE, THIRD)]
         with self.frame(key) as frame:
             driver = SpokeDriver(SpokeCloud(frame.calls))
-            frame.run(driver, events([("M", json.dumps(one)) for one in documents]), Context("grant"))
+            frame.run(driver, events([("M", sealed(one)) for one in documents]), Context("grant"))
         with self.starting_while_the_ledger_is_away(key) as frame:
             driver = SpokeDriver(SpokeCloud(frame.calls))
             with contextlib.suppress(LedgerError):
-                frame.run(driver, events([("M", json.dumps(documents[0]))]), Context("away"))
+                frame.run(driver, events([("M", sealed(documents[0]))]), Context("away"))
             frame.run(driver, events([("M", json.dumps(wake()))], queue="ecr-grants-wakes"), Context("away"))
 
     def _associates(self, key: Key) -> None:
@@ -189,7 +190,7 @@ class House:
         self.ledger.write(set_mode, Mode.PAUSE_ALL, "somebody", now_ms())
         document = approval(spoke.uid, next(spoke.vpcs))
         with self.frame(grant) as frame:
-            frame.run(SpokeDriver(SpokeCloud(frame.calls)), events([("M", json.dumps(document))]), Context("held"))
+            frame.run(SpokeDriver(SpokeCloud(frame.calls)), events([("M", sealed(document))]), Context("held"))
         self.ledger.write(set_mode, Mode.FULL, "somebody", now_ms())
         self.unpublished()
         with self.frame(key, READ_ONLY) as frame:
