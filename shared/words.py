@@ -381,6 +381,7 @@ def ledger_head(
     seq: Number,
     hash: Digest,  # noqa: A002  # the field's name in a heads file
     at: Moment,
+    configuration: Annotated[int, "the number of the configuration's newest version"],
     signature: Annotated[str, "by `HEAD_KEY`; empty without one"],
 ) -> None:
     """The end of the record at this moment; `ecr-grants ledger verify --heads FILE` takes such lines."""

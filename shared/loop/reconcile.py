@@ -435,7 +435,13 @@ class Reconcile:
         """Say the end of the record where the database cannot reach: in the log, signed where a key is configured."""
         head = self._ledger.read(head_of, self._clock())
         signed = head if self._head_key is None else head.sign(self._head_key)
-        words.ledger_head(seq=signed.seq, hash=signed.hash, at=signed.at, signature=signed.signature)
+        words.ledger_head(
+            seq=signed.seq,
+            hash=signed.hash,
+            at=signed.at,
+            configuration=signed.configuration,
+            signature=signed.signature,
+        )
         return head.seq
 
 
