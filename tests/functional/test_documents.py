@@ -148,7 +148,7 @@ class Place:
             "explain EVENT": f"explain {admitted}",
             "--previous …": f"--previous {version['digest']}",
             # The folder is the example's, and a key that the deployment knows signs it.
-            "config init config ": "config init config && cp examples/config/*.yaml config/ ",
+            "config init config": "config init config && cp examples/config/*.yaml config/",
             "--key operator-1.pem --kid operator-1": f"--key <(python -m examples.keys {CONFIGURATION}) --kid {CONFIGURATION}",
             "adopt g-…": f"adopt {self._somebody_elses()}",
             "g-…": answer["grant"]["grant_id"],
