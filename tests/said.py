@@ -14,7 +14,7 @@ from shared.log import ALWAYS, CARRIED, LONGEST, TRACEBACK, Word
 from shared.words import WORDS
 
 _BY_NAME = {word.name: word for word in WORDS}
-_TYPES = {Kind.TEXT: (str, bool), Kind.LONG: (int,), Kind.DOUBLE: (int, float), Kind.NOT: (dict,)}
+_TYPES = {Kind.TEXT: (str, bool), Kind.LONG: (int,), Kind.DOUBLE: (int, float), Kind.NOT: (dict, list)}
 
 
 def lines_of(texts: Iterable[str]) -> list[dict[str, Any]]:
