@@ -18,6 +18,8 @@ ISSUER = "self-service-1"
 """What `self-service` seals with."""
 CONFIGURATION = "configuration-1"
 """What signs the configuration."""
+DEPLOYMENT = "ecr-grants-example"
+"""What the example's deployment is called: seals are addressed to it."""
 
 
 def key(name: str) -> Ed25519PrivateKey:
@@ -32,10 +34,10 @@ def pem(name: str) -> str:
     return key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def public_x(name: str) -> str:
-    """The public half of a key, as CONFIG_KEYS and configurations have it."""
-    raw = key(name).public_key().public_bytes_raw()
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def config_keys() -> str:
+    """What CONFIG_KEYS says: which keys may sign the configuration."""
+    raw = key(CONFIGURATION).public_key().public_bytes_raw()
+    return f"{CONFIGURATION}:{base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
 if __name__ == "__main__":

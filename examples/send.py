@@ -1,16 +1,16 @@
-"""Send an approval to a queue with the official SDK and wait for its answer.
+"""Seal an approval, send it to a queue with the official SDK, and wait for its answer.
 
     python -m examples.send examples/approval-vpc.json --address http://127.0.0.1:PORT
 
-Uses nothing of the product but what makes a text safe for a terminal: what it sends is the file, sealed as its issuer would with
-the key of the examples (``examples/keys.py``); what it reads is the public contract of completions.
+It seals with the example's key and for the example's deployment; a file that is sealed already is sent as it is. Uses nothing of
+the product but what makes a text safe for a terminal: what it reads is the public contract of completions.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -23,13 +23,11 @@ from mns.mns_exception import MNSExceptionBase, MNSServerException
 from mns.queue import Message
 
 from cli.output import prepare, safe
-from examples.keys import key
+from examples.keys import DEPLOYMENT, ISSUER, key
 from examples.seal import sealed
 
 WORLD = Path(__file__).parent / "world.yaml"
 HUB = "1000000000000001"
-DEPLOYMENT = "ecr-grants-demo"
-"""What seals are addressed to, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Answer:
     """A completion that answers one request: done, rejected or dead."""
 
     event: str
+    code: str
     text: str
     at: str
     first_message_id: str
@@ -51,19 +50,14 @@ def user_keys(user: str, world: Path = WORLD) -> tuple[str, str]:
 class Mailbox:
     """The queues and the answers of the local cloud, as two RAM users see them."""
 
-    def __init__(self, address: str, world: Path = WORLD, *, deployment: str = DEPLOYMENT) -> None:
+    def __init__(self, address: str, world: Path = WORLD) -> None:
         requester, operator = user_keys("requester", world), user_keys("operator", world)
         self._approvals = Account(address, *requester).get_queue("ecr-approvals")
         self._answers = Account(address, *operator).get_queue("ecr-answers")
         self._answers.set_encoding(False)
-        self._deployment = deployment
 
     def send(self, text: str) -> str:
-        """Seal an approval and put it on the queue. Returns its message id."""
-        return self.send_as_it_is(seal_of(text, self._deployment))
-
-    def send_as_it_is(self, text: str) -> str:
-        """Put a text on the queue. Returns its message id."""
+        """Put an approval on the queue. Returns its message id."""
         return str(self._approvals.send_message(Message(text)).message_id)
 
     def next_completion(self, wait_seconds: int) -> dict[str, Any] | None:
@@ -79,63 +73,73 @@ class Mailbox:
         return completion
 
 
-def seal_of(text: str, deployment: str) -> str:
-    """An approval as its issuer seals it, now; what names no issuer stays as it is."""
-    issuer = _field(text, "issuer")
-    if issuer is None:
-        return text
-    kid = f"{issuer}-1"
-    return json.dumps(sealed(text.encode(), key(kid), kid, deployment, int(time.time())))
-
-
 def answers(completion: dict[str, Any], message_id: str, sent: str) -> Answer | None:
     """The answer in a completion, when it is the one to what was sent."""
     if completion["event"] not in ("done", "rejected", "dead"):
         return None
     about = completion.get("request", {}).get("request_id")
-    ours = completion.get("message_id") == message_id or (about is not None and about == _field(sent, "request_id"))
+    ours = completion.get("message_id") == message_id or (about is not None and about == _request_id(sent))
     if not ours:
         return None
-    return Answer(completion["event"], completion["reason"]["text"], completion["at"], completion.get("message_id", ""))
+    reason = completion["reason"]
+    return Answer(
+        completion["event"], reason["code"], reason["text"], completion["at"], completion.get("message_id", "")
+    )
 
 
-def _field(sent: str, name: str) -> str | None:
-    """A field of what is sent, as far as it can be read."""
+def as_sent(text: str) -> str:
+    """An approval sealed with the example's key; whatever is no bare approval as it is."""
+    document = _read(text)
+    if not str(document.get("schema", "")).startswith("ecr-grants/approval/"):
+        return text
+    return json.dumps(sealed(text.encode(), key(ISSUER), ISSUER, DEPLOYMENT, int(time.time())))
+
+
+def _request_id(sent: str) -> str | None:
+    """The request in what was sent, which is sealed."""
+    payload = _read(sent).get("payload")
     try:
-        found = json.loads(sent).get(name)
-    except (ValueError, AttributeError):
+        raw = base64.urlsafe_b64decode(f"{payload}{'=' * (-len(str(payload)) % 4)}")
+        found = _read(raw.decode()).get("request_id")
+    except ValueError:
         return None
     return found if isinstance(found, str) else None
 
 
+def _read(text: str) -> dict[str, Any]:
+    """The JSON object in a text; an empty one where there is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def main() -> int:
     """Send the file, print the answer. Exit code 0: granted and associated."""
-    parser = argparse.ArgumentParser(description="Send an approval to the local cloud and wait for its answer.")
-    parser.add_argument("approval", type=Path, help="the approval to send, as a JSON file")
-    parser.add_argument("--address", required=True, help="the address that `make up` prints")
-    parser.add_argument(
-        "--deployment",
-        default=os.environ.get("DEPLOYMENT", DEPLOYMENT),
-        help=f"what the seal is addressed to (DEPLOYMENT; default: {DEPLOYMENT})",
+    parser = argparse.ArgumentParser(
+        description="Seal an approval, send it to the local cloud, and wait for its answer."
     )
+    parser.add_argument("approval", type=Path, help="the approval, as a JSON file; sealed first unless it is")
+    parser.add_argument("--address", required=True, help="the address that `make up` prints")
     parser.add_argument("--seconds", type=int, default=60, help="how long to wait for the answer (default: 60)")
     options = parser.parse_args()
     prepare()
     try:
-        return _send(options.approval, options.address, options.deployment, options.seconds)
+        return _send(options.approval, options.address, options.seconds)
     except KeyboardInterrupt:
         print("stopped; what was sent stays sent", file=sys.stderr)
         return 130
 
 
-def _send(approval: Path, address: str, deployment: str, seconds: int) -> int:
+def _send(approval: Path, address: str, seconds: int) -> int:
     try:
-        text = approval.read_text("utf-8")
+        text = as_sent(approval.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot read {safe(approval)}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2
     try:
-        mailbox = Mailbox(address, deployment=deployment)
+        mailbox = Mailbox(address)
         while mailbox.next_completion(0) is not None:
             pass  # answers to earlier requests
         message_id = mailbox.send(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,14 +17,12 @@ from shlex import quote
 from typing import Any
 
 from deploy.layout import linked
-from examples.keys import CONFIGURATION, pem, public_x
+from examples.keys import CONFIGURATION, DEPLOYMENT, config_keys, pem
 from examples.look import left_over
-from examples.send import DEPLOYMENT, HUB, WORLD, Mailbox, answers, seal_of, user_keys
+from examples.send import HUB, WORLD, Answer, Mailbox, answers, as_sent, user_keys
 from examples.telling import FUNCTIONS, Narrator, clock, say, tell
 
 ROOT = Path(__file__).parent.parent
-CONFIG_KEYS = f"{CONFIGURATION}:{public_x(CONFIGURATION)}"
-"""Who may sign the demo's configuration."""
 
 _START_SECONDS = 60
 _SILENCE_SECONDS = 5.0
@@ -42,12 +41,11 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
     told = "" if package is None else f" from the package in {package}"
     tell(f"starting the local cloud and deploying the functions of s.yaml{told} ...")
     ledger = ledger_in(directory)
-    _typed("the ledger could not be made", "ledger", "upgrade", "--ledger-url", ledger)
-    configure(directory, ledger)
+    _configure(directory, ledger)
     ready, errors = directory / "address", directory / "localcloud.log"
     settings = {
         "LEDGER_URL": ledger,
-        "CONFIG_KEYS": CONFIG_KEYS,
+        "CONFIG_KEYS": config_keys(),
         "CODE": str(linked(directory / "code") if package is None else package.resolve()),
         "SETTLE_SECONDS": "2",
         "MODE": "full",
@@ -73,25 +71,29 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
                     cloud.wait()
 
 
-def configure(directory: Path, ledger: str) -> None:
-    """Sign the folder of the examples with the key of the examples, and apply it. Raises Failed."""
-    private, bundle, failed = directory / "configuration.pem", directory / "1.bundle", "the configuration could not be"
-    private.write_text(pem(CONFIGURATION), "utf-8")
-    signing = ("--key", str(private), "--kid", CONFIGURATION, "-o", str(bundle))
-    _typed(f"{failed} signed", "config", "sign", "examples/config", *signing)
-    applying = ("--ledger-url", ledger, "--deployment", DEPLOYMENT)
-    told = _typed(f"{failed} applied", "config", "apply", str(bundle), *applying)
-    tell(f"configuration of examples/config: {told.splitlines()[0]}")
+def _configure(directory: Path, ledger: str) -> None:
+    """Make the ledger's tables, then sign and apply the example's configuration, with the operator's commands."""
+    key, bundle = directory / "configuration.pem", directory / "configuration.json"
+    key.write_text(pem(CONFIGURATION), "utf-8")
+    _command("ledger", "upgrade", "--ledger-url", ledger)
+    signing = ["--key", str(key), "--kid", CONFIGURATION, "--output", str(bundle)]
+    _command("config", "sign", str(ROOT / "examples" / "config"), *signing)
+    told = _command("config", "apply", str(bundle), "--ledger-url", ledger, "--deployment", DEPLOYMENT)
+    key.unlink()
+    say(clock(), "demo", f"ecr-grants config apply: {_APPLIED.sub('', told.splitlines()[0])}")
 
 
-def _typed(failed: str, *words: str) -> str:
-    """What a command of `ecr-grants` answers. Raises Failed."""
-    environment = {**os.environ, "CONFIG_KEYS": CONFIG_KEYS, "ECR_GRANTS_USER": "demo"}
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *words], cwd=ROOT, env=environment, check=False, capture_output=True, text=True
-    )
+_APPLIED = re.compile(r" \([0-9a-f]{64}\)")
+"""What is too long for a line that is read once."""
+
+
+def _command(*words: str) -> str:
+    """What a command of the operator prints. Raises Failed."""
+    environment = {**os.environ, "CONFIG_KEYS": config_keys()}
+    command = [sys.executable, "-m", "cli", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Failed(f"{failed}: {done.stderr.strip()}")
+        raise Failed(f"ecr-grants {' '.join(words[:2])}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -121,23 +123,28 @@ class Story:
         self.completions: list[dict[str, Any]] = []
 
     def request(self, text: str, what: str) -> None:
-        """Send an approval and wait for its answer. Raises Failed unless it is done."""
-        message_id = self._mailbox.send(text)
-        say(clock(), "demo", f"{what}: sent to the queue ecr-approvals of account {HUB} (message {message_id})")
-        completion = self.wait(lambda one: answers(one, message_id, text) is not None, "an answer")
-        answer = answers(completion, message_id, text)
-        if answer is None or answer.event != "done":
-            raise Failed(f"{completion['event']}: {completion['reason']['text']}")
+        """Send an approval, sealed first unless it is, and wait for its answer. Raises Failed unless it is done."""
+        answer = self._answer(text, what)
+        if answer.event != "done":
+            raise Failed(f"{answer.event}: {answer.text}")
         say(clock(), "demo", f"answer: {answer.text}")
 
-    def refused(self, text: str, what: str, why: str, *, as_it_is: bool = False) -> None:
-        """Send what has to be refused with these words. Raises Failed where it is not. ``as_it_is``: without a seal of ours."""
-        message_id = self._mailbox.send_as_it_is(text) if as_it_is else self._mailbox.send(text)
-        say(clock(), "demo", f"{what}: sent to the queue ecr-approvals (message {message_id})")
-        completion = self.wait(lambda one: one.get("message_id") == message_id, "an answer")
-        if completion["event"] != "rejected" or why not in completion["reason"]["text"]:
-            raise Failed(f"{what}: {completion['event']}: {completion.get('reason')}")
-        say(clock(), "demo", f"rejected ({completion['reason']['code']}): {completion['reason']['text']}")
+    def refused(self, text: str, what: str, code: str) -> None:
+        """The same with what must be rejected with this code. Raises Failed when it is not."""
+        answer = self._answer(text, what)
+        if (answer.event, answer.code) != ("rejected", code):
+            raise Failed(f"{what} should be rejected with {code}, and is {answer.event}: {answer.text}")
+        say(clock(), "demo", f"rejected, as it must be: {code}")
+
+    def _answer(self, text: str, what: str) -> Answer:
+        sealed = as_sent(text)
+        message_id = self._mailbox.send(sealed)
+        how = "sent" if sealed == text else "sealed and sent"
+        say(clock(), "demo", f"{what}: {how} to the queue ecr-approvals of account {HUB} (message {message_id})")
+        completion = self.wait(lambda one: answers(one, message_id, sealed) is not None, "an answer")
+        answer = answers(completion, message_id, sealed)
+        assert answer is not None  # noqa: S101  # that is what was waited for
+        return answer
 
     def wait(
         self, wanted: Callable[[dict[str, Any]], bool], what: str, tick: Callable[[], None] | None = None
@@ -187,13 +194,14 @@ def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -
     with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory), package) as address:
         say(clock(), "demo", f"local cloud at {address}, functions deployed: {', '.join(FUNCTIONS)}")
         story = Story(address, seconds)
+        if whole:
+            refusals(story, json.loads(text))
         story.request(text, str(approval))
         active = [one["association_id"] for one in story.completions if one["event"] == "associated"]
         if not active:
             raise Failed("the request is done, and no association was reported")
         tell(f"The association {active[0]} is ACTIVE.")
         if whole:
-            refusals(story, json.loads(text))
             circle(story, json.loads(text))
             tell("OK: granted, associated, ACTIVE; then everything was taken back and nothing is left over")
         else:
@@ -202,19 +210,13 @@ def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -
 
 
 def refusals(story: Story, first: dict[str, Any]) -> None:
-    """What comes of an approval that somebody altered after it was sealed, and of one that a rule of the policy forbids."""
-    seal = json.loads(seal_of(json.dumps(first), DEPLOYMENT))
-    payload = seal["payload"]
-    altered = seal | {"payload": payload[:40] + ("A" if payload[40] != "A" else "B") + payload[41:]}
-    story.refused(json.dumps(altered), "a copy that was altered after it was sealed", "was altered", as_it_is=True)
-    now = datetime.now(UTC)
-    too_long = first | {
-        "request_id": "REQ-2026-0008",
-        "approved_at": now.isoformat(),
-        "ends_at": (now + timedelta(days=200)).isoformat(),
-        "on_end": "teardown",
-    }
-    story.refused(json.dumps(too_long), "a lease of 200 days", "You must ask for 90 days at most")
+    """What does not come in: what somebody altered on its way, and what the policy forbids."""
+    seal = json.loads(as_sent(json.dumps(first)))
+    other = json.loads(as_sent(json.dumps(first | {"allowed_prefixes": ["10.0.0.0/8"]})))
+    altered = json.dumps(seal | {"payload": other["payload"]})
+    story.refused(altered, "a copy that was altered after sealing, to 10.0.0.0/8", "SealForged")
+    own = first | {"request_id": "REQ-2026-0008", "approved_by": [first["requested_by"]]}
+    story.refused(json.dumps(own), "one that its requester approved", "PolicyForbids")
 
 
 def circle(story: Story, first: dict[str, Any]) -> None:
@@ -223,8 +225,8 @@ def circle(story: Story, first: dict[str, Any]) -> None:
     ends_at = datetime.now(UTC) + timedelta(seconds=15)
     second = first | {
         "request_id": "REQ-2026-0009",
-        "allowed_prefixes": [*first["allowed_prefixes"], "10.21.0.0/16"],
         "approved_at": datetime.now(UTC).isoformat(),
+        "allowed_prefixes": [*first["allowed_prefixes"], "10.21.0.0/16"],
         "ends_at": ends_at.isoformat(),
         "on_end": "teardown",
         "reason": "A second need for the same grant, with one more prefix, until a time",
@@ -287,9 +289,9 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield f"  {python} -m localcloud journal {local}"
     yield f"  {python} -m localcloud logs {local} ecr-grants-grant"
     yield "and as the operator:"
-    yield f"  export LEDGER_URL={quote(ledger)} MNS_ENDPOINT={address} FC_ENDPOINT={address}"
-    yield f"  export CONFIG_KEYS={CONFIG_KEYS}"
+    yield f"  export LEDGER_URL={quote(ledger)} CONFIG_KEYS={config_keys()} MNS_ENDPOINT={address} FC_ENDPOINT={address}"
     yield f"  export ALIBABA_CLOUD_ACCESS_KEY_ID={user} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}"
+    yield f"  {python} -m cli config show"
     yield f"  {python} -m cli grants"
     yield f"  {python} -m cli dead list"
     yield f"  {python} -m cli run reconcile"

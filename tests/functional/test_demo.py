@@ -103,13 +103,47 @@ def test_the_demo_shows_the_way_and_ends_with_an_active_association(demo: Callab
     assert good.told.count("API request") >= 5
 
 
+def test_the_whole_demo_shows_what_is_refused_first(demo: Callable[..., Demo]) -> None:
+    """An altered copy, with its code; what the policy forbids, with its advice; then ACTIVE, and the rest of the circle."""
+    whole = demo()
+    whole.wait_for("received and admitted")
+    assert whole.end() == 0, whole.told
+    told = [
+        "rejected: the seal is not that of key self-service-1, or was altered",
+        "rejected, as it must be: SealForged",
+    ]
+    told += [
+        "rejected: You must have it approved by a known person other than",
+        "rejected, as it must be: PolicyForbids",
+    ]
+    told += ["sealed and sent to the queue", "is ACTIVE.", "OK: granted, associated, ACTIVE; then everything was taken"]
+    places = [whole.told.find(text) for text in told]
+    assert -1 not in places, whole.told
+    assert [places[at] for at in (1, 3, 5, 6)] == sorted(places[at] for at in (1, 3, 5, 6))
+
+
+def test_a_file_that_is_sealed_is_sent_as_it_is(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    """By the command that people use, with the example's key."""
+    key, path = tmp_path / "key.pem", tmp_path / "sealed.json"
+    key.write_text(run("examples.keys", "self-service-1").stdout, "utf-8")
+    made = run(
+        *("cli", "seal", "examples/approval-vpc.json", "--key", str(key), "--kid", "self-service-1"),
+        *("--audience", "ecr-grants-example", "--output", str(path)),
+    )
+    assert made.returncode == 0, made.stderr
+    good = demo("--only", "--approval", str(path), "--seconds", "60")
+    good.wait_for(f"{path}: sent to the queue ecr-approvals")
+    assert good.end() == 0, good.told
+    assert good.told.splitlines()[-1].startswith("OK: granted and associated")
+
+
 def test_the_demo_fails_with_the_reason(demo: Callable[..., Demo], tmp_path: Path) -> None:
     """An approval that is refused: exit code 1, and the last line says why; nothing left running."""
     edited = {**APPROVAL, "instance": {**APPROVAL["instance"], "id": "vpc-doesnotexist"}}
     path = tmp_path / "approval.json"
     path.write_text(json.dumps(edited), "utf-8")
     bad = demo("--only", "--approval", str(path), "--seconds", "30")
-    bad.wait_for("sent to the queue ecr-approvals")
+    bad.wait_for("sealed and sent to the queue ecr-approvals")
     assert bad.end() == 1
     last = bad.told.splitlines()[-1]
     assert last.startswith("FAILED: rejected: ")
@@ -155,7 +189,8 @@ def test_the_demo_is_legible_on_a_terminal(tmp_path: Path, columns: int, proxies
     assert terminal.end() == 0, terminal.printed
     first, *story, active, last = terminal.lines
     assert first == "starting the local cloud and deploying the functions of s.yaml ..."
-    assert f" {path}: sent to the queue ecr-approvals " in story[1]
+    assert story[0].endswith(" applied version 1, signed by configuration-1")
+    assert f" {path}: sealed and sent to the queue ecr-approvals " in story[2]
     for line in story:
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (demo|grant|associate|reconcile) +\S.*", line), line
     assert len([line for line in story if re.search(r"API request [0-9A-F-]{36}\)$", line)]) >= 5
