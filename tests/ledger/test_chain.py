@@ -73,7 +73,7 @@ class Record:
 
     def head(self, seq: int) -> Head:
         """The head that was signed when this was the last event."""
-        return Head(seq, self.rows[seq - 1]["hash"] if seq else START_OF_CHAIN, NOW).sign(KEY)
+        return Head(seq, self.rows[seq - 1]["hash"] if seq else START_OF_CHAIN, NOW, 0).sign(KEY)
 
 
 @pytest.fixture

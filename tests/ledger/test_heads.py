@@ -14,11 +14,11 @@ from tests.ledger.kit import NOW
 from tests.ledger.lives import open_one
 
 KEY = Ed25519PrivateKey.generate()
-HEAD = Head(7, "a" * 64, NOW).sign(KEY)
+HEAD = Head(7, "a" * 64, NOW, 3).sign(KEY)
 FACT = json.dumps(
     {"event": "ledger.head", "level": "info", "timestamp": "2026-11-26T00:00:00Z"} | json.loads(HEAD.line())
 )
-OTHER = Head(9, "b" * 64, NOW + 1).sign(KEY)
+OTHER = Head(9, "b" * 64, NOW + 1, 3).sign(KEY)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_other_lines_are_passed_over(line: str) -> None:
     assert list(heads_in([line, FACT, line, OTHER.line(), line])) == [HEAD, OTHER]
 
 
-@pytest.mark.parametrize("field", ["at", "signature"])
+@pytest.mark.parametrize("field", ["at", "configuration", "signature"])
 @pytest.mark.parametrize(
     "wrap", [lambda text: text, lambda text: json.dumps({"message": text})], ids=["bare", "in a field"]
 )
@@ -84,6 +84,7 @@ def test_a_head_that_lacks_something_is_told_with_its_line(field: str, wrap: obj
     [
         pytest.param({"seq": "seven"}, id="a number that is none"),
         pytest.param({"at": None}, id="no time"),
+        pytest.param({"configuration": "newest"}, id="a configuration that is no number"),
         pytest.param({"seq": [7]}, id="a list for a number"),
     ],
 )
@@ -104,7 +105,7 @@ def test_what_was_signed_in_the_log_proves_the_record(ledger: Ledger) -> None:
 
     assert [one.seq for one in heads] == [1, 2, 3, 4]
     assert ledger.read(first_fault, heads, KEY.public_key()) is None
-    forged = [*heads, Head(2, "c" * 64, NOW).sign(KEY)]
+    forged = [*heads, Head(2, "c" * 64, NOW, 0).sign(KEY)]
     found = ledger.read(first_fault, forged, KEY.public_key())
     assert found is not None
     assert found.startswith("event 2 is not what was signed")

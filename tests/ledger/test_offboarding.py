@@ -18,7 +18,7 @@ from shared.ledger.operating import set_hold
 from shared.ledger.transactions import Ledger
 from shared.messages.approval import RevokeApproval
 from shared.messages.completion import EventKind
-from shared.messages.envelope import parse
+from shared.messages.seal import approval_from
 from shared.rules.facts import Hold, HoldKind, Seen, Side
 from tests.ledger.kit import NOW, Database, closing, grant_id, opening, read, settle_side
 
@@ -67,7 +67,7 @@ def test_what_is_told_to_revoke_revokes(standing: Ledger, database: Database) ->
     for number, revoke in enumerate(one for grant in found["live"] for one in grant["revokes"]):
         known = closing("all").model_dump(mode="json", by_alias=True)
         known |= revoke | {"request_id": f"REQ-OUT-{number}"}
-        approved = parse(known)
+        approved = approval_from(known)
         assert isinstance(approved, RevokeApproval)
         standing.write(admit, approved, f"message-out-{number}", NOW, standing.timing)
     assert [one["revokes"] for one in facts(database)["live"]] == [[]]
