@@ -9,7 +9,7 @@ from shared.ledger.revision import CODE
 from shared.ledger.schema import MIGRATIONS
 
 ROOT = Path(__file__).parents[2]
-CHANGE = Path(__file__).parent / "versions" / "0004_who_made_a_grant.py"
+CHANGE = Path(__file__).parent / "versions" / "0005_who_made_a_grant.py"
 NEXT = CODE + 1
 
 
@@ -22,27 +22,24 @@ def next_migrations(folder: Path) -> Path:
 
 
 def newer_version(folder: Path) -> Path:
-    """This code, ready to be run and deployed beside the version before it, and with what the two can be told apart by: the
-    made-up change is its own last migration, so it fills the new column, and it tells a new field.
+    """The version after this one, ready to be run and deployed beside it, and with what the two can be told apart by: it fills
+    the new column, and it tells a new field.
     """
     place = folder / "newer"
     for part in ("cli", "functions", "shared"):
         shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
     shared = place / "shared"
-    (own,) = (shared / "ledger" / "migrations" / "versions").glob(f"{CODE:04d}_*.py")
-    change = CHANGE.read_text("utf-8")
-    own.write_text(
-        change.replace(f'"{CODE:04d}"', f'"{CODE - 1:04d}"').replace(f'"{NEXT:04d}"', f'"{CODE:04d}"'), "utf-8"
-    )
+    shutil.copy(CHANGE, shared / "ledger" / "migrations" / "versions")
+    _changed(shared / "ledger" / "revision.py", f"CODE = {CODE}\n", f"CODE = {NEXT}\n")
     _changed(
         shared / "ledger" / "tables.py",
         '    Column("generation", Integer, nullable=False),',
-        f'    Column("made_by", Integer, nullable=False, default={CODE}),\n    Column("generation", Integer, nullable=False),',
+        f'    Column("made_by", Integer, nullable=False, default={NEXT}),\n    Column("generation", Integer, nullable=False),',
     )
     _changed(
         shared / "messages" / "completion.py",
         "    served: list[Served] = Field(default=[])\n",
-        f"    served: list[Served] = Field(default=[])\n    told_by: int = {CODE}\n",
+        f"    served: list[Served] = Field(default=[])\n    told_by: int = {NEXT}\n",
     )
     return place
 
