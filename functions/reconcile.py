@@ -31,6 +31,7 @@ def handler(event: bytes, context: object) -> dict[str, Any]:
     frame.arrive(context)
     with said():
         frame.check()
+        frame.gate.refresh()  # a pass goes by what stands when it begins
         asked = asked_about(event)
         if asked == EVERY_ACCOUNT:
             standing = frame.gate.standing

@@ -18,10 +18,10 @@ from shared.ledger.configuration import newest_number
 from shared.ledger.known import grant_rows
 from shared.ledger.outcomes import ENDED, answer_again, closed_reason, finish, request_of
 from shared.ledger.record import About, Event, append, lock_end, name_of
-from shared.ledger.rows import about_grant, lease_of, put_away, raise_generation, raise_generations
+from shared.ledger.rows import about_grant, lease_of, raise_generation, raise_generations
 from shared.ledger.snapshot import made_row
 from shared.ledger.tables import EVERYONE, approvals, closes, grants, marks
-from shared.ledger.transactions import insert_or_ignore, locked
+from shared.ledger.transactions import insert_or_ignore
 from shared.messages.approval import Every, GrantApproval, OnEnd, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
 from shared.messages.texts import canonical
@@ -225,10 +225,11 @@ def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -
             f"dated {approval.approved_at.isoformat()}, further ahead than clocks may differ: without effect until then"
         )
         reason = Reason(code=ReasonCode.EARLY, text=text)
-    facts = {"early_until": early, "due_at": due}
-    news.events.append(_admitted(approval, entry, kind, facts, reason))
-    if early_until is None and approval.replaces:
-        news.events += _replace(connection, values | {"replaces": approval.replaces}, about, now)
+    facts: dict[str, Any] = {"early_until": early, "due_at": due}
+    replaces = early_until is None and bool(approval.replaces)
+    news.events.append(_admitted(approval, entry, kind, facts | ({"replaces": True} if replaces else {}), reason))
+    if replaces:
+        news.events += replace_others(connection, values | {"replaces": approval.replaces}, about, now)
         news.raised += [] if counts else [about.grant_id]
     if refused is not None:
         row = connection.execute(approvals.insert().values(values).returning(approvals)).one()
@@ -242,7 +243,7 @@ def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -
     return early, counts
 
 
-def _replace(connection: Connection, values: Mapping[str, Any], about: About, now: int) -> list[Event]:
+def replace_others(connection: Connection, values: Mapping[str, Any], about: About, now: int) -> list[Event]:
     """Close what a lease replaces, of its own issuer and on its own grant, in the same moment: a change without a gap.
 
     It closes whether or not the lease still counts, unless that waits for its date: so no order of messages matters.
@@ -307,13 +308,6 @@ def _values(approval: GrantApproval | RevokeApproval, entry: _Entry, now: int) -
     }
 
 
-def _set_due(connection: Connection, row: Row[Any], early_until: int | None, timing: Timing) -> int | None:
-    due = early_until if early_until is not None else next_due(lease_of(row), timing)
-    if due is not None:
-        connection.execute(approvals.update().where(approvals.c.approval_id == row.approval_id).values(due_at=due))
-    return due
-
-
 def _admitted(
     approval: GrantApproval | RevokeApproval,
     entry: _Entry,
@@ -358,43 +352,6 @@ def closed_by(connection: Connection, grant_id: str, issuer: str, request_id: st
         .order_by((marks.c.issuer == EVERYONE).desc())
     ).first()
     return None if mark is None else str(mark.set_by)
-
-
-def take_effect(connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing) -> tuple[str, ...]:
-    """An early lease is early no more: it counts from now on, unless it is refused now. Returns the grants to look at.
-
-    Raises Superseded where it was judged under another version of the configuration than the newest.
-    """
-    row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == approval_id)).one()
-    if locked(connection, row.grant_id) is None or row.early_until is None or row.early_until > now:
-        return ()
-    if judged.configuration != newest_number(connection):
-        raise Superseded("another configuration is the newest now")
-    refused = None if judged.refused is None else Reason.of(judged.refused)
-    if refused is None and row.ends_at is not None and row.ends_at <= now:
-        refused = ENDED
-    row = connection.execute(
-        approvals.update()
-        .where(approvals.c.approval_id == approval_id)
-        .values(early_until=None, live=refused is None, open=refused is None, due_at=None)
-        .returning(approvals)
-    ).one()
-    about = about_grant(connection, row.grant_id)
-    facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None, "configuration": judged.configuration}
-    facts |= {**judged.facts, **({} if judged.refused is None else {"refused": True})}
-    replaces = [] if judged.refused is not None else json.loads(row.content).get("replaces", [])
-    if refused is None:
-        facts["due_at"] = _set_due(connection, row, None, timing)
-    events = [Event(name_of(EventKind.TOOK_EFFECT, approval_id), EventKind.TOOK_EFFECT, about, facts=facts)]
-    if replaces:
-        events += _replace(connection, {**row._mapping, "replaces": replaces}, about, now)  # noqa: SLF001  # SQLAlchemy's way
-    if refused is None or replaces:
-        raise_generation(connection, row.grant_id)
-    if refused is not None:
-        events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
-        put_away(connection, row.grant_id)
-    append(connection, now, *events)
-    return () if refused is not None else (str(row.grant_id),)
 
 
 def reject_message(

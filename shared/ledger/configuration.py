@@ -6,9 +6,11 @@ environment: a row that somebody wrote here is worth nothing without them.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -16,7 +18,7 @@ from sqlalchemy.engine import Connection
 from shared.errors import NotTheSuccessor
 from shared.ledger.record import Event, append, name_of
 from shared.ledger.revision import CODE
-from shared.ledger.tables import accepts, configurations, settings
+from shared.ledger.tables import accepts, configurations, events, settings
 from shared.ledger.transactions import alone_with_words, insert_or_ignore
 from shared.messages.completion import EventKind, Reason, ReasonCode
 
@@ -35,6 +37,16 @@ class Kept:
     bundle: str
     applied_at: int
     applied_by: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the ledger says of configurations. ``taken_back``: it has the record of a newer version than the newest one."""
+
+    number: int
+    deployment: str | None
+    versions: list[Kept]
+    taken_back: bool = False
 
 
 def newest_number(connection: Connection) -> int:
@@ -59,22 +71,27 @@ def newest_versions(connection: Connection, after: int) -> tuple[int, str | None
     return number, deployment_id(connection), [Kept(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's way
 
 
-def versions_before(connection: Connection, number: int, most: int) -> list[Kept]:
-    """The last few versions before one, oldest first."""
-    found = connection.execute(
-        sql.select(configurations)
-        .where(configurations.c.number < number)
-        .order_by(configurations.c.number.desc())
-        .limit(most)
-    ).all()
-    return [Kept(**row._mapping) for row in reversed(found)]  # noqa: SLF001
+def stored_versions(connection: Connection, after: int) -> Stored:
+    """The same, and whether somebody put an older one back. To be asked first of all in a transaction: it reads one state."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sql.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    found = Stored(*newest_versions(connection, after))
+    next_one = name_of(EventKind.CONFIGURED, str(found.number + 1))
+    recorded = connection.execute(sql.select(events.c.seq).where(events.c.event_id == next_one)).first()
+    return replace(found, taken_back=recorded is not None)
+
+
+def last_versions(connection: Connection, most: int) -> list[Kept]:
+    """The last few versions that are there, oldest first, whatever is said to be the newest."""
+    newest_first = sql.select(configurations).order_by(configurations.c.number.desc()).limit(most)
+    return [Kept(**row._mapping) for row in reversed(connection.execute(newest_first).all())]  # noqa: SLF001
 
 
 def history(connection: Connection) -> list[Kept]:
     """Every version, oldest first."""
     return [
         Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))
-    ]  # noqa: SLF001
+    ]
 
 
 def apply_version(
@@ -114,18 +131,49 @@ def apply_version(
         },
     )
     connection.execute(accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE))
+    named = str(deployment_id(connection))
     facts = {
         "number": version.number,
         "digest": version.digest,
+        "bundle": hashlib.sha256(version.bundle.encode()).hexdigest(),
         "signers": list(signers),
         "who": version.applied_by,
         "difference": list(difference),
+        "deployment": named,
     }
     text = f"{version.applied_by} applied configuration {version.number}, signed by {', '.join(signers)}"
     reason = Reason(code=ReasonCode.CONFIGURED, text=text)
     kind = EventKind.CONFIGURED
     append(connection, version.applied_at, Event(name_of(kind, str(version.number)), kind, reason=reason, facts=facts))
-    return str(deployment_id(connection))
+    return named
+
+
+def differences(connection: Connection, applied: Mapping[int, tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
+    """What of configurations is not as their events have it, a sentence each. ``applied``: when, and the facts, by number."""
+    newest, last = newest_number(connection), max(applied, default=0)
+    if newest != last:
+        yield f"the newest configuration is {newest}, the record says {last}"
+    left, previous = dict(applied), ""
+    for version in history(connection):
+        at, facts = left.pop(version.number, (0, {}))
+        found = {
+            "digest": (version.digest, facts.get("digest")),
+            "previous": (version.previous, previous),
+            "bundle": (hashlib.sha256(version.bundle.encode()).hexdigest(), facts.get("bundle")),
+            "applied_at": (version.applied_at, at),
+            "applied_by": (version.applied_by, facts.get("who")),
+        }
+        wrong = [name for name, (is_now, was) in found.items() if is_now != was]
+        if not facts:
+            yield f"configuration {version.number} was never applied"
+        elif wrong:
+            yield f"configuration {version.number} is not the one that was applied: it has another {' and '.join(wrong)}"
+        previous = str(facts.get("digest"))
+    for number in sorted(left):
+        yield f"configuration {number} is missing"
+    named, was_named = deployment_id(connection), applied[1][1].get("deployment") if 1 in applied else None
+    if named != was_named:
+        yield f"the deployment is called {named}, the record says {was_named}"
 
 
 def _say(connection: Connection, name: str, value: str, now: int) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
-from shared.errors import TemporaryError
-from shared.ledger.admission import Judged, take_effect
+from shared.errors import Superseded, TemporaryError
+from shared.ledger.admission import Judged, replace_others
+from shared.ledger.configuration import newest_number
 from shared.ledger.outcomes import ENDED, finish, request_of
 from shared.ledger.record import About, Event, append, name_of
-from shared.ledger.rows import about_grant, lease_of, leases_of, raise_generation
+from shared.ledger.rows import about_grant, lease_of, leases_of, put_away, raise_generation
 from shared.ledger.snapshot import Rows
 from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger, locked
-from shared.messages.completion import EventKind
+from shared.messages.completion import EventKind, Reason
 from shared.rules.leases import Due, Lease, Timing, next_due, passing
 
 _PAGE = 500
@@ -104,6 +107,53 @@ def let_time_pass(ledger: Ledger, now: int, judge: Callable[[str, str], Judged] 
                 touched.update(ledger.write(take_effect, approval_id, judged, now, ledger.timing))
         after = page[-1][3], page[-1][0]
     return sorted(touched)
+
+
+def take_effect(connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing) -> tuple[str, ...]:
+    """An early lease is early no more: it counts from now on, unless it is refused now. Returns the grants to look at.
+
+    Raises Superseded where it was judged under another version of the configuration than the newest.
+    """
+    named = approvals.c.approval_id == approval_id
+    grant_id = connection.execute(sql.select(approvals.c.grant_id).where(named)).scalar_one()
+    locked(connection, grant_id)
+    row = connection.execute(sql.select(approvals).where(named)).one()  # only now: it may have been closed meanwhile
+    if row.early_until is None or row.early_until > now:
+        return ()
+    if judged.configuration != newest_number(connection):
+        raise Superseded("another configuration is the newest now")
+    refused = None if judged.refused is None else Reason.of(judged.refused)
+    if refused is None and row.ends_at is not None and row.ends_at <= now:
+        refused = ENDED
+    row = connection.execute(
+        approvals.update()
+        .where(approvals.c.approval_id == approval_id)
+        .values(early_until=None, live=refused is None, open=refused is None, due_at=None)
+        .returning(approvals)
+    ).one()
+    about = about_grant(connection, row.grant_id)
+    facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None, "configuration": judged.configuration}
+    facts |= {**judged.facts, **({} if judged.refused is None else {"refused": True})}
+    replaces = [] if judged.refused is not None else json.loads(row.content).get("replaces", [])
+    if refused is None:
+        facts["due_at"] = _set_due(connection, row, None, timing)
+    events = [Event(name_of(EventKind.TOOK_EFFECT, approval_id), EventKind.TOOK_EFFECT, about, facts=facts)]
+    if replaces:
+        events += replace_others(connection, {**row._mapping, "replaces": replaces}, about, now)  # noqa: SLF001  # SQLAlchemy's way
+    if refused is None or replaces:
+        raise_generation(connection, row.grant_id)
+    if refused is not None:
+        events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
+        put_away(connection, row.grant_id)
+    append(connection, now, *events)
+    return () if refused is not None else (str(row.grant_id),)
+
+
+def _set_due(connection: Connection, row: Row[Any], early_until: int | None, timing: Timing) -> int | None:
+    due = early_until if early_until is not None else next_due(lease_of(row), timing)
+    if due is not None:
+        connection.execute(approvals.update().where(approvals.c.approval_id == row.approval_id).values(due_at=due))
+    return due
 
 
 def due_leases(connection: Connection, now: int, after: tuple[int, str]) -> list[tuple[str, str, str | None, int]]:

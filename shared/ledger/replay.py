@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.configuration import history, newest_number
+from shared.ledger import configuration
 from shared.ledger.record import name_of
 from shared.ledger.rows import key_of
 from shared.ledger.tables import EVERYONE, approvals, closes, grants, holds, marks, settings, sides
@@ -26,6 +26,8 @@ from shared.messages.completion import EventKind
 from shared.rules.facts import Side
 
 Difference = str
+
+_UNSEALED = hashlib.sha256(b"").hexdigest()  # what was admitted before there were seals
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Replay:
     numbers: dict[str, int] = field(default_factory=dict)
     mode: str | None = None
     holds: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    configurations: dict[int, str] = field(default_factory=dict)
+    configurations: dict[int, tuple[int, dict[str, Any]]] = field(default_factory=dict)
 
     def take(self, connection: Connection, page: Sequence[Row[Any]]) -> Difference | None:
         """Take the next events. Returns what is wrong with an approval that they admit."""
@@ -105,7 +107,7 @@ class Replay:
             case EventKind.HOLD_LIFTED:
                 self.holds.pop((facts["kind"], facts["name"]), None)
             case EventKind.CONFIGURED:
-                self.configurations[facts["number"]] = facts["digest"]
+                self.configurations[facts["number"]] = event.at, facts
             case _ if "approval_id" in facts:
                 one = self.approvals[facts["approval_id"]]
                 self._change(kind, one, facts, event.at)
@@ -126,7 +128,7 @@ class Replay:
         said = (request["issuer"], request["request_id"], request["digest"])
         if wrong is None and said != (row.issuer, row.request_id, row.digest):
             wrong = "is not the one of its event"
-        if wrong is None and hashlib.sha256(row.seal.encode()).hexdigest() != facts["seal"]:
+        if wrong is None and hashlib.sha256(row.seal.encode()).hexdigest() != facts.get("seal", _UNSEALED):
             wrong = "has another seal than it came with"
         if wrong is not None or content is None:
             return f"{_named(row)} {wrong} (event {event.seq})"
@@ -140,7 +142,7 @@ class Replay:
             message_id=told.get("message_id", ""),
             mark=facts.get("until", facts.get("mark")),
             due_at=facts.get("due_at"),
-            configuration=facts["configuration"],
+            configuration=facts.get("configuration", 0),
             replaces=tuple(content.get("replaces", ())),
         )
         self.approvals[approval_id] = one
@@ -152,7 +154,7 @@ class Replay:
         past = row.ends_at is not None and row.ends_at <= event.at
         one.live = one.closed_by is None and one.early_until is None and not past
         self._sort(approval_id)
-        if one.early_until is None:
+        if facts.get("replaces"):
             self._replace(approval_id, one, event.at)
         return None
 
@@ -237,19 +239,8 @@ class Replay:
         said = connection.execute(sql.select(settings.c.value).where(settings.c.name == "mode")).scalar_one_or_none()
         if said != self.mode:
             yield f"the mode is {said}, the record says {self.mode}"
-        yield from self._of_configurations(connection)
+        yield from configuration.differences(connection, self.configurations)
         yield from self._of_grants(connection)
-
-    def _of_configurations(self, connection: Connection) -> Iterator[Difference]:
-        newest = newest_number(connection)
-        if newest != max(self.configurations, default=0):
-            yield f"the newest configuration is {newest}, the record says {max(self.configurations, default=0)}"
-        left = dict(self.configurations)
-        for version in history(connection):
-            if left.pop(version.number, None) != version.digest:
-                yield f"configuration {version.number} is not the one that was applied"
-        for number in sorted(left):
-            yield f"configuration {number} is missing"
 
     def _of_approvals(self, connection: Connection) -> Iterator[Difference]:
         seen = 0

@@ -16,7 +16,6 @@ from shared.errors import (
     PermanentError,
     ProofBroken,
     Superseded,
-    Unconfigured,
 )
 from shared.ledger.intents import intend, resolve, saw
 from shared.ledger.outcomes import gone_event, put_off, settle, tell_unwanted, up_event
@@ -183,14 +182,13 @@ class AfterLook:
         if step is Step.REMOVE or (step is Step.CHANGE and not self._adds(held)):
             return self._intend(run, held, step, held.wanted)
         try:
-            proven, broken = self._means.gate.proven(held)
+            proven, why = self._means.gate.proven(held)
         except Superseded:
             return self._think_again(run, held)
-        except Unconfigured as error:
-            return self._raise(run, held, error)
-        if broken and self._step(proven) is not step:
-            words.proof_broken(grant=held.grant_id, side=self._means.driver.side, reason="; ".join(broken))
-            return self._raise(run, held, ProofBroken("; ".join(broken)))
+        if why is not None and self._step(proven) is not step:
+            if isinstance(why, ProofBroken):
+                words.proof_broken(grant=held.grant_id, side=self._means.driver.side, reason=str(why))
+            return self._raise(run, held, why)
         return self._intend(run, held, step, proven.wanted)
 
     def _intend(self, run: Run, held: Held, step: Step, wanted: Wanted) -> Callable[[], Begun | None]:

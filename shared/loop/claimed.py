@@ -32,6 +32,11 @@ class Means:
     settle_ms: int
     claim_ms: int
 
+    def met(self, held: Held) -> None:
+        """Go on by the configuration that was the newest when this was read. Raises LedgerError."""
+        assert held.rows is not None  # noqa: S101  # that is what makes it held
+        self.gate.met(held.rows.configuration)
+
     def theirs(self, work: Work) -> bool:
         """Whether account A's own automation associates."""
         return self.gate.inventory.association(work.key) is Association.THEIRS
@@ -72,6 +77,7 @@ class Claimed:
             found = self._ledger.write(read_work, *asked)
         if found is not None:
             self.knocks = found.mine.knocks
+            self.means.met(found)
         return found
 
     def reread(self) -> Held:

@@ -85,6 +85,7 @@ class _Turn:
             first = self._side.read()
         else:
             self._side.knocks = first.mine.knocks
+            self._means.met(first)
         if first is None or first.settled or (self._means.is_theirs(first) and not first.my_intents):
             return Visit(Outcome.SETTLED)
         if first.mine.dead:

@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shared import words
-from shared.errors import BadInput, NotAllowed, PermanentError, Superseded, Unconfigured
+from shared.errors import BadInput, GrantError, NotAllowed, PermanentError, ProofBroken, Superseded, Unconfigured
 from shared.ledger.admission import Judged
-from shared.ledger.configuration import Kept, newest_number, newest_versions, versions_before
+from shared.ledger.configuration import Kept, Stored, last_versions, newest_number, stored_versions
 from shared.ledger.rows import Held, lease_of
 from shared.ledger.transactions import Ledger
 from shared.messages.approval import GrantApproval, RevokeApproval
@@ -25,7 +25,7 @@ from shared.messages.forms import GrantKey
 from shared.messages.seal import Sealed, read_seal
 from shared.rules.configuration import Version, verified
 from shared.rules.inventory import Inventory
-from shared.rules.leases import Timing, wanted
+from shared.rules.leases import Lease, Timing, wanted
 from shared.rules.proving import unproven
 from shared.rules.questions import ensure
 from shared.rules.sealing import check_fresh, reopen
@@ -97,53 +97,75 @@ class Gate:
         return self.standing.inventory
 
     def look(self) -> None:
-        """At every event: whether there is a newer version, or one that can be believed by now. Raises LedgerError."""
-        known = self._standing
-        if known is None or known.fault is not None or self._ledger.glance(newest_number) != known.number:
+        """At every event: what could not be believed is read again. What is newer is met where work is read, at no cost of its
+        own. Raises LedgerError.
+        """
+        if self._standing is None or self._standing.fault is not None:
             self.refresh()
+
+    def met(self, number: int) -> None:
+        """Somebody has read what the newest version is, with what else was read. Raises LedgerError."""
+        if self.standing.number != number:
+            self.refresh()
+
+    def overtaken(self) -> bool:
+        """Whether another version is the newest by now, which is read then: before anything is refused for good. Raises
+        LedgerError.
+        """
+        before = self.standing
+        self.met(self._ledger.glance(newest_number))
+        return self.standing is not before
 
     def refresh(self) -> Standing:
         """Read what is new. Raises LedgerError."""
         with self._lock:
             before = self._standing
             last = before.version if before is not None else None
-            number, deployment, found = self._ledger.read(newest_versions, 0 if last is None else last.number)
-            self._standing = self._believed(last, number, deployment, found)
-            fault = self._standing.fault
+            stored = self._ledger.read(stored_versions, 0 if last is None else last.number)
+            standing = self._believed(last, stored)
+            fault = standing.fault
             if fault is not None and (before is None or before.fault != fault):
-                self._tell(number, fault)
-            return self._standing
+                self._tell(stored.number, fault)
+            self._standing = standing
+            return standing
 
-    def _believed(self, last: Version | None, number: int, deployment: str | None, found: list[Kept]) -> Standing:
-        """What is believed after these versions, which follow on ``last``, or are the newest two where nothing was known."""
-        if number == 0 and last is None:
+    def _believed(self, last: Version | None, stored: Stored) -> Standing:
+        """What is believed of these versions: those behind ``last``, or the newest two where nothing was known.
+
+        Each is believed by itself: who signed it has signed what it follows on.
+        """
+        number, deployment = stored.number, stored.deployment
+        if number == 0 and last is None and not stored.taken_back:
             return Standing(deployment=deployment)
-        version = last
         try:
-            if last is not None and number < last.number:
-                raise BadInput(f"the newest version is said to be {number}, and {last.number} was there")
-            for kept in found if last is not None else found[-1:]:
-                version = self._verified(kept, found, version)
-            if version is None or version.number != number:
-                raise BadInput(f"version {number} is missing")
+            if stored.taken_back or (last is not None and number < last.number):
+                raise BadInput("it is said to be the newest, and a newer one was applied")  # noqa: TRY301
+            if last is not None and last.number == number:
+                return Standing(number, deployment, last, None)
+            if not stored.versions or stored.versions[-1].number != number:
+                raise BadInput("it is missing")  # noqa: TRY301
+            version = self._verified(stored.versions[-1], stored.versions, last)
         except PermanentError as error:
-            return Standing(number, deployment, version or self._older(number), f"configuration {number}: {error}")
+            older = self._older()
+            if last is not None and (older is None or older.number < last.number):
+                older = last
+            return Standing(number, deployment, older, f"configuration {number}: {error}")
         return Standing(number, deployment, version, None)
 
-    def _verified(self, kept: Kept, beside: list[Kept], before: Version | None) -> Version:
-        """A version as its row has it. Raises BadInput. ``before``: the one that is believed; else what its row says of it."""
-        digests = {one.number: one.digest for one in beside}
-        previous = (
-            (kept.number - 1, digests.get(kept.number - 1, "")) if before is None else (before.number, before.digest)
+    def _verified(self, kept: Kept, beside: list[Kept], last: Version | None) -> Version:
+        """A version as its row has it. Raises BadInput. ``last``: what is believed until now; of others their rows are taken."""
+        digests = {one.number: one.digest for one in beside} | ({} if last is None else {last.number: last.digest})
+        before = kept.number - 1
+        version = verified(
+            kept.bundle, self._keys, self._quorum, (before, digests.get(before, "")) if before > 0 else None
         )
-        version = verified(kept.bundle, self._keys, self._quorum, previous if kept.number > 1 else None)
         if (version.number, version.digest) != (kept.number, kept.digest):
             raise BadInput(f"version {kept.number} is not the one that its row names")
         return version
 
-    def _older(self, number: int) -> Version | None:
-        """The last version before this one that can be believed by itself, of the last few."""
-        found = self._ledger.read(versions_before, number, _OLDER)
+    def _older(self) -> Version | None:
+        """The last version that can be believed by itself, of the last few."""
+        found = self._ledger.read(last_versions, _OLDER)
         for kept in found[::-1]:
             with suppress(PermanentError):
                 return self._verified(kept, found, None)
@@ -151,11 +173,11 @@ class Gate:
 
     # -- approvals ---------------------------------------------------------------------------------------------------
 
-    def open(self, sealed: Sealed) -> GrantApproval | RevokeApproval:
+    @staticmethod
+    def open(standing: Standing, sealed: Sealed) -> GrantApproval | RevokeApproval:
         """The approval in a seal. Raises PermanentError for one that is not an issuer's, and Unconfigured where it cannot be told
         yet, or grants while nothing may be granted.
         """
-        standing = self.standing
         fault = standing.fault or ""
         if standing.version is None:
             raise Unconfigured(fault)
@@ -169,9 +191,10 @@ class Gate:
             raise Unconfigured(fault)
         return approval
 
-    def judge(self, sealed: Sealed, approval: GrantApproval | RevokeApproval, timing: Timing) -> Judged:
-        """What is to become of an approval that was opened, if it is news."""
-        standing = self.standing
+    def judge(
+        self, standing: Standing, sealed: Sealed, approval: GrantApproval | RevokeApproval, timing: Timing
+    ) -> Judged:
+        """What is to become of an approval that was opened by what stood then, if it is news."""
         assert standing.version is not None  # noqa: S101  # it was opened with one of its keys
         facts: dict[str, Any] = {}
         refused: PermanentError | None = None
@@ -190,7 +213,7 @@ class Gate:
         facts: dict[str, Any] = {}
         refused: PermanentError | None = None
         try:
-            facts, refused = self._ask(standing, self.open(read_seal(seal)))
+            facts, refused = self._ask(standing, self.open(standing, read_seal(seal)))
         except PermanentError as error:
             refused = error
         return Judged(seal, standing.version.number, refused, facts)
@@ -209,6 +232,8 @@ class Gate:
             "rules": list(answer.rules),
             "errors": list(answer.errors),
         }
+        if answer.allowed:
+            return facts, None
         if answer.errors:
             words.policy_failed(rules=list(answer.rules), reason="; ".join(answer.errors))
         try:
@@ -226,27 +251,40 @@ class Gate:
 
     # -- leases ------------------------------------------------------------------------------------------------------
 
-    def proven(self, held: Held) -> tuple[Held, list[str]]:
+    def proven(self, held: Held) -> tuple[Held, GrantError | None]:
         """The work as far as its leases before their end are what issuers sealed: the others make nothing, and what stands for
-        them is kept. With why, for each of those.
+        them is kept. With why, where anything may not be made.
 
         To be asked in the transaction that commits to making something. Raises Superseded where a newer configuration was met
-        there, which is read by then, and Unconfigured while nothing may be made.
+        there, which is read by then.
         """
         assert held.rows is not None  # noqa: S101  # it was read behind the lock
         standing = self.standing
         if held.rows.configuration != standing.number:
             self.refresh()
             raise Superseded(f"configuration {held.rows.configuration} is the newest")
+        leases = [lease_of(row) for row in held.rows.leases]
         if standing.fault is not None:
-            raise Unconfigured(standing.fault)
-        leases, broken = [], []
-        for row in held.rows.leases:
-            lease = lease_of(row)
+            return _keeping(held, leases), Unconfigured(standing.fault)
+        try:
+            standing.inventory.check(held.key)
+        except NotAllowed as error:
+            return _keeping(held, leases), error
+        believed, broken = [], []
+        until = self._clock() + self._ledger.timing.skew
+        for lease, row in zip(leases, held.rows.leases, strict=True):
             why = None
             if not lease.overdue:
-                why = unproven(lease, held.key, row.seal, standing.keys, deployment=standing.deployment or "")
+                deployment = standing.deployment or ""
+                why = unproven(lease, held.key, row.seal, standing.keys, deployment=deployment, until=until)
             if why is not None:
                 broken.append(f"request {lease.request_id} of {lease.issuer}: {why}")
-            leases.append(lease if why is None else replace(lease, overdue=True))
-        return (held if not broken else replace(held, wanted=wanted(leases))), broken
+            believed.append(lease if why is None else replace(lease, overdue=True))
+        if not broken:
+            return held, None
+        return replace(held, wanted=wanted(believed)), ProofBroken("; ".join(broken))
+
+
+def _keeping(held: Held, leases: list[Lease]) -> Held:
+    """The work as if all its leases were past their end: nothing is made for them, and what stands is kept."""
+    return replace(held, wanted=wanted(replace(lease, overdue=True) for lease in leases))

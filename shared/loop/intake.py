@@ -54,6 +54,8 @@ class Intake:
         """Take a batch in. Raises LedgerError, and then nothing of it was taken."""
         for _ in range(_ROUNDS):
             read = [self._read(item) for item in batch]
+            if any(one.wrong is not None for one in read) and self._gate.overtaken():
+                continue  # nothing is refused by what does not stand any more
             try:
                 admitted = self._together(read)
                 return [self._taken(one, admitted.get(position)) for position, one in enumerate(read)]
@@ -72,13 +74,14 @@ class Intake:
             if isinstance(body, Completion):
                 return _Read(item, _told(body))
             self._doors.check(self._side, item)
+            standing = self._gate.standing  # one for the whole of it, whatever others read meanwhile
             try:
-                approval = self._gate.open(body)
+                approval = self._gate.open(standing, body)
             except BadInput:
                 request = request_named(body.payload)  # its seal was verified before its content was read
                 raise
             request = request_of(approval)
-            judged = self._gate.judge(body, approval, self._ledger.timing)
+            judged = self._gate.judge(standing, body, approval, self._ledger.timing)
             return _Read(item, approval.grant, Asked(approval, item.message_id, judged), request)
         except LedgerError:
             raise

@@ -14,10 +14,13 @@ from shared.rules.leases import Lease
 from shared.rules.sealing import reopen
 
 
-def unproven(lease: Lease, grant: GrantKey, seal: str, keys: Mapping[str, SealKey], *, deployment: str) -> str | None:
+def unproven(
+    lease: Lease, grant: GrantKey, seal: str, keys: Mapping[str, SealKey], *, deployment: str, until: int
+) -> str | None:
     """Why nothing may be made for a lease, as a sentence; None where its seal opens and says what the ledger says.
 
-    ``keys``: of all issuers, by name. What a retired key sealed stands; of a compromised one nobody knows who sealed it.
+    ``keys``: of all issuers, by name. ``until``: what is dated later has no effect yet (epoch milliseconds). What a retired key
+    sealed stands; of a compromised one nobody knows who sealed it.
     """
     if not seal:
         return "it was never sealed"
@@ -38,7 +41,11 @@ def unproven(lease: Lease, grant: GrantKey, seal: str, keys: Mapping[str, SealKe
         "allowed_prefixes": (lease.allowed_prefixes, tuple(approval.allowed_prefixes)),
     }
     differs = [name for name, (found, sealed_as) in said.items() if found != sealed_as]
-    return f"the ledger has another {' and '.join(differs)} than was sealed" if differs else None
+    if differs:
+        return f"the ledger has another {' and '.join(differs)} than was sealed"
+    return (
+        f"it is dated {approval.approved_at.isoformat()}, and has no effect yet" if lease.approved_at > until else None
+    )
 
 
 def _millis(moment: datetime) -> int:

@@ -20,8 +20,8 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.work import read_work
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason
-from shared.messages.seal import approval_from
 from shared.messages.forms import GrantKey
+from shared.messages.seal import approval_from
 from shared.rules.facts import Side
 
 NOW = 1_780_000_000_000

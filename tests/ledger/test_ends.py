@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sql
 
 from shared.errors import NotAllowed
-from shared.ledger.admission import admit
+from shared.ledger.admission import Judged, admit
 from shared.ledger.intents import intend, saw
 from shared.ledger.operating import redrive
 from shared.ledger.outcomes import mark_dead, settle
 from shared.ledger.passing import let_time_pass
+from shared.ledger.record import name_of
 from shared.ledger.tables import approvals, events
 from shared.ledger.transactions import Ledger
 from shared.ledger.work import unsettled
@@ -200,9 +201,10 @@ def test_an_early_lease_meets_inventory_and_policy_again(ledger: Ledger, databas
     open_one(ledger, "REQ-1", "vpc-1", approved_at=NOW + DAY)
     open_one(ledger, "REQ-2", "vpc-2", approved_at=NOW + DAY)
 
-    def allowed(content: str) -> None:
-        if json.loads(content)["request_id"] == "REQ-1":
-            raise NotAllowed("ecr.id: is not listed any more")
+    refused = name_of("approval", "tests", "REQ-1", opening("REQ-1", approved_at=NOW + DAY).digest)
+
+    def allowed(approval_id: str, seal: str) -> Judged:
+        return Judged(seal, refused=NotAllowed("ecr.id: is not listed any more") if approval_id == refused else None)
 
     assert let_time_pass(ledger, NOW + DAY, allowed) == [grant_id("vpc-2")]
     assert read(ledger, now=NOW + DAY).wanted == DOWN

@@ -15,10 +15,10 @@ from shared.ledger.tables import events, grants
 from shared.ledger.transactions import Ledger
 from shared.loop.reconcile import Reconcile, Report, Surroundings
 from shared.messages.completion import EventKind
-from shared.rules.inventory import Account, Inventory
+from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import HOUR, NOW, Database, key
 
-A, B, ECR = key().ecr_owner_uid, key().instance_owner_uid, key().ecr_id
+B, ECR = key().instance_owner_uid, key().ecr_id
 REGION = key().instance_region
 
 
@@ -65,11 +65,9 @@ class Answers:
 
 def passed(ledger: Ledger, grants: list[Row], associations: list[Row]) -> Report:
     """One pass over a cloud that shows these rows."""
-    usual = {"name": "account", "owner": "owners@example.com", "environment": "test", "role": "role"}
-    a = Account(**usual, external_id="external", ecrs={ECR: {}})
-    inventory = Inventory(version=1, accounts={A: a, B: Account(**usual, external_id="external")})
+    apply(ledger)
     settings = Row(settle_seconds=1, drift_repair=frozenset())
-    frame = Row(ledger=ledger, inventory=inventory, settings=settings, publish=lambda: None, wake=lambda *_: None)
+    frame = Row(ledger=ledger, gate=Gated(ledger).gate, settings=settings, publish=lambda: None, wake=lambda *_: None)
     pages = Pages(cast("Calls", Answers(grants, associations)))
     return Reconcile(cast("Surroundings", frame), pages, clock=lambda: NOW + HOUR).run()
 
