@@ -97,7 +97,8 @@ def admit_all(
     timing: Timing,
 ) -> list[Admission | PermanentError]:
     """The same for several approvals at once, each of another grant and name; what is refused stops nothing but itself."""
-    _, made = grant_rows(connection, [one.approval.grant for one in asked], now)
+    refused = {one.approval.grant.grant_id for one in asked if one.judged.refused is not None}
+    _, made = grant_rows(connection, [one.approval.grant for one in asked], now, only_known=refused)
     newest = newest_number(connection)
     if any(one.judged.configuration != newest and not one.judged.anyway for one in asked):
         raise Superseded(f"configuration {newest} is the newest")
