@@ -109,7 +109,11 @@ class Replay:
             case EventKind.CONFIGURED:
                 self.configurations[facts["number"]] = event.at, facts
             case _ if "approval_id" in facts:
-                one = self.approvals[facts["approval_id"]]
+                one = self.approvals.get(facts["approval_id"])
+                if one is None:
+                    asked = json.loads(event.body).get("request", {})
+                    named = f"the approval {asked.get('request_id')!r} of {asked.get('issuer')!r} on {event.grant_id}"
+                    return f"{named} was never admitted (event {event.seq})"
                 self._change(kind, one, facts, event.at)
                 self._sort(facts["approval_id"])
                 if kind is EventKind.TOOK_EFFECT and not facts.get("refused"):
