@@ -139,11 +139,11 @@ class Gate:
             return Standing(deployment=deployment)
         try:
             if stored.taken_back or (last is not None and number < last.number):
-                raise BadInput("it is said to be the newest, and a newer one was applied")  # noqa: TRY301
+                raise BadInput("it is said to be the newest, and a newer one was applied")
             if last is not None and last.number == number:
                 return Standing(number, deployment, last, None)
             if not stored.versions or stored.versions[-1].number != number:
-                raise BadInput("it is missing")  # noqa: TRY301
+                raise BadInput("it is missing")
             version = self._verified(stored.versions[-1], stored.versions, last)
         except PermanentError as error:
             older = self._older()
@@ -282,9 +282,16 @@ class Gate:
             believed.append(lease if why is None else replace(lease, overdue=True))
         if not broken:
             return held, None
-        return replace(held, wanted=wanted(believed)), ProofBroken("; ".join(broken))
+        return _less(held, believed), ProofBroken("; ".join(broken))
 
 
 def _keeping(held: Held, leases: list[Lease]) -> Held:
     """The work as if all its leases were past their end: nothing is made for them, and what stands is kept."""
-    return replace(held, wanted=wanted(replace(lease, overdue=True) for lease in leases))
+    return _less(held, [replace(lease, overdue=True) for lease in leases])
+
+
+def _less(held: Held, leases: list[Lease]) -> Held:
+    """The work with these leases instead. What the other side came to rest with is more than that, and so enough."""
+    less = wanted(leases)
+    other = replace(held.other, observed_wanted=less) if held.other_settled else held.other
+    return replace(held, wanted=less, other=other)
