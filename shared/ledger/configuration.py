@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from shared.errors import NotTheSuccessor
 from shared.ledger.record import Event, append, name_of
 from shared.ledger.revision import CODE
+from shared.ledger.snapshot import version_in
 from shared.ledger.tables import accepts, configurations, events, settings
 from shared.ledger.transactions import alone_with_words, insert_or_ignore
 from shared.messages.completion import EventKind, Reason, ReasonCode
@@ -51,7 +52,7 @@ class Stored:
 
 def newest_number(connection: Connection) -> int:
     """The number of the newest version; 0 where there is none. Behind a grant's lock it stays so until the end."""
-    return int(connection.execute(_SAID, {"named": _NUMBER}).scalar_one_or_none() or 0)
+    return version_in(connection.execute(_SAID, {"named": _NUMBER}).scalar_one_or_none())
 
 
 def deployment_id(connection: Connection) -> str | None:
@@ -153,12 +154,13 @@ def differences(connection: Connection, applied: Mapping[int, tuple[int, Mapping
     newest, last = newest_number(connection), max(applied, default=0)
     if newest != last:
         yield f"the newest configuration is {newest}, the record says {last}"
-    left, previous = dict(applied), ""
+    left = dict(applied)
     for version in history(connection):
         at, facts = left.pop(version.number, (0, {}))
+        _, before = applied.get(version.number - 1, (0, {}))
         found = {
             "digest": (version.digest, facts.get("digest")),
-            "previous": (version.previous, previous),
+            "previous": (version.previous, before.get("digest", "")),
             "bundle": (hashlib.sha256(version.bundle.encode()).hexdigest(), facts.get("bundle")),
             "applied_at": (version.applied_at, at),
             "applied_by": (version.applied_by, facts.get("who")),
@@ -168,7 +170,6 @@ def differences(connection: Connection, applied: Mapping[int, tuple[int, Mapping
             yield f"configuration {version.number} was never applied"
         elif wrong:
             yield f"configuration {version.number} is not the one that was applied: it has another {' and '.join(wrong)}"
-        previous = str(facts.get("digest"))
     for number in sorted(left):
         yield f"configuration {number} is missing"
     named, was_named = deployment_id(connection), applied[1][1].get("deployment") if 1 in applied else None

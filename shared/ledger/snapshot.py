@@ -127,10 +127,19 @@ def rows_of_all(connection: Connection, ids: Sequence[str]) -> dict[str, Rows]:
             approvals=_in_order(by_id[row.grant_id][2]),
             mode=said.get("mode"),
             holds=tuple(held),
-            configuration=int(said.get("configuration", 0)),
+            configuration=version_in(said.get("configuration")),
         )
         for row in found
     }
+
+
+def version_in(said: str | None) -> int:
+    """The number of the newest version, as a setting has it: 0 where none was applied, and -1, which none has, where somebody
+    wrote something else there.
+    """
+    if said is None:
+        return 0
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else -1
 
 
 def made_row(values: Mapping[str, Any]) -> Any:

@@ -159,6 +159,10 @@ def _lowered(connection: sql.Connection, _: list[Kept]) -> None:
     connection.execute(settings.update().where(settings.c.name == "configuration").values(value="2"))
 
 
+def _unreadable(connection: sql.Connection, _: list[Kept]) -> None:
+    connection.execute(settings.update().where(settings.c.name == "configuration").values(value="newest"))
+
+
 def _deleted(connection: sql.Connection, _: list[Kept]) -> None:
     connection.execute(configurations.delete().where(configurations.c.number == 3))
 
@@ -182,6 +186,7 @@ def _another(signer: str, key: str) -> Tamper:
 TAMPERED = [
     pytest.param(_deleted, "it is missing", 2, "configuration 3 is missing", id="its row deleted"),
     pytest.param(_lowered, "a newer one was applied", 3, "newest configuration is 2", id="the number lowered"),
+    pytest.param(_unreadable, "configuration -1: ", 3, "newest configuration is -1", id="no number"),
     pytest.param(_put_back, "a newer one was applied", 2, "newest configuration is 2", id="the one before put back"),
     pytest.param(
         lambda connection, made: _put(bundle=made[1].bundle)(connection, made),

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 
-from shared.errors import LedgerError
-from shared.ledger.admission import admit, reject_message
+from shared.errors import LedgerError, NotTheSuccessor, Superseded
+from shared.ledger.admission import Judged, admit, reject_message
+from shared.ledger.configuration import Kept, apply_version
 from shared.ledger.drift import note_drift, note_drift_gone
 from shared.ledger.intents import carried_out, intend, resolve, saw
 from shared.ledger.operating import adopt, lift_hold, redrive, set_hold, set_mode
@@ -44,6 +45,7 @@ LATER = NOW + HOUR
 """When the two workers work; everything before it happened at NOW."""
 TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
 HOLD = Hold(HoldKind.GRANT, ID, everything=True, who="operator", reason="a test", at=LATER)
+FIRST, OTHER = (Kept(1, str(digit) * 64, "", f"bundle {digit}", LATER, "operator") for digit in (1, 2))
 _PATIENCE = 20.0
 
 
@@ -167,8 +169,32 @@ STEPS: dict[str, Step] = {
     "refuse a message": lambda at: at.ledger.write(reject_message, "m-9", "{rotten", TROUBLE, LATER),
     "take entries": lambda at: [entry.seq for entry in at.ledger.write(take_entries, 2, LATER, LATER + HOUR)],
     "publish": lambda at: at.ledger.write(mark_published, [1]),
+    "apply a configuration": lambda at: at.ledger.write(
+        apply_version, FIRST, signers=["one"], difference=["all of it"], deployment="tests"
+    ),
+    "apply another": lambda at: at.ledger.write(
+        apply_version, OTHER, signers=["two"], difference=["all of it"], deployment="tests"
+    ),
+    "open under the first one": lambda at: at.ledger.write(
+        admit, opening("REQ-7", "vpc-7"), "m", LATER, at.ledger.timing, Judged("seal", 1)
+    ),
+    "open on a new grant": lambda at: at.ledger.write(admit, opening("REQ-8", "vpc-8"), "m", LATER, at.ledger.timing),
 }
 
+# What names the version that it was decided under, and what applies one.
+CONFIGURED = (
+    "apply a configuration",
+    "apply another",
+    "open another lease",
+    "open on a new grant",
+    "open under the first one",
+    "let time pass",
+    "intend to grant",
+    "revoke all",
+    "set the mode",
+    "refuse a message",
+    "take entries",
+)
 # Where two-lock orders, or a gap between two statements, once made trouble or easily would.
 ALWAYS: list[Pair] = [
     (pending, "claim", "release"),
@@ -184,6 +210,10 @@ ALWAYS: list[Pair] = [
     (busy, "set the mode", "intend to grant"),
     (pending, "open another lease", "close what may come"),
     (busy, "take entries", "take entries"),
+    (busy, "open on a new grant", "hold"),
+    (closed, "let time pass", "revoke all"),
+    *((closed, "apply a configuration", other) for other in CONFIGURED),
+    *((closed, other, "apply a configuration") for other in CONFIGURED if other != "apply a configuration"),
 ]
 SAMPLE = os.environ.get("LEDGER_PAIRS", "8")
 _STOPS = 4
@@ -252,14 +282,14 @@ class Stage:
     def one_after_the_other(self, one: Step, other: Step) -> tuple[object, ...]:
         """What the two leave behind without any overlap: the tables, and what each of them got."""
         self._set()
-        first = one(self.first)
-        return self._left(first, other(self.second))
+        first = _got(one, self.first)
+        return self._left(first, _got(other, self.second))
 
     def the_other_first(self, one: Step, other: Step) -> tuple[object, ...]:
         """The same in the other order."""
         self._set()
-        second = other(self.second)
-        return self._left(one(self.first), second)
+        second = _got(other, self.second)
+        return self._left(_got(one, self.first), second)
 
     def meet(self, one: Step, other: Step, stop_at: int) -> tuple[object, ...]:
         """The second worker comes when the first is about to make its n-th statement."""
@@ -309,9 +339,11 @@ class Stage:
 
 
 def _got(step: Step, worker: Worker) -> object:
-    """What a worker got, be it trouble."""
+    """What a worker got, be it trouble; of what is to be decided again, the kind."""
     try:
         return step(worker)
+    except (NotTheSuccessor, Superseded) as error:
+        return type(error)
     except LedgerError as error:
         return error
 

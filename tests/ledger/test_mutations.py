@@ -15,9 +15,22 @@ import sqlalchemy as sql
 from sqlalchemy import BigInteger, Boolean, Integer
 
 from shared.ledger.proof import first_fault
-from shared.ledger.tables import approvals, chain, closes, events, grants, holds, marks, outbox, settings, sides
+from shared.ledger.tables import (
+    approvals,
+    chain,
+    closes,
+    configurations,
+    events,
+    grants,
+    holds,
+    marks,
+    outbox,
+    settings,
+    sides,
+)
 from shared.ledger.transactions import Ledger
 from shared.messages.forms import InstanceType
+from tests.ledger.gated import apply
 from tests.ledger.kit import Database, check_order, key
 from tests.ledger.lives import live_everything
 
@@ -29,6 +42,7 @@ DECIDES: dict[sql.Table, tuple[str, ...]] = {
     marks: tuple(column.name for column in marks.columns),
     holds: tuple(column.name for column in holds.columns),
     settings: ("name", "value"),
+    configurations: tuple(column.name for column in configurations.columns),
     sides: ("grant_id", "side", "ours"),
     grants: (
         "grant_id",
@@ -105,6 +119,7 @@ FORGED: dict[sql.Table, Callable[[Row, int, list[Row]], Row]] = {
     approvals: lambda row, number, _: row | {"approval_id": f"forged-{number}", "request_id": f"FORGED-{number}"},
     closes: lambda row, number, _: row | {"request_id": f"FORGED-{number}"},
     marks: lambda row, number, _: row | {"issuer": f"forged-{number}"},
+    configurations: lambda row, number, _: row | {"number": 100 + number},
     holds: lambda row, number, _: row | {"name": f"forged-{number}"},
     sides: lambda row, number, _: row | {"side": f"forged-{number}"},
     grants: _forged_grant,
@@ -141,6 +156,13 @@ def mutated(database: Database, one: Mutation) -> Iterator[bool]:
         put(one.after, one.before)
 
 
+SETTINGS = {
+    "mode": "the mode is",
+    "configuration": "the newest configuration is",
+    "deployment": "the deployment is called",
+}
+
+
 def names(sentence: str, one: Mutation, admitted_by: dict[str, int]) -> bool:
     """Whether a sentence of verify leads to the row that was touched."""
     touched = [row for row in (one.before, one.after) if row is not None]
@@ -154,7 +176,9 @@ def names(sentence: str, one: Mutation, admitted_by: dict[str, int]) -> bool:
     if one.table is chain:
         return "the chain" in sentence or "was cut off" in sentence
     if one.table is settings:
-        return sentence.startswith("the mode is")
+        return any(SETTINGS[row["name"]] in sentence for row in touched if row["name"] in SETTINGS)
+    if one.table is configurations:
+        return any(f"configuration {row['number']} " in sentence for row in touched)
     if one.table is sides:
         return any(row["grant_id"] in sentence and row["side"] in sentence for row in touched)
     if one.table is grants:
@@ -166,6 +190,8 @@ def names(sentence: str, one: Mutation, admitted_by: dict[str, int]) -> bool:
 def test_a_thousand_mutations_of_what_decides_are_found_and_named(ledger: Ledger, database: Database) -> None:
     """Without heads: updates of every deciding column, removed rows and forged ones, on a ledger that has lived."""
     live_everything(ledger)
+    for _ in range(2):
+        apply(ledger)
     check_order(ledger, database)
     with database.connected() as connection:
         connection.execute(outbox.delete())  # in the way of whoever tampers with events
