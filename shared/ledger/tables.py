@@ -206,14 +206,12 @@ configurations = Table(  # what an operator decides, version by version
     Column("applied_by", String(200), nullable=False),
 )
 
-settings = (
-    Table(  # what an operator may turn while everything runs; the newest configuration's number; the deployment's id
-        "settings",
-        metadata,
-        Column("name", String(32), primary_key=True),
-        Column("value", String(64), nullable=False),
-        Column("changed_at", BigInteger, nullable=False),
-    )
+settings = Table(  # what an operator may turn while all runs; the newest configuration's number; the deployment's id
+    "settings",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )
 
 accepts = Table(  # which revisions of the code may work on this ledger

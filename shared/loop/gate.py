@@ -233,8 +233,6 @@ class Gate:
             "rules": list(answer.rules),
             "errors": list(answer.errors),
         }
-        if answer.allowed:
-            return facts, None
         if answer.errors:
             words.policy_failed(rules=list(answer.rules), reason="; ".join(answer.errors))
         try:
