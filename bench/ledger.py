@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import logging
 import os
 import sys
@@ -28,13 +27,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
 import structlog
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +43,7 @@ from shared.ledger.tables import chain
 from shared.ledger.transactions import Ledger
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
 from shared.loop.frame import Frame
+from tests.configured import CONFIG_KEYS_TEXT, apply, configuration, sealed
 from tests.functional.approvals import approval
 from tests.functional.inprocess import Context, events
 from tests.functional.launch import without_proxies
@@ -124,18 +123,19 @@ class Mail:
 class Pair:
     """Both functions' frames over one ledger, and a calm cloud."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        facts = {"owner": "owners@example.com", "environment": "bench", "name": "bench"}
+    def __init__(self, url: str) -> None:
+        facts = {"owner": "owners", "lead": "leads", "environment": "bench", "name": "bench"}
         accounts = {
             HUB: {**facts, "role": "hub", "external_id": "hub", "ecrs": {one: {} for one in ROUTERS}},
             SPOKE: {**facts, "role": "spoke", "external_id": "spoke"},
         }
-        listed = folder / "accounts.yaml"
-        listed.write_text(yaml.safe_dump({"version": 1, "accounts": accounts}), "utf-8")
+        near = Ledger(url)
+        apply(near, configuration(accounts))
+        near.close()
         os.environ |= {
             "FC_REGION": REGION,
             "LEDGER_URL": url,
-            "ACCOUNTS_FILE": str(listed),
+            "CONFIG_KEYS": CONFIG_KEYS_TEXT,
             "MODE": "full",
             "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-example-bench",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "example-secret-of-the-bench",
@@ -155,11 +155,11 @@ class Pair:
         for frame in self.frames:
             frame.ledger.close()
 
-    def burst(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Approvals become grants and associations, and every completion is published."""
-        for start in range(0, len(documents), BATCH):
-            batch = documents[start : start + BATCH]
-            mail = [(f"M-{one['request_id']}", json.dumps(one)) for one in batch]
+    def burst(self, documents: Sequence[dict[str, Any]], at_once: int = BATCH) -> None:
+        """Approvals become grants and associations, and every completion is published. ``at_once``: how many an event brings."""
+        for start in range(0, len(documents), at_once):
+            batch = documents[start : start + at_once]
+            mail = [(f"M-{one['request_id']}", sealed(one)) for one in batch]
             self._handle(0, SpokeDriver(self.cloud), events(mail))
             heard = [(f"C-{n}", body) for n, (tag, body) in enumerate(self.mail.take()) if tag in HEARD]
             if heard:
@@ -179,7 +179,7 @@ def documents(count: int, word: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def on_postgresql(server: Postgres, folder: Path) -> Iterator[tuple[Pair, Distance]]:
+def on_postgresql(server: Postgres) -> Iterator[tuple[Pair, Distance]]:
     """Both frames on a fresh database of a server at a distance."""
     name = server.new_database()
     near = Ledger(server.address(name))
@@ -189,7 +189,7 @@ def on_postgresql(server: Postgres, folder: Path) -> Iterator[tuple[Pair, Distan
     with distance(str(path)) as far:
         address = sql.make_url(server.address(name))
         url = address.set(host="127.0.0.1", port=far.port, query={"sslmode": "disable"})
-        pair = Pair(url.render_as_string(hide_password=False), folder)
+        pair = Pair(url.render_as_string(hide_password=False))
         try:
             yield pair, far
         finally:
@@ -203,27 +203,28 @@ def on_sqlite(folder: Path) -> Iterator[Pair]:
     ledger = Ledger(url)
     upgrade_schema(ledger)
     ledger.close()
-    pair = Pair(url, folder)
+    pair = Pair(url)
     try:
         yield pair
     finally:
         pair.close()
 
 
-def counted(pair: Pair, far: Distance | None, count: int) -> Counted:
-    """What one burst sends to the database, after another has filled every cache."""
-    pair.burst(documents(BATCH, "warm"))
+def counted(pair: Pair, far: Distance | None, count: int, at_once: int = BATCH) -> Counted:
+    """What one burst sends to the database, after another has filled every cache. ``at_once``: as ``Pair.burst`` has it."""
+    known = len(pair.cloud.associations)
+    pair.burst(documents(BATCH, f"warm{at_once}"))
     found = pair.counted
     found.statements = found.writing = found.reading = 0
     found.words.clear()
     before = far.trips if far else 0
-    pair.burst(documents(count, "counted"))
+    pair.burst(documents(count, f"counted{at_once}"), at_once)
     time.sleep(0.2)
     found.trips = (far.trips if far else 0) - before
-    missing = count + BATCH - len(pair.cloud.associations)
+    missing = known + count + BATCH - len(pair.cloud.associations)
     if missing:
         raise SystemExit(f"{missing} grants were not associated")
-    return found
+    return replace(found, words=found.words.copy())
 
 
 def rate(pair: Pair, count: int, word: str) -> tuple[float, float]:
@@ -267,7 +268,7 @@ def main() -> int:
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="ecr-grants-bench-") as scratch, running() as server:
         folder = Path(scratch)
-        with on_postgresql(server, folder) as (pair, far):
+        with on_postgresql(server) as (pair, far):
             with say.status("counting"):
                 found = counted(pair, far, 100)
             each = [one / 100 for one in (found.statements, found.writing, found.reading, found.trips)]

@@ -14,19 +14,39 @@ from tests.ledger.postgres import Postgres
 BURST = 100
 STATEMENTS, WRITING, TRIPS = 30, 10, 60
 """For each grant of a burst: statements (BEGIN and COMMIT apart), transactions that write, and round trips."""
+ALONE = 20
+ALONE_STATEMENTS, ALONE_WRITING, ALONE_TRIPS = 52, 11, 76
+"""For each grant whose approval comes in an event of its own. Before there were seals, a policy and versions of a configuration
+it was one statement less, and one round trip."""
 
 
 @pytest.fixture(scope="module")
-def cost(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
-    """A burst through both frames, published and all."""
+def both(postgres: Postgres) -> Iterator[tuple[Counted, Counted]]:
+    """A burst through both frames, published and all; and approvals one by one."""
     before, logs = dict(os.environ), structlog.get_config()
     try:
-        with on_postgresql(postgres, tmp_path_factory.mktemp("budgets")) as (pair, far):
-            yield counted(pair, far, BURST)
+        with on_postgresql(postgres) as (pair, far):
+            yield counted(pair, far, BURST), counted(pair, far, ALONE, at_once=1)
     finally:
         os.environ.clear()
         os.environ |= before
         structlog.configure(**logs)
+
+
+@pytest.fixture(scope="module")
+def cost(both: tuple[Counted, Counted]) -> Counted:
+    """Of the burst."""
+    return both[0]
+
+
+def test_an_approval_of_its_own_keeps_its_budgets(both: tuple[Counted, Counted]) -> None:
+    """Which version is the newest is asked once, behind the lock of its admission, and nowhere else by itself."""
+    alone = both[1]
+    assert alone.statements / ALONE <= ALONE_STATEMENTS, alone.words.most_common()
+    assert alone.writing / ALONE <= ALONE_WRITING
+    assert 0 < alone.trips / ALONE <= ALONE_TRIPS
+    asked = [often for words, often in alone.words.items() if "settings" in words]
+    assert asked == [ALONE]
 
 
 def test_a_burst_keeps_its_budget_of_statements(cost: Counted) -> None:
