@@ -11,6 +11,7 @@ from shared.loop.doors import Doors
 from shared.messages.envelope import Item, again, items, unwrapped
 from shared.rules.facts import Side
 from shared.settings import EventSubject, Settings
+from tests.configured import CONFIG_KEYS_TEXT
 
 UID = "1000000000000001"
 APPROVALS = f"acs:mns:cn-hangzhou:{UID}:queues/ecr-approvals"
@@ -19,7 +20,12 @@ WAKES = f"acs:mns:cn-hangzhou:{UID}:queues/ecr-grants-wakes"
 
 def doors(subject: EventSubject = EventSubject.REQUIRED, account: str = UID) -> Doors:
     """The doors of a deployment with the usual names."""
-    values = {"FC_REGION": "cn-hangzhou", "LEDGER_URL": "sqlite://", "EVENT_SUBJECT": subject}
+    values = {
+        "FC_REGION": "cn-hangzhou",
+        "LEDGER_URL": "sqlite://",
+        "CONFIG_KEYS": CONFIG_KEYS_TEXT,
+        "EVENT_SUBJECT": subject,
+    }
     return Doors(Settings.model_validate(values), account)
 
 

@@ -16,7 +16,7 @@ from shared.ledger.tables import approvals, events, grants
 from shared.messages import forms
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import Completion, Wake
-from shared.messages.envelope import parse
+from shared.messages.seal import approval_from
 from tests.unit.conftest import MakeApproval, varied
 
 SAME = {
@@ -73,7 +73,7 @@ def test_what_a_revoke_closes_is_a_set() -> None:
     """Order and repetition do not count."""
     document = varied(action="revoke")
     del document["allowed_prefixes"]
-    one, other = (parse(document | {"closes": closes}) for closes in (["A", "B"], ["B", "A", "B"]))
+    one, other = (approval_from(document | {"closes": closes}) for closes in (["A", "B"], ["B", "A", "B"]))
     assert isinstance(one, RevokeApproval)
     assert isinstance(other, RevokeApproval)
     assert one.digest == other.digest
@@ -111,7 +111,7 @@ def test_what_a_revoke_closes_is_a_set() -> None:
 def test_a_time_is_written_in_one_way(written: object) -> None:
     """RFC 3339: date, T, time with seconds, zone. The rest is refused with what was found."""
     with pytest.raises(BadInput, match=r"approved_at: must be an ISO 8601 time with its zone, .*RFC 3339"):
-        parse(varied(approved_at=written))
+        approval_from(varied(approved_at=written))
 
 
 def test_the_last_moment_of_the_calendar_can_be_kept(approve: MakeApproval) -> None:
@@ -154,7 +154,7 @@ def test_the_last_moment_of_the_calendar_can_be_kept(approve: MakeApproval) -> N
 def test_a_prefix_is_written_in_one_way(written: object, told: str) -> None:
     """The fault names the place in the list and what was found."""
     with pytest.raises(BadInput, match=r"^allowed_prefixes\.1: ") as caught:
-        parse(varied(allowed_prefixes=["10.8.0.0/16", written]))
+        approval_from(varied(allowed_prefixes=["10.8.0.0/16", written]))
     assert told in str(caught.value)
     assert "(found " in str(caught.value)
 
@@ -192,14 +192,14 @@ ODD = {
 def test_people_and_reasons_can_be_seen(field: str, odd: str) -> None:
     """Nobody approves for nobody, or in letters that turn the line."""
     with pytest.raises(BadInput, match=rf"^{field}(\.0)?: "):
-        parse(varied(**{field: [odd] if field == "approved_by" else odd}))
+        approval_from(varied(**{field: [odd] if field == "approved_by" else odd}))
 
 
 @pytest.mark.parametrize("odd", ["two\nlines", "a\ttab", "zero\u200bwidth", "no-break\u00a0space", "soft\u00adhyphen"])
 def test_a_person_is_one_line_of_letters_that_are_seen(odd: str) -> None:
     """Two names that look alike would be two people."""
     with pytest.raises(BadInput, match="requested_by: "):
-        parse(varied(requested_by=odd))
+        approval_from(varied(requested_by=odd))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ IDS: dict[str, list[Any]] = {
 def test_ids_are_exact(field: str, odd: object) -> None:
     """Nothing is made smaller, trimmed or converted: whoever writes another id may mean another thing."""
     with pytest.raises(BadInput, match=f"^{re.escape(field)}: "):
-        parse(varied(**{field.replace(".", "__"): odd}))
+        approval_from(varied(**{field.replace(".", "__"): odd}))
 
 
 COLUMNS = {

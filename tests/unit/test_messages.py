@@ -14,6 +14,8 @@ from shared.errors import BadInput
 from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import Wake
 from shared.messages.envelope import items, parse
+from shared.messages.seal import Sealed, approval_from, open_seal
+from tests.seals import parts, public_x
 from tests.unit.conftest import EXAMPLE, MakeApproval, varied
 
 
@@ -28,7 +30,8 @@ def event(data: object, **more: object) -> dict[str, object]:
     }
 
 
-DATA = {"requestId": "r", "messageId": "m-1", "messageBody": json.dumps(EXAMPLE)}
+SEALED = parts(EXAMPLE).form()
+DATA = {"requestId": "r", "messageId": "m-1", "messageBody": json.dumps(SEALED)}
 
 
 @pytest.mark.parametrize(
@@ -38,9 +41,9 @@ DATA = {"requestId": "r", "messageId": "m-1", "messageBody": json.dumps(EXAMPLE)
         pytest.param([event(DATA)], id="array of objects"),
         pytest.param([json.dumps(event(DATA))], id="array of JSON strings"),
         pytest.param([DATA], id="bare data, as RawData delivers"),
-        pytest.param([event({**DATA, "messageBody": EXAMPLE})], id="body already an object"),
+        pytest.param([event({**DATA, "messageBody": SEALED})], id="body already an object"),
         pytest.param(
-            [event({**DATA, "messageBody": base64.b64encode(json.dumps(EXAMPLE).encode()).decode()})], id="Base64 body"
+            [event({**DATA, "messageBody": base64.b64encode(json.dumps(SEALED).encode()).decode()})], id="Base64 body"
         ),
     ],
 )
@@ -48,16 +51,17 @@ def test_every_event_shape_carries_the_same_approval(shape: object) -> None:
     """Whatever shape the platform chooses, the approval and its message id arrive."""
     [item] = items(json.dumps(shape).encode())
     assert item.message_id == "m-1"
-    approval = parse(item.body)
-    assert isinstance(approval, GrantApproval)
+    sealed = parse(item.body)
+    assert isinstance(sealed, Sealed)
+    approval = open_seal(sealed, public_x("self-service-1"))
     assert approval.grant.instance_id == EXAMPLE["instance"]["id"]
 
 
 def test_a_field_that_is_there_twice_is_seen_also_without_an_envelope() -> None:
     """Readers differ in which of the two they take, so the platform's way of delivering must not decide."""
-    twice = json.dumps(EXAMPLE)[:-1] + ', "reason": "another"}'
+    twice = json.dumps(SEALED)[:-1] + ', "payload": "another"}'
     [item] = items(json.dumps([twice]).encode())
-    with pytest.raises(BadInput, match="reason: is there twice"):
+    with pytest.raises(BadInput, match="payload: is there twice"):
         parse(item.body)
 
 
@@ -66,7 +70,7 @@ def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
     batch = [json.dumps(event(DATA)), "{rotten", 7, None, [], event("no object"), {}]
     found = list(items(json.dumps(batch).encode()))
     assert len(found) == len(batch)
-    assert isinstance(parse(found[0].body), GrantApproval)
+    assert isinstance(parse(found[0].body), Sealed)
     for item in found[1:]:
         with pytest.raises(BadInput):
             parse(item.body)
@@ -152,7 +156,7 @@ def test_a_rotten_element_does_not_stop_its_neighbours() -> None:
 def test_bad_input_names_the_field_and_what_was_found(changes: dict[str, Any], told: str) -> None:
     """A person can mend the message from the error alone."""
     with pytest.raises(BadInput) as caught:
-        parse(varied(**changes))
+        approval_from(varied(**changes))
     assert told in str(caught.value)
 
 
@@ -161,7 +165,7 @@ def test_every_fault_is_told_at_once() -> None:
     document = varied(instance__id="nonsense", ecr__owner_uid="1")
     del document["reason"]
     with pytest.raises(BadInput) as caught:
-        parse(document)
+        approval_from(document)
     assert [part.split(":")[0] for part in str(caught.value).split("; ")] == ["ecr.owner_uid", "instance.id", "reason"]
 
 
@@ -175,17 +179,8 @@ def test_a_vbr_takes_no_prefixes(approve: MakeApproval) -> None:
 def test_the_digest_is_of_the_content_not_of_its_spelling(approve: MakeApproval) -> None:
     """Order of keys and prefixes, and the zone a time is written in, do not make another approval; a new reason does."""
     one = approve(allowed_prefixes=["10.20.0.0/16", "10.8.0.0/16"], approved_at="2026-11-24T08:00:00Z")
-    same = parse(
-        json.dumps(
-            dict(
-                reversed(
-                    varied(
-                        allowed_prefixes=["10.8.0.0/16", "10.20.0.0/16"], approved_at="2026-11-24T16:00:00+08:00"
-                    ).items()
-                )
-            )
-        )
-    )
+    other = varied(allowed_prefixes=["10.8.0.0/16", "10.20.0.0/16"], approved_at="2026-11-24T16:00:00+08:00")
+    same = approval_from(dict(reversed(other.items())))
     assert isinstance(same, GrantApproval)
     assert one.digest == same.digest
     assert one.digest != approve(reason="another").digest
@@ -202,12 +197,14 @@ def test_a_wake_names_only_a_grant() -> None:
             parse(wake | {"grant_id": odd})
 
 
-def test_version_1_is_not_understood_any_more() -> None:
-    """Nobody vouched for its request ids."""
-    with pytest.raises(
-        BadInput, match=r"schema: must be one of ecr-grants/approval/3, .* .found 'ecr-grants/approval/1'"
-    ):
-        parse(varied(schema="ecr-grants/approval/1"))
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_other_versions_are_not_understood(version: int) -> None:
+    """Whether they are sealed or not; those of before seals least of all."""
+    document = varied(schema=f"ecr-grants/approval/{version}")
+    with pytest.raises(BadInput, match=f"schema: must be ecr-grants/approval/3 .found 'ecr-grants/approval/{version}'"):
+        approval_from(document)
+    with pytest.raises(BadInput, match="the approval is not sealed"):
+        parse(document)
 
 
 @pytest.mark.parametrize(
@@ -234,10 +231,10 @@ def test_a_revoke_names_leases_or_says_all(changes: dict[str, Any], told: str | 
     document = varied(action="revoke")
     del document["allowed_prefixes"]
     if told is None:
-        assert isinstance(parse(document | changes), RevokeApproval)
+        assert isinstance(approval_from(document | changes), RevokeApproval)
     else:
         with pytest.raises(BadInput) as caught:
-            parse(document | changes)
+            approval_from(document | changes)
         assert told in str(caught.value)
 
 
