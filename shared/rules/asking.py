@@ -16,6 +16,5 @@ def asked_about(approval: GrantApproval | RevokeApproval, configuration: Configu
     """
     rights, inventory = configuration.issuers[approval.issuer], configuration.inventory
     scope(rights, approval)
-    if isinstance(approval, GrantApproval):  # closing is the safe direction, whatever is listed
-        inventory.allow(approval)
+    inventory.allow(approval)
     return vouch(approval, approval.issuer, rights, inventory, configuration.people, now)
