@@ -208,7 +208,7 @@ def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -
     if refused is None and ends_at is not None and ends_at <= now:
         refused = ENDED
     counts = refused is None and early_until is None
-    early = early_until if refused is None else None
+    early = early_until if refused is None or approval.replaces else None
     values = _values(approval, entry, now) | {
         "ends_at": ends_at,
         "on_end": approval.on_end,
@@ -219,9 +219,9 @@ def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -
         "open": refused is None,
     }
     due = early if early is not None else None if refused is not None else next_due(lease_of(made_row(values)), timing)
-    kind = EventKind.EARLY if early is not None else EventKind.ADMITTED
-    reason = None
-    if early is not None:
+    kind, reason = EventKind.ADMITTED, None
+    if early is not None and refused is None:
+        kind = EventKind.EARLY
         text = (
             f"dated {approval.approved_at.isoformat()}, further ahead than clocks may differ: without effect until then"
         )
@@ -247,7 +247,7 @@ def _open(news: _News, approval: GrantApproval, entry: _Entry, *, fresh: bool) -
 def replace_others(connection: Connection, values: Mapping[str, Any], about: About, now: int) -> list[Event]:
     """Close what a lease replaces, of its own issuer and on its own grant, in the same moment: a change without a gap.
 
-    It closes whether or not the lease still counts, unless that waits for its date: so no order of messages matters.
+    It closes whether or not the lease still counts, once that is not early any more: so no order of messages matters.
     """
     named = values["issuer"], values["replaces"]
     closed = close_named(connection, values["approval_id"], about.grant_id, *named, now)

@@ -14,6 +14,7 @@ from shared.ledger.transactions import insert_or_ignore
 from shared.messages.approval import Action
 from shared.rules.answers import NotClosed
 
+_REPLACES = approvals.c.content.contains('"replaces":["')  # canonical, and within a text a quote is written otherwise
 _CLOSED = sql.select(approvals.c.request_id).where(approvals.c.closed_by == sql.bindparam("revoke"))
 
 
@@ -34,11 +35,15 @@ def close_named(
 def close_all(
     connection: Connection, closer: str, grant_id: str, *which: sql.ColumnElement[bool]
 ) -> Sequence[Row[Any]]:
-    """Close the open leases of a grant for which all this holds. Returns their rows."""
+    """Close the open leases of a grant for which all this holds. Returns their rows.
+
+    One that waits for its date and is to replace others does so then all the same: what it closes depends on no order.
+    """
+    early_until = sql.case((_REPLACES, approvals.c.early_until))
     return connection.execute(
         approvals.update()
         .where(approvals.c.grant_id == grant_id, approvals.c.action == Action.GRANT, approvals.c.open, *which)
-        .values(closed_by=closer, live=False, open=False, early_until=None, due_at=None)
+        .values(closed_by=closer, live=False, open=False, early_until=early_until, due_at=early_until)
         .returning(approvals)
     ).all()
 

@@ -279,7 +279,7 @@ def finish(
     """Give a request its outcome: done, rejected or dead. Returns the event that tells it. What is rejected is no lease."""
     over: dict[str, Any] = {"waits": True} if outcome is EventKind.DEAD else {"waits": False, "asked_again": None}
     if outcome is EventKind.REJECTED:
-        over |= {"live": False, "open": False, "due_at": None}
+        over |= {"live": False, "open": False, "due_at": approval.early_until}  # when it still closes what it replaces
     connection.execute(
         approvals.update()
         .where(approvals.c.approval_id == approval.approval_id)

@@ -110,7 +110,8 @@ def let_time_pass(ledger: Ledger, now: int, judge: Callable[[str, str], Judged] 
 
 
 def take_effect(connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing) -> tuple[str, ...]:
-    """An early lease is early no more: it counts from now on, unless it is refused now. Returns the grants to look at.
+    """An early lease is early no more: it counts from now on, unless it is refused now or was closed, and closes what it
+    replaces. Returns the grants to look at.
 
     Raises Superseded where it was judged under another version of the configuration than the newest.
     """
@@ -125,28 +126,29 @@ def take_effect(connection: Connection, approval_id: str, judged: Judged, now: i
     refused = None if judged.refused is None else Reason.of(judged.refused)
     if refused is None and row.ends_at is not None and row.ends_at <= now:
         refused = ENDED
+    was_open, counts = row.open, row.open and refused is None
     row = connection.execute(
         approvals.update()
         .where(approvals.c.approval_id == approval_id)
-        .values(early_until=None, live=refused is None, open=refused is None, due_at=None)
+        .values(early_until=None, live=counts, open=counts, due_at=None)
         .returning(approvals)
     ).one()
     about = about_grant(connection, row.grant_id)
     facts: dict[str, Any] = {"approval_id": approval_id, "due_at": None, "configuration": judged.configuration}
     facts |= {**judged.facts, **({} if judged.refused is None else {"refused": True})}
     replaces = [] if judged.refused is not None else json.loads(row.content).get("replaces", [])
-    if refused is None:
+    if counts:
         facts["due_at"] = _set_due(connection, row, None, timing)
     events = [Event(name_of(EventKind.TOOK_EFFECT, approval_id), EventKind.TOOK_EFFECT, about, facts=facts)]
     if replaces:
         events += replace_others(connection, {**row._mapping, "replaces": replaces}, about, now)  # noqa: SLF001  # SQLAlchemy's way
-    if refused is None or replaces:
+    if counts or replaces:
         raise_generation(connection, row.grant_id)
-    if refused is not None:
+    if was_open and refused is not None:
         events.append(finish(connection, row, EventKind.REJECTED, refused, about, now))
         put_away(connection, row.grant_id)
     append(connection, now, *events)
-    return () if refused is not None else (str(row.grant_id),)
+    return (str(row.grant_id),) if counts or replaces else ()
 
 
 def _set_due(connection: Connection, row: Row[Any], early_until: int | None, timing: Timing) -> int | None:

@@ -57,7 +57,13 @@ class _Approval:
     @property
     def open(self) -> bool:
         """Whether a revoke can close it."""
-        return self.live or self.early_until is not None
+        return self.live or (self.early_until is not None and self.closed_by is None)
+
+    def close(self, closer: str) -> None:
+        """Something closes it. Where it waits for its date and is to replace others, it does so then all the same."""
+        self.closed_by, self.live = closer, False
+        self.early_until = self.early_until if self.replaces else None
+        self.due_at = self.early_until
 
 
 @dataclass
@@ -169,7 +175,7 @@ class Replay:
         for other_id in list(self.open.get(one.grant_id, ())):
             other = self.approvals[other_id]
             if other.issuer == one.issuer and other.request_id in one.replaces:
-                other.closed_by, other.live, other.early_until, other.due_at = approval_id, False, None, None
+                other.close(approval_id)
                 self._sort(other_id)
 
     def _close(self, approval_id: str, revoke: _Approval, named: object, facts: dict[str, Any]) -> None:
@@ -188,7 +194,7 @@ class Replay:
             mine = everyone or one.issuer == revoke.issuer
             early = isinstance(named, str) and one.early_until is not None and one.early_until > revoke.admitted_at
             if mine and (early or self._closer(one) is not None):
-                one.closed_by, one.live, one.early_until, one.due_at = approval_id, False, None, None
+                one.close(approval_id)
                 self._sort(one_id)
 
     def _closer(self, one: _Approval) -> str | None:
@@ -205,7 +211,7 @@ class Replay:
     def _change(kind: EventKind, one: _Approval, facts: dict[str, Any], at: int) -> None:
         match kind:
             case EventKind.TOOK_EFFECT:
-                one.early_until, one.live, one.due_at = None, True, facts.get("due_at")
+                one.early_until, one.live, one.due_at = None, one.closed_by is None, facts.get("due_at")
             case EventKind.ENDING:
                 one.warned_at, one.due_at = at, facts.get("due_at")
             case EventKind.OVERDUE:
@@ -216,7 +222,7 @@ class Replay:
                 one.outcome, one.outcome_at = kind, at
             case EventKind.REJECTED:
                 one.outcome, one.outcome_at = kind, at
-                one.live, one.due_at, one.early_until = False, None, None
+                one.live, one.due_at = False, one.early_until
             case _:
                 pass
 
