@@ -127,11 +127,7 @@ class _Turn:
         except PermanentError as error:
             if isinstance(error, NotAllowed):
                 error = _not_listed(work, error)
-            reason = Reason.of(error)
-            if self._refuse(work, reason, newest=error.code in _SUMS):
-                words.request_rejected(grant=work.grant_id, code=error.code, reason=str(error))
-                return self._work_again()
-            return self._die(work, error)
+            return self._refused(work, error)
         except NeedsSomebody as error:
             return self._die(work, error)
         except Unconfigured as error:
@@ -148,16 +144,24 @@ class _Turn:
             words.grant_failed(grant=work.grant_id, side=self._driver.side)
             return self._try_later(work, GrantError(f"unexpected {type(error).__name__}", code="Unexpected"))
 
-    def _refuse(self, work: Work, reason: Reason, *, newest: bool) -> bool:
+    def _refused(self, work: Work, error: PermanentError) -> Visit:
+        """What waits is refused for good, unless another configuration stands by now that may permit it."""
+        again, newest = False, error.code in _SUMS
         with self._side.writing() as (run, held):
             self._side.note_call(run)
             run(keep, held, self._clock())
-            refused = run(refuse, work, reason, self._clock(), newest=newest)
+            if isinstance(error, NotAllowed) and self._gate.outdated(held):
+                again = True
+            elif run(refuse, work, Reason.of(error), self._clock(), newest=newest):
+                words.request_rejected(grant=work.grant_id, code=error.code, reason=str(error))
+                again = True
         self._side.call = None
-        return refused
+        return self._work_again() if again else self._die(work, error)
 
     def _work_again(self) -> Visit:
-        """The waiting requests are refused and the leases changed: the grant is somebody else's, or nobody's, now."""
+        """The waiting requests are refused and the leases changed, or what is listed did: it is somebody else's turn now, or
+        nobody's.
+        """
         fresh = self._side.read()
         return Visit(Outcome.SETTLED) if fresh is None else self._work(fresh)
 

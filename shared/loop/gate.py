@@ -248,6 +248,16 @@ class Gate:
             raise Unconfigured(standing.fault or "")
         standing.inventory.check(grant)
 
+    def outdated(self, held: Held) -> bool:
+        """Whether a newer configuration stands than what was decided last went by; that is read by then. To be asked in the
+        transaction that writes what was decided.
+        """
+        assert held.rows is not None  # noqa: S101  # it was read behind the lock
+        if held.rows.configuration == self.standing.number:
+            return False
+        self.refresh()
+        return True
+
     # -- leases ------------------------------------------------------------------------------------------------------
 
     def proven(self, held: Held) -> tuple[Held, GrantError | None]:
