@@ -5,7 +5,7 @@ Every item of a batch gets its own outcome. What is refused is recorded and told
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared import words
@@ -46,8 +46,11 @@ class _Read:
 class Intake:
     """The way in, for one side. Each grant that is to be looked at is noted in ``places``, so that neighbours go together."""
 
-    def __init__(self, ledger: Ledger, gate: Gate, doors: Doors, side: Side) -> None:
-        self._ledger, self._gate, self._doors, self._side = ledger, gate, doors, side
+    def __init__(
+        self, ledger: Ledger, gate: Gate, doors: Doors, side: Side, *, clock: Callable[[], int] = now_ms
+    ) -> None:
+        """``clock``: epoch milliseconds."""
+        self._ledger, self._gate, self._doors, self._side, self._clock = ledger, gate, doors, side, clock
         self.places: dict[str, str] = {}
 
     def take(self, batch: Sequence[Item]) -> list[Taken]:
@@ -105,7 +108,7 @@ class Intake:
         if len(asked) < 2:
             return {}
         try:
-            found = self._ledger.write(admit_all, list(asked.values()), now_ms(), self._ledger.timing)
+            found = self._ledger.write(admit_all, list(asked.values()), self._clock(), self._ledger.timing)
         except (LedgerError, Superseded):
             raise
         except Exception:  # noqa: BLE001  # each of them is tried by itself, and told about
@@ -127,7 +130,7 @@ class Intake:
             return Taken((one.look if isinstance(one.look, str) else one.look.grant_id,))
         try:
             if found is None:
-                (found,) = self._ledger.write(admit_all, [one.asked], now_ms(), self._ledger.timing)
+                (found,) = self._ledger.write(admit_all, [one.asked], self._clock(), self._ledger.timing)
         except (LedgerError, Superseded):
             raise
         except Exception as error:  # noqa: BLE001  # as above
@@ -141,9 +144,8 @@ class Intake:
         body, reason = one.item.body, Reason.of(error)
         body = repr(body) if error.code == _UNEXPECTED else body  # as a text that every database can hash and keep
         facts = None if one.asked is None else one.asked.judged.recorded
-        self._ledger.write(
-            reject_message, one.item.message_id, body, reason, now_ms(), request=one.request, facts=facts
-        )
+        now = self._clock()
+        self._ledger.write(reject_message, one.item.message_id, body, reason, now, request=one.request, facts=facts)
         if error.code != _UNEXPECTED:
             words.message_rejected(message_id=one.item.message_id, code=error.code, reason=str(error))
         return Taken(refused=True)
