@@ -33,6 +33,7 @@ from rich.table import Table
 from deploy.interpreter import NoInterpreterError, find
 from deploy.layout import PARTS
 from deploy.package import REQUIREMENTS, build, compile_all, install
+from tests.configured import sealed
 from tests.functional.approvals import approval
 from tests.functional.inprocess import events, in_process
 from tests.functional.launch import without_proxies
@@ -149,7 +150,7 @@ def first_event(contestant: Contestant, python: Path, spoke: Spoke) -> Cost:
     script = str(Path(__file__).with_name("firstevent.py"))
     done = subprocess.run(
         [str(python), "-I", "-S", "-B", script, contestant.folders, contestant.module, HUB],
-        input=events([(document["request_id"], json.dumps(document))]),
+        input=events([(document["request_id"], sealed(document))]),
         capture_output=True,
         check=False,
     )

@@ -17,6 +17,7 @@ time.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -47,12 +48,15 @@ from shared.ledger.views import grant_ids, view_grants
 from shared.ledger.waiting import dead_requests
 from shared.loop.converge import Converge
 from shared.loop.drivers import Driver, HubDriver, SpokeDriver
+from shared.loop.gate import Gate
 from shared.loop.reconcile import Reconcile, Report
 from shared.loop.visits import Outcome
 from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.seal import read_seal
+from shared.rules.configuration import Configuration
 from shared.rules.facts import Mode, Side
-from shared.rules.inventory import Inventory
 from shared.settings import Settings
+from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, apply, configuration, sealed
 from tests.ledger.kit import HOUR, NOW, Database, closing, grant_id, key, opening
 from tests.ledger.postgres import running
 
@@ -132,13 +136,13 @@ class CountingLedger(Ledger):
 # -- the product, around a ledger ------------------------------------------------------------------------------------
 
 
-def _inventory() -> Inventory:
+def _configuration() -> Configuration:
     facts = {"owner": "owners@example.com", "environment": "bench"}
     accounts = {
         uid: {**facts, "name": uid, "role": "bench", "external_id": f"bench:{uid}", "ecrs": {ecr: {} for ecr in ecrs}}
         for uid, ecrs in ((key().ecr_owner_uid, [key().ecr_id]), (key().instance_owner_uid, []))
     }
-    return Inventory.model_validate({"version": 1, "accounts": accounts})
+    return configuration(accounts, issuers={"tests": {}})
 
 
 @dataclass
@@ -148,21 +152,35 @@ class House:
     ledger: CountingLedger
     cloud: CalmCloud = field(default_factory=CalmCloud)
     now: int = NOW
-    inventory: Inventory = field(default_factory=_inventory)
     settings: Settings = field(
         default_factory=lambda: Settings.model_validate(
-            {"FC_REGION": key().instance_region, "LEDGER_URL": "sqlite://", "MODE": "full", "DRIFT_REPAIR": "none"}
+            {
+                "FC_REGION": key().instance_region,
+                "LEDGER_URL": "sqlite://",
+                "CONFIG_KEYS": CONFIG_KEYS_TEXT,
+                "MODE": "full",
+                "DRIFT_REPAIR": "none",
+            }
         )
     )
     woken: list[tuple[str, Side]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """What an operator decides."""
+        apply(self.ledger, _configuration())
+        self.gate = Gate(self.ledger, CONFIG_KEYS, 1, self.clock)
+        self.gate.look()
 
     def clock(self) -> int:
         """The present."""
         return self.now
 
     def receive(self, approval: GrantApproval | RevokeApproval, message_id: str) -> None:
-        """A message with an approval."""
-        self.ledger.write(admit, approval, message_id, self.now, self.ledger.timing, self.inventory.allow)
+        """A message with an approval, sealed now."""
+        seal = read_seal(json.loads(sealed(approval.model_dump_json(by_alias=True), at=self.now / 1000)))
+        opened, timing = self.gate.open(seal), self.ledger.timing
+        judged = self.gate.judge(seal, opened, timing)
+        self.ledger.write(admit, opened, message_id, self.now, timing, judged)
 
     def visit(self, vpc: str, *sides: Side) -> None:
         """Visit these sides, or both until nothing is left to do; time passes, so that every look can be trusted."""
@@ -181,7 +199,7 @@ class House:
         converge = Converge(
             self.ledger,
             driver,
-            self.inventory,
+            self.gate,
             worker="bench",
             mode=Mode.FULL,
             clock=self.clock,

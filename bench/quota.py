@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import random
 import sys
 import tempfile
@@ -45,6 +44,7 @@ from rich.table import Table
 
 from localcloud.client import AdminClient
 from tests.chaos.house import template
+from tests.configured import sealed
 from tests.functional.approvals import approval
 from tests.functional.deployment import deployment
 from tests.functional.mailbox import config
@@ -242,7 +242,7 @@ def product(asked: Asked, folder: Path, say: Callable[[int], None]) -> tuple[Res
         queue = account.get_queue("ecr-approvals")
         with neighbour(cloud.address, asked):
             for start in range(0, len(made.documents), 16):
-                queue.batch_send_message([Message(json.dumps(one)) for one in made.documents[start : start + 16]])
+                queue.batch_send_message([Message(sealed(one)) for one in made.documents[start : start + 16]])
             account.get_client().close_connection()
             follow(cloud.admin, len(made.documents), asked.patience, say)
         names = (GRANT_FUNCTION, ASSOCIATE_FUNCTION)

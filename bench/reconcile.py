@@ -52,6 +52,7 @@ from shared.ledger.tables import approvals, grants, sides
 from shared.ledger.transactions import Ledger, now_ms
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.leases import Level, Wanted
+from tests.configured import CONFIG_KEYS_TEXT, apply, configuration
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
@@ -119,7 +120,7 @@ def world(all_: Standing, window: float) -> Json:
 
 
 def inventory(all_: Standing) -> Json:
-    """The accounts file that goes with it."""
+    """The accounts that go with it."""
 
     def listed(uid: str, role: str) -> Json:
         external_id = f"ecr-grants:demo:{uid}"
@@ -127,7 +128,7 @@ def inventory(all_: Standing) -> Json:
         return {**facts, "role": role, "external_id": external_id}
 
     hub = {**listed(HUB, "ecr-grants-hub"), "ecrs": {ECR: {"association": "ours"}}}
-    return {"version": 1, "accounts": {HUB: hub, **{uid: listed(uid, "ecr-grants-spoke") for uid in all_.accounts}}}
+    return {HUB: hub, **{uid: listed(uid, "ecr-grants-spoke") for uid in all_.accounts}}
 
 
 def fill_cloud(cloud: Cloud, all_: Standing) -> None:
@@ -154,6 +155,7 @@ def fill_ledger(url: str, all_: Standing) -> None:
     now = now_ms() - 3_600_000
     ledger = Ledger(url)
     upgrade_schema(ledger)
+    apply(ledger, configuration(inventory(all_)))
     grant_rows, side_rows, approval_rows = [], [], []
     for number, key in enumerate(all_.keys):
         prefixes = PREFIXES if key.instance_type is InstanceType.VPC else ()
@@ -193,6 +195,8 @@ def fill_ledger(url: str, all_: Standing) -> None:
                 "outcome": "done",
                 "outcome_at": now,
                 "waits": False,
+                "seal": "",  # nothing is made for them
+                "configuration": 1,
             }
         )
     with ledger.engine.begin() as connection:
@@ -216,7 +220,7 @@ def serve(folder: Path, all_: Standing, window: float, pipe: Connection) -> None
             fill_cloud(server.cloud, all_)
             address = server.cloud.address
             ends = {f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")}
-            files = {"LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}", "ACCOUNTS_FILE": str(folder / "accounts.yaml")}
+            files = {"LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}", "CONFIG_KEYS": CONFIG_KEYS_TEXT}
             files["CODE"] = str(linked(folder / "code"))
             paced = {"QUOTA_SECONDS": str(window), "DRIFT_REPAIR": "none"}
             await server.fc.deploy(ROOT / "s.yaml", {**ends, **files, **paced})
@@ -374,7 +378,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ecr-grants-bench-") as directory:
         folder = Path(directory)
         with say.status("making the world, the ledger and the local cloud"):
-            (folder / "accounts.yaml").write_text(json.dumps(inventory(all_)), "utf-8")  # JSON is YAML
             fill_ledger(f"sqlite:///{folder / 'ledger.db'}", all_)
         with running(folder, all_, asked.window) as address:
             return compare(address, all_, asked.window)

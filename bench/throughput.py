@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -45,8 +44,9 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.loop.drivers import HubDriver, SpokeDriver
 from shared.loop.frame import Frame
+from tests.configured import sealed
 from tests.functional.approvals import approval
-from tests.functional.deployment import Deployment, deployment
+from tests.functional.deployment import Deployment, configure, deployment
 from tests.functional.inprocess import Context, Limits, events
 from tests.functional.launch import environment, without_proxies
 from tests.functional.world import (
@@ -117,7 +117,7 @@ class Ground:
     def grant(self, documents: Sequence[Json]) -> None:
         """Account B's handler, one event after the other."""
         for start in range(0, len(documents), BATCH):
-            mail = [(f"M-{one['request_id']}", json.dumps(one)) for one in documents[start : start + BATCH]]
+            mail = [(f"M-{one['request_id']}", sealed(one)) for one in documents[start : start + BATCH]]
             frame, context = self.frame(GRANT_FUNCTION)
             ended = frame.run(SpokeDriver(SpokeSide(frame.calls)), events(mail), context)
             if ended != {"settled": len(mail)}:
@@ -211,6 +211,7 @@ def ground(server: Postgres, folder: Path, accounts: int, each: int) -> Iterator
             keys[name] = _entered(cloud, arn)
         url = sql.make_url(server.address(database)).set(host="127.0.0.1", port=far.port, query={"sslmode": "disable"})
         address = url.render_as_string(hide_password=False)
+        configure(address, stage.configuration)
         # Our own budget out of the way, like the quotas: 120 a window, in windows of a tenth of a second.
         os.environ |= environment(address, cloud.accounts_file, cloud.address) | {"QUOTA_SECONDS": "0.1"}
         os.environ["FC_REGION"] = REGION

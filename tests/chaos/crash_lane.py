@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import subprocess
 import sys
@@ -171,7 +170,7 @@ class Lane:
     def _send(self, document: Json) -> None:
         if all(one.document is not document for one in self._sent):
             self._sent.append(Sent(document, self.made.position()))
-        self.made.send(json.dumps(document))
+        self.made.send(document)
 
     def _tick(self) -> None:
         with contextlib.suppress(GrantError):  # its worker was killed; the next one comes

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from shared.errors import CloudUnreachable, GrantError, PermanentError
-from shared.ledger.admission import admit, reject_message
+from shared.errors import CloudUnreachable, GrantError
 from shared.ledger.outbox import OutboxEntry, give_back, mark_published, take_entries
 from shared.loop.converge import Converge
+from shared.loop.doors import Doors
+from shared.loop.gate import Gate
+from shared.loop.intake import Intake
 from shared.loop.reconcile import Reconcile
-from shared.messages.completion import WAKE, Completion, Reason, Request, Wake
-from shared.messages.envelope import parse
+from shared.messages.completion import WAKE, Completion
+from shared.messages.envelope import Item, parse
 from shared.rules.facts import Mode, Side
+from shared.settings import Settings
 from tests.chaos.model_cloud import ModelCloud
-from tests.chaos.model_world import CLAIM_MS, INVENTORY, SETTINGS, SETTLE_MS
+from tests.chaos.model_world import APPROVALS, CLAIM_MS, SECOND, SETTINGS, SETTLE_MS
 from tests.chaos.parts import ModelLedger, Parts
-from tests.chaos.reference import Document
-from tests.chaos.turns import Turns, Violation
+from tests.chaos.reference import Document, Seal
+from tests.chaos.turns import Died, Turns, Violation
+from tests.configured import CONFIG_KEYS
 
 PUBLISHING_MS = 240_000
+AGAIN_MS = 15 * SECOND
+DOORS = Doors(SETTINGS, "")
 HEARS = {Side.GRANT: ("dissociated",), Side.ASSOCIATE: ("granted", "unwanted")}  # as the topic is subscribed to
 
 
 @dataclass
 class Mail:
-    """A message in a queue. ``document``: the approval in it, when it is one."""
+    """A message in a queue. ``document``: the approval in it, when it is one; ``seal``: who sealed that, and when."""
 
     message_id: str
     body: str
     due: int
     document: Document | None = None
+    seal: Seal | None = None
 
 
 class Post:
@@ -41,6 +49,7 @@ class Post:
         self._turns = turns
         self.queues: dict[str, list[Mail]] = {Side.GRANT: [], Side.ASSOCIATE: []}
         self.published: dict[str, str] = {}
+        self.mails: dict[str, Mail] = {}
         self.unconfirmed: set[int] = set()  # published, and not known to the ledger as published
         self.hear: Callable[[Completion], None] = lambda _: None
         self._numbers = 0
@@ -50,11 +59,16 @@ class Post:
         self._numbers += 1
         return f"m{self._numbers}"
 
-    def put(self, side: str, body: str, due: int, document: Document | None = None) -> Mail:
+    def put(self, side: str, body: str, due: int, document: Document | None = None, seal: Seal | None = None) -> Mail:
         """Put a message into a queue."""
-        mail = Mail(self.message_id(), body, due, document)
-        self.queues[side].append(mail)
+        mail = Mail(self.message_id(), body, due, document, seal)
+        self.again(side, mail)
         return mail
+
+    def again(self, side: str, mail: Mail) -> None:
+        """Put a message into a queue that has a name already."""
+        self.mails[mail.message_id] = mail
+        self.queues[side].append(mail)
 
     def send(self, side: str, body: str, due: int) -> None:
         """Send a wake. It may get lost."""
@@ -94,70 +108,89 @@ class Post:
         self.unconfirmed.add(entry.seq)
 
 
+@dataclass
+class Invocation:
+    """What one invocation finds around it, as ``shared.loop.frame.Frame`` has it for the timer's work."""
+
+    desk: Desk
+    gate: Gate
+    settings: Settings = SETTINGS
+
+    @property
+    def ledger(self) -> ModelLedger:
+        """The ledger."""
+        return self.desk.ledger
+
+    def publish(self) -> None:
+        """Everything that the outbox holds."""
+        self.desk.publish()
+
+    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
+        """A delayed message that looks again."""
+        self.desk.wake(grant_id, side, next_at)
+
+
 class Desk:
-    """What ``shared.frame.Frame`` does around the loop, with everything handed in."""
+    """What ``shared.loop.frame.Frame`` does around the loop, with everything handed in."""
 
     def __init__(self, parts: Parts, ledger: ModelLedger, cloud: ModelCloud, turns: Turns, post: Post) -> None:
         self.ledger = ledger
-        self.inventory = INVENTORY
-        self.settings = SETTINGS
         self._parts, self._cloud, self._turns, self._post = parts, cloud, turns, post
-        self.admitted: Callable[[Document, str, str], None] = lambda _document, _digest, _message_id: None
+        self._idle: list[Gate] = []  # of processes that wait for their next event
         self.refused: Callable[[Mail], None] = lambda _: None
+
+    @contextmanager
+    def _gate(self) -> Iterator[Gate]:
+        """The gate of the process that takes an invocation: one that waited, or a new one. Who dies takes it along."""
+        turns = self._turns
+        gate = self._idle.pop() if self._idle else self._parts.gate(self.ledger, CONFIG_KEYS, 1, turns.clock)
+        try:
+            gate.look()
+            yield gate
+        except Died:
+            raise
+        except BaseException:
+            self._idle.append(gate)
+            raise
+        self._idle.append(gate)
 
     def handle(self, side: str, mails: Sequence[Mail]) -> None:
         """One event: admit, converge, publish, wake."""
         worker = self._turns.worker
         assert worker is not None
-        converge = Converge(
-            self.ledger,
-            self._parts.spoke(self._cloud) if side == Side.GRANT else self._parts.hub(self._cloud),
-            self.inventory,
-            worker=worker.name,
-            mode=Mode.FULL,
-            clock=self._turns.clock,
-            settle_ms=SETTLE_MS,
-            claim_ms=CLAIM_MS,
-        )
-        touched: dict[str, None] = {}
-        for mail in mails:
-            touched |= dict.fromkeys(self._admit(mail))
-        self.publish()
-        for grant_id in touched:
-            visit = converge.visit(grant_id)
-            self._turns.counts[f"visit: {visit.outcome}"] += 1
+        with self._gate() as gate:
+            converge = Converge(
+                self.ledger,
+                self._parts.spoke(self._cloud) if side == Side.GRANT else self._parts.hub(self._cloud),
+                gate,
+                worker=worker.name,
+                mode=Mode.FULL,
+                clock=self._turns.clock,
+                settle_ms=SETTLE_MS,
+                claim_ms=CLAIM_MS,
+            )
+            touched = self._taken_in(gate, Side(side), mails)
             self.publish()
-            if visit.next_at is not None:
-                self.wake(grant_id, side, visit.next_at)
+            for grant_id in touched:
+                visit = converge.visit(grant_id)
+                self._turns.counts[f"visit: {visit.outcome}"] += 1
+                self.publish()
+                if visit.next_at is not None:
+                    self.wake(grant_id, side, visit.next_at)
 
-    def _admit(self, mail: Mail) -> tuple[str, ...]:
-        request: Request | None = None
-        try:
-            body = parse(mail.body)
-            if isinstance(body, Wake):
-                return (body.grant_id,)
-            if isinstance(body, Completion):
-                return () if body.grant is None else (body.grant.grant_id,)
-            request = Request(issuer=body.issuer, request_id=body.request_id, digest=body.digest)
-            document, digest, worker = mail.document, body.digest, self._turns.worker
-            if document is not None and worker is not None:
-                worker.committed = lambda: self.admitted(document, digest, mail.message_id)
-            admission = self.ledger.write(
-                admit, body, mail.message_id, self._turns.now, self.ledger.timing, self.inventory.allow
-            )
-            if worker is not None:
-                worker.committed = None
-            if not admission.new:
-                self._turns.counts["admitted again"] += 1
-            return admission.touched
-        except PermanentError as error:
-            if self._turns.worker is not None:
-                self._turns.worker.committed = None
-            self.ledger.write(
-                reject_message, mail.message_id, mail.body, Reason.of(error), self._turns.now, request=request
-            )
-            self.refused(mail)
-            return ()
+    def _taken_in(self, gate: Gate, side: Side, mails: Sequence[Mail]) -> dict[str, None]:
+        """The grants to look at. What nobody can judge yet comes again."""
+        items = [Item(mail.message_id, mail.body, APPROVALS if side is Side.GRANT else None) for mail in mails]
+        touched: dict[str, None] = {}
+        found = Intake(self.ledger, gate, DOORS, side, clock=self._turns.clock).take(items)
+        for mail, taken in zip(mails, found, strict=True):
+            touched |= dict.fromkeys(taken.grants)
+            if taken.refused:
+                self.refused(mail)
+            if taken.later is not None:
+                self._turns.counts["sent again"] += 1
+                self._post.again(side, replace(mail, due=self._turns.now + AGAIN_MS))
+        return touched
 
     def publish(self) -> None:
         """Everything that the outbox holds."""
@@ -178,4 +211,5 @@ class Desk:
 
     def reconcile(self) -> None:
         """One tick."""
-        Reconcile(self, self._cloud, clock=self._turns.clock, accounts_at_once=1).run()
+        with self._gate() as gate:
+            Reconcile(Invocation(self, gate), self._cloud, clock=self._turns.clock, accounts_at_once=1).run()

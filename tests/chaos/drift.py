@@ -23,7 +23,7 @@ from shared.ledger.tables import grants
 from shared.ledger.transactions import now_ms
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, template
-from tests.functional.deployment import OPERATOR
+from tests.functional.deployment import OPERATOR, configure
 from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, run
 from tests.functional.waiting import until
 from tests.functional.world import HUB, REGION, Hub, Spoke, Stage
@@ -105,7 +105,7 @@ class Stay:
             "approved_at": iso(-3600),
             "reason": "A test of drift",
         }
-        self.house.send(json.dumps(self.documents[name]))
+        self.house.send(self.documents[name])
 
     def close(self, name: str) -> str:
         """Close the lease of a scene; the id of the request."""
@@ -118,7 +118,7 @@ class Stay:
             "closes": [lease["request_id"]],
             "approved_at": iso(-60),
         }
-        self.house.send(json.dumps({**kept, **document}))
+        self.house.send({**kept, **document})
         return request_id
 
     def run_reconcile(self, *arguments: str) -> Json:
@@ -245,6 +245,7 @@ def lived(folder: Path) -> Iterator[Stay]:
     instances = {name: next(owners[name].vpcs if kind == "vpc" else owners[name].vbrs) for name, kind in SCENES.items()}
     _, accounts = stage.write(folder)
     env = environment(new_ledger(folder), accounts)
+    configure(env["LEDGER_URL"], stage.configuration)
     cloud = LocalCloud(stage.file).start()
     house: House | None = None
     try:
@@ -333,7 +334,7 @@ def _leases_end(made: Stay) -> None:
         leases = {name: f"R-{seconds:g}-{name}" for name in FOREIGN}
         for name, request_id in leases.items():
             lease = {"request_id": request_id, "ends_at": ends, "on_end": "teardown"}
-            made.house.send(json.dumps({**made.documents[name], **lease}))
+            made.house.send({**made.documents[name], **lease})
         made.wait_for_answers(*leases.values())
         if all(made.answers()[request_id] == "done" for request_id in leases.values()):
             break

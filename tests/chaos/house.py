@@ -29,7 +29,8 @@ from shared.ledger.tables import events
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import unsettled
 from shared.messages.completion import EventKind
-from tests.functional.deployment import OPERATOR, WORK_QUEUES
+from tests.configured import sealed
+from tests.functional.deployment import OPERATOR, WORK_QUEUES, configure
 from tests.functional.launch import environment, launched, new_ledger, up
 from tests.functional.mailbox import REQUESTER
 from tests.functional.world import (
@@ -142,15 +143,16 @@ class House:
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
-    def send(self, text: str, *, delay: int = 0, plain: bool = False, queue: str = "ecr-approvals") -> str:
-        """Put a message on a queue with the official SDK. Returns its id."""
+    def send(self, message: str | Json, *, delay: int = 0, plain: bool = False, queue: str = "ecr-approvals") -> str:
+        """Put a message on a queue with the official SDK: an approval as its issuer seals it, a text as it is. Returns its id."""
+        text = message if isinstance(message, str) else sealed(message)
         account = self._accounts[0 if queue == "ecr-approvals" else 1]
         account.get_client().close_connection()  # one that was idle for long is dead, and the SDK does not see it
         target = account.get_queue(queue)
         target.set_encoding(not plain)
-        message = Message(text)
-        message.delay_seconds = delay
-        return str(target.send_message(message).message_id)
+        sent = Message(text)
+        sent.delay_seconds = delay
+        return str(target.send_message(sent).message_id)
 
     def tick(self) -> Json:
         """Invoke the deployed reconcile through Function Compute's API; its report."""
@@ -277,6 +279,7 @@ def house(
     theirs, ours = ledgers or (new_ledger(folder),) * 2
     more = dict(settings or {})
     env = environment(theirs, accounts) | more
+    configure(ours, stage.configuration)
     path = template(folder, timeout=timeout, workers=workers, settings=more)
     command = up(world, env=env, template=path, measured=False)
     with launched(command, folder) as url:

@@ -38,7 +38,7 @@ from tests.chaos.model_world import (
     SETTLE_MS,
     TIMING,
 )
-from tests.chaos.operators import SAID, lift, list_again, set_mode_to
+from tests.chaos.operators import SAID, decide_well, lift, set_mode_to
 from tests.chaos.others import automate, meddle
 from tests.chaos.parts import ModelLedger, Parts
 from tests.chaos.resting import hear_of_the_dead, unrest, wait_for_the_window
@@ -157,7 +157,7 @@ class Machine(Asking):
         self._hired += 1
         now = self.turns.now
         worker = Worker(f"w{self._hired}", self.referee.count, now, now + LIMIT_MS, fuse)
-        worker.said = self.turns.said
+        worker.said, worker.knew = self.turns.said, len(self.versions) - 1
         return worker
 
     def _handle(self, side: str, mails: list[Mail]) -> None:
@@ -256,8 +256,7 @@ class Machine(Asking):
             while not worker.done:
                 self._let(worker, worker.go)
         hear_of_the_dead(self)
-        if self.delisted:
-            list_again(self, listed=True)
+        decide_well(self)
         for kind, name, _ in self.turns.said.holds:
             lift(self, HoldKind(kind), name)
         set_mode_to(self, Mode.FULL)
@@ -280,7 +279,8 @@ class Machine(Asking):
                 down = self.ledger.read(
                     work_of, row.key.grant_id
                 ).wanted.down  # which ends well without an instance, too
-                if down or self.cloud.places[row.key].exists.now:
+                hopeless = row.reason.code == "ProofBroken" and self.should(row.key).doubtful
+                if (down or self.cloud.places[row.key].exists.now) and not hopeless:
                     self.ledger.write(redrive, row.key.grant_id, row.side, "somebody", self.turns.now)
                     self.counts["redriven"] += 1
             self.turns.turn(seconds * SECOND)
@@ -307,6 +307,7 @@ class Machine(Asking):
         raise Violation("messages wake each other without an end")
 
 
+FAULTS = ("grant.failed", "message.failed", "batch.failed", "reconcile.failed")
 faults: list[str] = []
 """Errors that the loop under test did not expect, as its log tells of them."""
 
@@ -327,7 +328,7 @@ def listening() -> Iterator[None]:
 
 
 def _heard(_logger: object, _method: str, event: Any) -> Any:
-    if event["event"] == "grant.failed":
+    if event["event"] in FAULTS:
         faults.append(traceback.format_exc(limit=-4))
     raise structlog.DropEvent
 

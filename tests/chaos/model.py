@@ -44,7 +44,7 @@ _FATES = (
 _EVENTS = (
     "admitted", "early", "held", "second-digest", "done", "rejected", "dead", "redriven", "granted", "associated", "unwanted",
     "dissociated", "revoked", "ending", "overdue", "ended", "stuck", "adopted", "mode-changed",
-    "hold-set", "hold-lifted", "took-effect", "ownership",
+    "hold-set", "hold-lifted", "took-effect", "ownership", "configured",
     *(f"{what} {kind}" for what in ("drift-found", "drift-repaired") for kind in (
         "grant-missing", "foreign-grant", "association-missing", "foreign-association", "prefixes-differ",
     )), "drift-found instance-deleted",
@@ -66,6 +66,7 @@ EXPECTED = (
     *(f"visit: {outcome}" for outcome in ("settled", "waiting", "held", "later", "busy", "dead")),
     *(f"trouble {name}" for name in TROUBLES),
     *(f"their own automation: {what}" for what in ("associated", "dissociated")),
+    "configuration spoilt", "key compromised", "key retired", "refused by the configuration", "sent again",
     "admitted again", "adopted", "at rest: down", "at rest: up", "delivered out of order", "delivered twice",
     "invocation failed", "ledger away", "publishing failed", "publishing unanswered", "read forbidden", "read stale",
     "read unanswered", "redriven", "rests judged", "wake lost",

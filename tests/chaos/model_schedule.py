@@ -48,6 +48,10 @@ WEIGHTS = {
     "mode": 14,
     "hold": 14,
     "delist": 6,
+    "change": 45,
+    "issuer": 8,
+    "key": 14,
+    "spoil": 14,
     "redrive": 15,
     "replay": 25,
     "rubbish": 5,
@@ -68,6 +72,13 @@ SCENES = (
     ("ask", "deliver", "turn", "flow", "flow"),
     ("outlive", "flow", "flow", "flow", "turn", "turn", "rest"),
     ("lockout", "flow", "flow", "flow", "rest"),
+    ("ask", "open", "key", "finish", "flow"),
+    ("open", "delist", "finish", "flow"),
+    ("delist", "open", "delist", "ask", "flow", "finish"),
+    ("ask", "open", "spoil", "finish", "flow", "spoil"),
+    ("change", "flow", "change", "flow"),
+    ("change", "turn", "tick", "flow", "flow"),
+    ("spoil", "ask", "flow", "flow", "turn", "spoil", "flow"),
 )
 KINDS = tuple(WEIGHTS)
 OFTEN = ("storm", "storm", "storm", "storm", "lossy", *TROUBLES)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from shared.messages.forms import GrantKey, InstanceType
-from shared.rules.inventory import Inventory
 from shared.rules.leases import Timing, Window
 from shared.settings import Settings
 from tests.chaos.model_cloud import LATE_MS, STALE_MS
+from tests.configured import CONFIG_KEYS_TEXT
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 SETTLE_MS = STALE_MS + LATE_MS + 1
@@ -37,12 +37,17 @@ ACCOUNTS = {
     | ({"ecrs": {OURS: {}, THEIRS: {"association": "theirs"}}} if uid == A else {})
     for uid, role in ((A, "hub"), (B, "spoke"))
 }
-ISSUERS = {"desk": {"everyone": True}}
-INVENTORY = Inventory.model_validate({"version": 1, "accounts": ACCOUNTS, "issuers": ISSUERS})
-DELISTED = Inventory.model_validate({"version": 1, "accounts": {A: ACCOUNTS[A]}, "issuers": ISSUERS})
+LISTS_A_ALONE = {A: ACCOUNTS[A]}
 SETTINGS = Settings.model_validate(
-    {"FC_REGION": REGION, "LEDGER_URL": "sqlite://", "MODE": "full", "SETTLE_SECONDS": SETTLE_MS / 1000}
+    {
+        "FC_REGION": REGION,
+        "LEDGER_URL": "sqlite://",
+        "CONFIG_KEYS": CONFIG_KEYS_TEXT,
+        "MODE": "full",
+        "SETTLE_SECONDS": SETTLE_MS / 1000,
+    }
 )
+APPROVALS = f"acs:mns:{REGION}:{A}:queues/{SETTINGS.approvals_queue}"
 
 ROUTES = ("10.1.0.0/16", "10.2.0.0/16", "9.0.0.0/8")
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from shared.ledger.operating import adopt, dead_rows, lift_hold, redrive, set_hold, set_mode
 from shared.rules.facts import Hold, HoldKind, Mode, Side
+from tests.chaos.deciding import ISSUERS, MOST_KEYS, STRANGER, Decided, apply, restore
 from tests.chaos.model_cloud import Granted
 from tests.chaos.model_schedule import Op
-from tests.chaos.model_world import DELISTED, INVENTORY, THEIRS
+from tests.chaos.model_world import THEIRS
 from tests.chaos.story import Story
 
 MODES = (*[Mode.FULL] * 5, Mode.OBSERVE, Mode.PAUSE_TEARDOWN, Mode.PAUSE_ALL)
@@ -54,18 +55,72 @@ def lift(story: Story, kind: HoldKind, name: str) -> bool:
     return released is not None
 
 
+def decide(story: Story, decided: Decided) -> None:
+    """Another version of the configuration is signed and applied, whatever became of the one before."""
+    number = apply(story.ledger, decided, story.turns.now)
+    story.decided, story.spoilt = decided, None
+    story.stands(decided.version(number))
+    story.say(f"configuration {number}: {decided}")
+
+
+def decide_well(story: Story) -> None:
+    """Everybody is listed again, as far as that is not so. What befell keys stays so."""
+    well = replace(story.decided, unlisted=frozenset(), listed=True, shut=False)
+    if well != story.decided or not story.versions[-1].believed:
+        decide(story, well)
+
+
 def _delist(story: Story, op: Op) -> bool:  # operations are alike
     """An account is taken off the list, or listed again."""
-    list_again(story, listed=story.delisted)
+    decide(story, replace(story.decided, listed=not story.decided.listed))
     return True
 
 
-def list_again(story: Story, *, listed: bool) -> None:
-    """Account B is listed again, or no more."""
-    story.delisted = not listed
-    story.referee.delisted = True
-    story.desk.inventory = INVENTORY if listed else DELISTED
-    story.say("account B is listed again" if listed else "account B is delisted")
+def _issuer(story: Story, op: Op) -> bool:
+    """An issuer is taken off the list, or listed again; or policy lets no lease in any more, or does again."""
+    decided = story.decided
+    if op.b % 3 == 0:
+        decide(story, replace(decided, shut=not decided.shut))
+    else:
+        decide(story, replace(decided, unlisted=decided.unlisted ^ {ISSUERS[op.a % 3]}))
+    return True
+
+
+def _key(story: Story, op: Op) -> bool:
+    """The key of an issuer goes bad, and it gets another one; or what was only retired turns out to be known to others."""
+    issuer = ISSUERS[op.a % 3]
+    *old, last = story.decided.keys_of(issuer)
+    state = "retired" if op.b % 2 else "compromised"
+    if op.c % 4 == 0 and "retired" in old:
+        old = ["compromised" if one == "retired" else one for one in old]
+    elif len(old) + 1 < MOST_KEYS:
+        old, last = [*old, state], "active"
+    else:
+        return False
+    story.counts[f"key {state}"] += 1
+    decide(story, story.decided.with_keys(issuer, (*old, last)))
+    return True
+
+
+def _spoil(story: Story, op: Op) -> bool:
+    """A version is applied that nobody can believe: a stranger signed it, or the ledger lost a piece of it. Or that is mended."""
+    number, damaged = story.versions[-1].number, story.spoilt
+    if not story.versions[-1].believed:
+        if damaged is not None and op.b % 2:
+            restore(story.ledger, damaged)
+            story.decided, story.spoilt = damaged, None
+            story.stands(damaged.version(number))
+            story.say(f"configuration {number} can be read again")
+        else:
+            decide(story, story.decided)
+        return True
+    how = {"damaged": True} if op.b % 2 else {"signer": STRANGER}
+    number = apply(story.ledger, story.decided, story.turns.now, **how)
+    story.spoilt = story.decided if op.b % 2 else None
+    story.stands(replace(story.versions[-1], number=number, believed=False))
+    story.counts["configuration spoilt"] += 1
+    story.say(f"configuration {number} cannot be believed")
+    return True
 
 
 def _redrive(story: Story, op: Op) -> bool:
@@ -104,6 +159,9 @@ SAID: dict[str, Callable[[Story, Op], bool]] = {
     "mode": _mode,
     "hold": _hold,
     "delist": _delist,
+    "issuer": _issuer,
+    "key": _key,
+    "spoil": _spoil,
     "redrive": _redrive,
     "adopt": _adopt,
 }

@@ -16,7 +16,7 @@ def meddle(story: Story, op: Op, key: GrantKey) -> bool:
     """At rest, somebody else changes something on the cloud; and nobody looks while reads may be older than that."""
     place, now = story.cloud.places[key], story.turns.now
     granted, link = place.granted.now, place.link.now
-    if key.ecr_id == THEIRS or not place.exists.now:
+    if key.ecr_id == THEIRS or not place.exists.now or story.unprovable(key):
         return False
     chance, expected = op.c % 7, set[str]()
     if chance == 6 and op.a % 3 == 0:

@@ -6,7 +6,7 @@ Faults of the ledger are functions that workers run in place of the real ones (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -14,8 +14,8 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
 from shared.cloud.calls import Trail
-from shared.errors import GrantError
-from shared.ledger.admission import Admission, admit
+from shared.errors import GrantError, PermanentError
+from shared.ledger.admission import Admission, Asked, admit_all
 from shared.ledger.drift import note_drift
 from shared.ledger.intents import intend, saw
 from shared.ledger.outbox import OutboxEntry, mark_published, take_entries, waiting_entries
@@ -33,45 +33,57 @@ from shared.rules.leases import Level, Timing, Wanted, wanted
 from shared.rules.steps import Step
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.parts import Parts
+from tests.chaos.planted_gate import AT_THE_GATE
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _RAISED = ("unsettled", "attempts", "next_at", "waiting_since", "dead_at", "trouble")
 
-Approval = GrantApproval | RevokeApproval
-Allowed = Callable[[GrantApproval | RevokeApproval], None]
+
+A = TypeVar("A", GrantApproval, RevokeApproval)
+
+
+def _new(
+    asked: Sequence[Asked], found: Sequence[Admission | PermanentError], kind: type[A]
+) -> Iterator[tuple[A, Admission]]:
+    """The approvals of a kind that were admitted as news, and how."""
+    for one, admission in zip(asked, found, strict=True):
+        if isinstance(one.approval, kind) and isinstance(admission, Admission) and admission.new:
+            yield one.approval, admission
 
 
 def no_tombstone(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A close that comes before its open is forgotten."""
-    admission = admit(connection, approval, message_id, now, timing, allowed)
+    found = admit_all(connection, asked, now, timing)
     known = sql.exists().where(
         approvals.c.issuer == closes.c.issuer,
         approvals.c.request_id == closes.c.request_id,
         approvals.c.action == Action.GRANT,
     )
     connection.execute(closes.delete().where(~known))
-    return admission
+    return found
 
 
 def mark_forgotten(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A revoke of all ends what is there, and is forgotten by what comes later."""
-    admission = admit(connection, approval, message_id, now, timing, allowed)
+    found = admit_all(connection, asked, now, timing)
     connection.execute(marks.delete())
-    return admission
+    return found
 
 
 def close_of_any_grant(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A revoke closes leases of the same name on every grant, not on its own alone."""
-    admission = admit(connection, approval, message_id, now, timing, allowed)
-    if isinstance(approval, RevokeApproval) and isinstance(approval.closes, list):
+    found = admit_all(connection, asked, now, timing)
+    for approval, _ in _new(asked, found, RevokeApproval):
+        if not isinstance(approval.closes, list):
+            continue
         named = approvals.c.issuer == approval.issuer, approvals.c.request_id.in_(approval.closes)
         others = connection.execute(
             approvals.update()
@@ -81,15 +93,17 @@ def close_of_any_grant(
         ).scalars()
         for grant_id in others.all():
             raise_generation(connection, grant_id)
-    return admission
+    return found
 
 
 def close_of_any_issuer(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A revoke of all closes the leases of every issuer."""
-    admission = admit(connection, approval, message_id, now, timing, allowed)
-    if isinstance(approval, RevokeApproval) and approval.closes == Every.ALL and admission.new:
+    found = admit_all(connection, asked, now, timing)
+    for approval, _ in _new(asked, found, RevokeApproval):
+        if approval.closes != Every.ALL:
+            continue
         of_grant = approvals.c.grant_id == approval.grant.grant_id, approvals.c.action == Action.GRANT
         mark = min(int(approval.approved_at.timestamp() * 1000), now + timing.skew)
         connection.execute(
@@ -97,16 +111,19 @@ def close_of_any_issuer(
             .where(*of_grant, approvals.c.open, approvals.c.approved_at <= mark)
             .values(live=False, open=False, early_until=None, due_at=None)
         )
-    return admission
+    return found
 
 
 def revokes_wait_for_their_date(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A revoke of all reaches no further than now, however it is dated: its mark is made anew by each repetition."""
-    if isinstance(approval, RevokeApproval):
-        return admit(connection, approval, message_id, now - 2 * timing.skew, timing, allowed)
-    return admit(connection, approval, message_id, now, timing, allowed)
+    before = now - 2 * timing.skew
+    return [
+        one
+        for each in asked
+        for one in admit_all(connection, [each], before if isinstance(each.approval, RevokeApproval) else now, timing)
+    ]
 
 
 def up_past_its_end(
@@ -210,14 +227,14 @@ def ends_go_unseen(connection: Connection, grant_id: str, now: int, timing: Timi
 
 
 def revokes_raise_nothing(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """A revoke changes the leases, and nobody looks because of it."""
     before = _standing(connection)
-    admission = admit(connection, approval, message_id, now, timing, allowed)
-    if approval.action is Action.REVOKE:
+    found = admit_all(connection, asked, now, timing)
+    if all(one.approval.action is Action.REVOKE for one in asked):
         _back_to(connection, before)
-    return admission
+    return found
 
 
 Standing = tuple[list[Row[Any]], list[Row[Any]]]
@@ -306,12 +323,11 @@ def entries_stay(connection: Connection, seqs: Sequence[int]) -> None:
 
 
 def every_date_is_believed(
-    connection: Connection, approval: Approval, message_id: str, now: int, timing: Timing, allowed: Allowed
-) -> Admission:
+    connection: Connection, asked: Sequence[Asked], now: int, timing: Timing
+) -> list[Admission | PermanentError]:
     """An approval that is dated far ahead takes effect at once."""
-    return admit(
-        connection, approval, message_id, max(now, int(approval.approved_at.timestamp() * 1000)), timing, allowed
-    )
+    latest = max(int(one.approval.approved_at.timestamp() * 1000) for one in asked)
+    return admit_all(connection, asked, max(now, latest), timing)
 
 
 def timer_finds_nothing(connection: Connection, now: int, limit: int, after: Behind) -> list[tuple[str, Side, Behind]]:
@@ -400,14 +416,14 @@ class OneTokenPerGrant:
         self._cloud.revoke(key, f"revoke-{key.grant_id}", trail)
 
 
-ANSWERS: tuple[Callable[..., Any], ...] = (admit, settle, refuse, mark_dead)
+ANSWERS: tuple[Callable[..., Any], ...] = (admit_all, settle, refuse, mark_dead)
 
 PLANTED: dict[str, Parts] = {
-    "no tombstone": Parts(instead={admit: no_tombstone}),
-    "mark forgotten": Parts(instead={admit: mark_forgotten}),
-    "closes are not confined to their grant": Parts(instead={admit: close_of_any_grant}),
-    "closes are not confined to their issuer": Parts(instead={admit: close_of_any_issuer}),
-    "a revoke reaches less than its date": Parts(instead={admit: revokes_wait_for_their_date}),
+    "no tombstone": Parts(instead={admit_all: no_tombstone}),
+    "mark forgotten": Parts(instead={admit_all: mark_forgotten}),
+    "closes are not confined to their grant": Parts(instead={admit_all: close_of_any_grant}),
+    "closes are not confined to their issuer": Parts(instead={admit_all: close_of_any_issuer}),
+    "a revoke reaches less than its date": Parts(instead={admit_all: revokes_wait_for_their_date}),
     "made past its end": Parts(
         instead={
             read_work: up_past_its_end,
@@ -421,7 +437,7 @@ PLANTED: dict[str, Parts] = {
     ),
     "who cannot be entered tells nobody": Parts(instead={mark_dead: nobody_is_told}),
     "ends raise nothing": Parts(instead={read_work: ends_raise_nothing, pass_time_of: ends_go_unseen}),
-    "revokes raise nothing": Parts(instead={admit: revokes_raise_nothing}),
+    "revokes raise nothing": Parts(instead={admit_all: revokes_raise_nothing}),
     "no intent": Parts(instead={intend: no_intent}),
     "everything is ours": Parts(instead={saw: everything_is_ours}),
     "lost is ours": Parts(instead={saw: lost_is_ours}),
@@ -430,11 +446,12 @@ PLANTED: dict[str, Parts] = {
     "outcomes are not published": Parts(instead={one: rejections_unpublished(one) for one in ANSWERS}),
     "outbox entries are nobody's": Parts(instead={take_entries: entries_are_nobodys}),
     "outbox entries stay": Parts(instead={mark_published: entries_stay}),
-    "every date is believed": Parts(instead={admit: every_date_is_believed}),
+    "every date is believed": Parts(instead={admit_all: every_date_is_believed}),
     "the timer finds nothing": Parts(instead={unsettled_page: timer_finds_nothing}),
     "drift is only reported": Parts(instead={note_drift: drift_is_only_reported}),
     "lost is absent at once": Parts(spoke=HastySpoke, hub=HastyHub),
     "the other side's turn is ignored": Parts(spoke=Impatient),
     "the reply is believed": Parts(spoke=lambda cloud: SpokeDriver(ReplyIsBelieved(cloud))),
     "one token per grant": Parts(spoke=lambda cloud: SpokeDriver(OneTokenPerGrant(cloud))),
+    **AT_THE_GATE,
 }

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import base64
 import bz2
+import contextlib
 import copy
 import gzip
 import json
 import quopri
 import random
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from examples.keys import key as example_key
+from examples.seal import sealed as seal
 from tests.chaos.poison_fields import odd_fields
+from tests.configured import DEPLOYMENT, kid_of
 
 Json = dict[str, Any]
 
 WHOLE = ("is not JSON", "is not a JSON object", "is not usable JSON")
 SCHEMA = ("schema: ",)
+HINTS = ("ecr-grants/wake/1", "ecr-grants/completion/1", "ecr-grants/again/1")
+ISSUER = "self-service"
 MOST = 44_000
 """Characters of one body: Base64 of it fits into a message of 64 KiB."""
 
@@ -53,6 +60,22 @@ def corpus(good: Json, seed: int) -> list[Bad]:
     names = [one.name for one in found]
     assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)
     return found
+
+
+def as_sent(one: Bad) -> str:
+    """The same as somebody sends it who has the key of an issuer: what is an object of JSON and no hint is sealed, its bytes as
+    they are; the rest could not be, and travels as it is.
+    """
+    raw = one.body.encode(errors="surrogatepass")
+    for packed in (False, True):
+        with contextlib.suppress(ValueError, RecursionError):
+            text = base64.b64decode(raw, validate=True) if packed else raw
+            document = json.loads(text.decode())
+            if isinstance(document, dict) and document.get("schema") not in HINTS:
+                kid = kid_of(ISSUER)
+                return json.dumps(seal(text, example_key(kid), kid, DEPLOYMENT, int(time.time())))
+            break
+    return one.body
 
 
 Made = Iterator[tuple[str, str, tuple[str, ...]]]

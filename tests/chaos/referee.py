@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.messages.forms import GrantKey
 from tests.chaos.model_cloud import Place, Write
-from tests.chaos.reference import Document, Said, closes, early_until, ends, instance
+from tests.chaos.reference import Document, Said, closed, early_until, ends, instance, vouched
 from tests.chaos.turns import Said as Word
 from tests.chaos.turns import Turns, Violation, Worker
 
@@ -23,7 +23,8 @@ class Fact:
     said: Said
     believed: int
     sure: int | None
-    refused: bool = False  # later, while its account was not listed
+    kid: str
+    refused: bool = False  # later, while its account was not listed, or when its date came
 
     @property
     def opens(self) -> bool:
@@ -50,14 +51,15 @@ class Referee:
         """How much has happened: a worker that is born now knows of all of it."""
         return len(self.facts) + self.rests
 
-    def admitted(self, said: Said) -> bool:
+    def admitted(self, said: Said, kid: str) -> bool:
         """A new approval is in the ledger. Says whether it was closed before it came."""
         now, number = self._turns.now, self.count
         opens = said.document["action"] == "grant"
         waits = early_until(said, self._skew) if opens else None
-        closed = opens and any(self._closes(fact, said) for fact in self.facts)
-        self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None))
-        return closed
+        before = [fact for fact in self.facts if not fact.opens or (fact.sure is not None and not fact.refused)]
+        gone = opens and any(self._closes(fact, said) for fact in before)
+        self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None, kid))
+        return gone
 
     def at_rest(self, refused: Callable[[Document], bool]) -> None:
         """Everything that was to be believed by now has been noticed by now. ``refused``: whether an approval was, later."""
@@ -70,7 +72,7 @@ class Referee:
         self.delisted = False
 
     def _closes(self, fact: Fact, grant: Said) -> bool:
-        return not fact.opens and closes(fact.said, grant, self._skew)
+        return closed(grant, [fact.said], self._turns.now, self._skew)
 
     def _maybe_live(self, worker: Worker, on: str) -> list[Said]:
         """Leases that may have let somebody make something at some moment since this worker started."""
@@ -79,10 +81,11 @@ class Referee:
             grant = fact.said
             if not fact.opens or instance(grant.document) != on or fact.believed > self._turns.now:
                 continue
-            known = [one for one in self.facts if one.sure is not None and one.sure < worker.born]
+            known = [one for one in self.facts if one.sure is not None and one.sure < worker.born and not one.refused]
             end = ends(grant.document)
             over = end is not None and end <= worker.since
-            if not over and not any(self._closes(one, grant) for one in known):
+            proven = vouched(fact.kid, worker.said.version)
+            if proven and not over and not any(self._closes(one, grant) for one in known):
                 found.append(grant)
         return found
 
@@ -140,7 +143,12 @@ class Referee:
         remove = word.mode != "full" or everything
         widens, narrows = set(write.prefixes) - standing, standing - set(write.prefixes)
         changes = write.operation == "set_prefixes" and sure
-        if create and (write.operation in CREATING or (changes and widens)):
+        makes = write.operation in CREATING or (changes and widens)
+        if makes and not word.version.believed:
+            raise Violation(f"{who}: made something while nobody can believe the configuration: {word.version}")
+        if makes and not word.version.listed:
+            raise Violation(f"{who}: made something while account B is not listed: {word.version}")
+        if create and makes:
             raise Violation(f"{who}: made something while that was stopped: {word}")
         if remove and (write.operation in REMOVING or (changes and narrows)):
             raise Violation(f"{who}: took something away while that was stopped: {word}")

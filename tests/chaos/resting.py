@@ -16,6 +16,7 @@ from shared.ledger.work import unsettled
 from shared.messages.completion import EventKind
 from shared.rules.facts import Side
 from tests.chaos.model_world import DAY, HOUR, THEIRS
+from tests.chaos.reference import takes_effect
 from tests.chaos.story import Story, short
 from tests.chaos.turns import Violation
 
@@ -26,7 +27,7 @@ def unrest(story: Story) -> list[str]:
     """Whatever is still under way."""
     read_events(story)
     found = ["the cloud is busy"] if story.cloud.busy else []
-    found += [f"{side}: {mail.body}" for side, queue in story.post.queues.items() for mail in queue if mail.document]
+    found += [f"{side}: {short(mail)}" for side, queue in story.post.queues.items() for mail in queue if mail.document]
     found += [f"early: {short(fact.said.document)}" for fact in story.referee.facts if fact.believed > story.turns.now]
     excused = {key.grant_id for key in story.keys if story.excused(key)}
     theirs = {key.grant_id for key in story.keys if key.ecr_id == THEIRS}
@@ -82,7 +83,7 @@ def read_events(story: Story) -> None:
     with story.ledger.engine.begin() as connection:
         rows = connection.execute(sql.select(events).where(events.c.seq > record.seq).order_by(events.c.seq)).all()
     for row in rows:
-        told = json.loads(row.body)
+        told, facts = json.loads(row.body), json.loads(row.facts or "{}")
         record.news.append(told)
         record.seq += 1
         if row.seq != record.seq:
@@ -95,16 +96,34 @@ def read_events(story: Story) -> None:
             if row.number != record.numbers[row.grant_id]:
                 record.wrong.append(f"event {row.seq} is number {row.number}, not {record.numbers[row.grant_id]}")
             record.per_generation[(row.grant_id, told["generation"], row.kind)] += 1
+        if row.kind == "took-effect" and facts.get("refused"):
+            _void(story, facts["approval_id"])
         request = told.get("request")
         if request is not None:
             request_name = request["issuer"], request["request_id"], request["digest"]
             record.per_request[(*request_name, row.kind)] += 1
             if row.kind in ("done", "rejected", "dead") and row.grant_id is not None:
                 if row.kind == "rejected" and told["reason"]["code"] in ("NotAllowed", "NotListed"):
-                    story.refused_later.add(request_name)
+                    _refused_later(story, request_name)
                 first = told.get("message_id") in story.messages(request_name)
                 (record.outcomes if first else record.again).setdefault(request_name, []).append(row.kind)
         if row.kind == "rejected" and row.grant_id is None:
             record.refused[told["message_id"]] += 1
         code = f" {told['reason']['code']}" if row.kind.startswith("drift") else ""
         story.counts[f"event {row.kind}{code}"] += 1
+
+
+def _refused_later(story: Story, request: tuple[str, str, str]) -> None:
+    """An admitted request was refused, as one is whose account is not listed."""
+    one = next(one for one, name in story.names.items() if name == request)
+    if request not in story.void and all(version.listed for version in story.since(story.knew[one])):
+        story.record.wrong.append(f"{request} was refused, and its account was listed all the time")
+    story.refused_later.add(request)
+
+
+def _void(story: Story, approval_id: str) -> None:
+    """An early lease was refused when its date came."""
+    one = story.ids[approval_id]
+    if all(takes_effect(story.kid(one), version) for version in story.since(story.knew[one])):
+        story.record.wrong.append(f"{story.names[one]} was refused when its date came, for no reason")
+    story.void.add(story.names[one])

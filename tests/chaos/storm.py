@@ -35,6 +35,7 @@ from shared.cloud.keys import Keys
 from shared.errors import GrantError
 from shared.log import configure
 from tests.chaos.house import template
+from tests.configured import sealed
 from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import OPERATOR, Deployment, deployment
 from tests.functional.launch import run
@@ -237,7 +238,7 @@ class Storm:
     def _send(self) -> None:
         """Sixteen at a time, as fast as the queue takes them."""
         queue = self.account.get_queue("ecr-approvals")
-        texts = [json.dumps(one.document) for one in self.weather.sent]
+        texts = [sealed(one.document) for one in self.weather.sent]
         for start in range(0, len(texts), 16):
             queue.batch_send_message([Message(text) for text in texts[start : start + 16]])
 

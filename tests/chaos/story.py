@@ -7,16 +7,33 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared.ledger.admission import Admission, admit_all, take_effect
 from shared.ledger.heads import Head
+from shared.ledger.operating import dead_rows
+from shared.ledger.record import name_of
 from shared.messages.completion import Completion
 from shared.messages.forms import GrantKey
+from tests.chaos.deciding import Decided, apply
 from tests.chaos.desk import Desk, Mail, Post
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.model_schedule import Schedule
 from tests.chaos.model_world import KEYS, SKEW_MS, THEIRS, TIMING, WINDOW
 from tests.chaos.parts import ModelLedger, Parts
 from tests.chaos.referee import Referee
-from tests.chaos.reference import Document, Said, Should, early_until, instance, millis, same, should
+from tests.chaos.reference import (
+    Document,
+    Said,
+    Should,
+    Version,
+    early_until,
+    instance,
+    let_in,
+    millis,
+    same,
+    should,
+    takes_effect,
+    vouched,
+)
 from tests.chaos.turns import START, TROUBLES, Turns, Violation, Worker
 
 
@@ -63,16 +80,23 @@ class Story:
         self.post = Post(self.turns)
         self.post.hear = self._hear
         self.desk = Desk(parts, ledger, self.cloud, self.turns, self.post)
-        self.desk.admitted = self._admitted
         self.desk.refused = self._refused
+        ledger.heard = {admit_all: self._heard_admissions, take_effect: self._heard_effect}
+        self.decided = Decided()
+        self.spoilt: Decided | None = None  # what the newest version says, that the ledger lost a piece of
+        self.versions: list[Version] = []  # of the configuration, as they stood one after another
+        self.stands(self.decided.version(apply(ledger, self.decided, START)))
         self.sent: list[Mail] = []
         self.rubbish: set[str] = set()
         self.workers: list[Worker] = []
         self.names: dict[str, tuple[str, str, str]] = {}  # what identifies an approval, by what makes it the same
         self.first: dict[str, tuple[int, int, str]] = {}  # when it was admitted, as which, by which message
+        self.ids: dict[str, str] = {}  # what makes it the same, by the id of its row
+        self.knew: dict[str, int] = {}  # which version was the newest when it was admitted
         self.early: set[str] = set()
         self.late: set[str] = set()  # closed before it came
-        self.unlisted: set[str] = set()  # was refused while its accounts were not listed
+        self.unlisted: set[str] = set()  # was refused by what had been decided about accounts, issuers and keys
+        self.turned_away: set[str] = set()  # messages that were
         self.foreign: dict[tuple[GrantKey, str], tuple[str, ...]] = {}  # what others put up, with its prefixes
         self.adopted_links: set[GrantKey] = set()  # since the last rest: until then others' associations
         self.robots = {key: Robot() for key in self.keys if key.ecr_id == THEIRS}
@@ -80,8 +104,8 @@ class Story:
         self.was: dict[tuple[GrantKey, str], bool] = {}  # what was ours at the last rest
         self.record = Record()
         self.refused_later: set[tuple[str, str, str]] = set()  # after admission, since its account was not listed then
+        self.void: set[tuple[str, str, str]] = set()  # refused when its date came
         self.heads: list[Head] = []
-        self.delisted = False
         self.turns.trouble = TROUBLES[schedule.trouble]
 
     def say(self, text: str) -> None:
@@ -90,8 +114,34 @@ class Story:
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
+    @property
+    def believed(self) -> Version:
+        """The last configuration that could be believed."""
+        return next(one for one in reversed(self.versions) if one.believed)
+
+    def since(self, knew: int) -> list[Version]:
+        """What somebody may have gone by who began when that version was the newest, or later."""
+        before = [one for one in self.versions[: knew + 1] if one.believed]
+        return [before[-1], *(one for one in self.versions[knew + 1 :] if one.believed)]
+
+    def kid(self, one: str) -> str:
+        """Who sealed an approval, as it was admitted."""
+        seal = self.post.mails[self.first[one][2]].seal
+        assert seal is not None
+        return seal.kid
+
+    def unprovable(self, key: GrantKey) -> bool:
+        """Whether work on this grant has ended since nobody believes the key of one of its leases."""
+        if not self.should(key).doubtful:
+            return False
+        return any(row.key == key and row.reason.code == "ProofBroken" for row in self.ledger.read(dead_rows))
+
     def excused(self, key: GrantKey) -> bool:
-        """Whether nothing can bring this grant to rest: its instance is gone, or what is not ours hangs on what is."""
+        """Whether nothing can bring this grant to rest: its instance is gone, or what is not ours hangs on what is, or a lease of
+        it cannot be proved.
+        """
+        if self.unprovable(key):
+            return True
         place = self.cloud.places[key]
         granted, link = place.granted.now, place.link.now
         if not place.exists.now:
@@ -116,7 +166,8 @@ class Story:
                 at, number, _ = self.first[one]
                 done = "done" in self.record.outcomes.get(self.names[one], [])
                 ended = bool(self.record.per_request[(*self.names[one], "ended")])
-                found.append(Said(document, at, number, done, ended, self.names[one] in self.refused_later))
+                later = self.names[one] in self.refused_later, self.names[one] in self.void
+                found.append(Said(document, at, number, done, ended, *later, not vouched(self.kid(one), self.believed)))
         return found
 
     def messages(self, request: tuple[str, str, str]) -> set[str]:
@@ -145,15 +196,44 @@ class Story:
             if completion.event in ("granted", "unwanted", "revoked") and (completion.number or 0) > robot.number:
                 robot.number, robot.wants = completion.number or 0, completion.event == "granted"
 
-    def _admitted(self, document: Document, digest: str, message_id: str) -> None:
+    def stands(self, version: Version) -> None:
+        """Another version of the configuration is the newest from now on, or what is known of it changed."""
+        self.versions.append(version)
+        self.turns.said = replace(self.turns.said, version=version)
+        self.referee.delisted |= not version.listed
+
+    def _heard_admissions(self, given: tuple[Any, ...], found: list[Any]) -> None:
+        for one, admission in zip(given[0], found, strict=True):
+            if isinstance(admission, Admission):
+                self.counts["admitted again"] += not admission.new
+                if admission.new:
+                    self._admitted(self.post.mails[one.message_id], one.approval.digest)
+
+    def _heard_effect(self, given: tuple[Any, ...], touched: tuple[str, ...]) -> None:
+        """The transaction was committed in which an early lease took effect, if it did."""
+        version = self.versions[-1]
+        one = self.ids[given[0]]
+        if touched and not (version.believed and takes_effect(self.kid(one), version)):
+            raise Violation(f"{self.names[one]} took effect under {version}")
+
+    def _admitted(self, mail: Mail, digest: str) -> None:
         """The transaction that admits an approval was committed."""
+        document, version = mail.document, self.versions[-1]
+        assert document is not None
+        assert mail.seal is not None
+        if document["action"] == "grant" and not version.believed:
+            raise Violation(f"admitted while nobody can believe the configuration: {short(document)}")
+        if not let_in(document, mail.seal, self.believed, self.turns.now):
+            raise Violation(f"admitted, sealed with {mail.seal.kid} under {self.believed}: {short(document)}")
         key = same(document)
         if key in self.names:
-            return
+            raise Violation(f"admitted twice: {short(document)}")
         self.names[key] = document["issuer"], document["request_id"], digest
+        self.ids[name_of("approval", *self.names[key])] = key
+        self.knew[key] = len(self.versions) - 1
         said = Said(document, self.turns.now, len(self.first))
-        self.first[key] = said.at, said.number, message_id
-        closed = self.referee.admitted(said)
+        self.first[key] = said.at, said.number, mail.message_id
+        closed = self.referee.admitted(said, mail.seal.kid)
         waits = early_until(said, SKEW_MS) if document["action"] == "grant" else None
         if waits is not None and not closed:
             self.early.add(key)
@@ -162,10 +242,16 @@ class Story:
         self.say(f"admitted {short(document)}{', early' if key in self.early else ''}")
 
     def _refused(self, mail: Mail) -> None:
-        if mail.document is not None and self.delisted:
-            self.unlisted.add(same(mail.document))
-        elif mail.message_id not in self.rubbish:
-            raise Violation(f"a good message was refused: {mail.body}")
+        worker, now = self.turns.worker, self.turns.now
+        if mail.document is None or mail.seal is None or worker is None:
+            if mail.message_id not in self.rubbish:
+                raise Violation(f"a good message was refused: {mail.body}")
+            return
+        if all(let_in(mail.document, mail.seal, version, now) for version in self.since(worker.knew)):
+            raise Violation(f"refused, and let in by {self.since(worker.knew)}: {short(mail)}")
+        self.counts["refused by the configuration"] += 1
+        self.turned_away.add(mail.message_id)
+        self.unlisted.add(same(mail.document))
 
 
 def short(thing: Document | Mail) -> str:
@@ -181,5 +267,7 @@ def short(thing: Document | Mail) -> str:
     what = f"{document['action']} {document['issuer']}/{document['request_id']} {instance(document)} at {at}"
     if document["action"] == "revoke":
         return f"{what} closes {document['closes']}"
+    what += f" sealed {thing.seal.kid}" if isinstance(thing, Mail) and thing.seal is not None else ""
+    what += f" replaces {document['replaces']}" if document.get("replaces") else ""
     ends = f" ends {millis(document['ends_at']) - START} {document['on_end']}" if document.get("ends_at") else ""
     return f"{what} {','.join(document.get('allowed_prefixes', []))} {document['reason'][-1]}{ends}"

@@ -21,10 +21,11 @@ from jsonschema import Draft202012Validator
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from shared.messages.schemas import message_schemas
-from tests.chaos.poison import KINDS, Bad, corpus
+from tests.chaos.poison import KINDS, Bad, as_sent, corpus
 from tests.chaos.poison_fields import ODD, sent_again, taken
+from tests.configured import sealed
 from tests.functional.approvals import approval
-from tests.functional.deployment import Deployment, Json, deployment
+from tests.functional.deployment import Deployment, Json, configure, deployment
 from tests.functional.inprocess import InProcess, events
 from tests.functional.inprocess import in_process as in_this_process
 from tests.functional.world import HUB_ECR, Spoke, Stage
@@ -114,7 +115,7 @@ def decoded(body: str) -> Any:
     try:
         found = json.loads(base64.b64decode(body, validate=True).decode())
     except (ValueError, RecursionError):
-        return body
+        return json.loads(body) if body.startswith('{"payload": ') else body
     return body if isinstance(found, str) else found
 
 
@@ -141,6 +142,8 @@ def in_process(database: str, folder: Path) -> Iterator[Fed]:
         ledger_of(database, folder) as settings,
         in_this_process(stage, folder, EVENT_SUBJECT="optional", **settings) as here,
     ):
+        if settings:
+            configure(settings["LEDGER_URL"], stage.configuration)
         fed = Fed(here.cloud, spokes[0], [], {}, here=here, ledger_url=settings.get("LEDGER_URL", ""))
         waiting = [(f"M-{number:04d}", one) for number, one in enumerate(corpus(spoiled(spokes[0].uid), SEED))]
         chance = random.Random(SEED)  # noqa: S311  # repeatable, not a secret
@@ -154,10 +157,10 @@ def in_process(database: str, folder: Path) -> Iterator[Fed]:
             fed.good.append(good)
             messages: list[tuple[str, Any]] = [
                 # A field that was there twice is not any more once the platform has decoded it: that one travels as it is.
-                (name, decoded(one.body) if shape == "decoded" and "twice" not in one.name else one.body)
+                (name, decoded(as_sent(one)) if shape == "decoded" and "twice" not in one.name else as_sent(one))
                 for name, one in chunk
             ]
-            messages.insert(chance.randrange(len(messages)), (f"G-{start}", json.dumps(good)))
+            messages.insert(chance.randrange(len(messages)), (f"G-{start}", sealed(good)))
             fed.bad |= dict(chunk)
             fed.returned.append(here.handle(events(messages, shape), f"batch-{start}"))
         here.cloud.receive()
@@ -181,7 +184,7 @@ def deployed(folder: Path) -> Iterator[Fed]:
                 fed.good.append(approval(spoke.uid, vpc))
                 cloud.send(fed.good[-1])
             for one in chunk:  # one by one: together they are larger than a batch may be
-                [message_id] = cloud.send(one.body, plain=True)
+                [message_id] = cloud.send(as_sent(one), plain=True)
                 fed.bad[message_id] = one
         for message_id in fed.bad:
             cloud.answer_to_message(message_id)

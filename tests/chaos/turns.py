@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.chaos.reference import FIRST, Version
+
 START = 1_800_000_000_000  # a Friday morning
 
 
@@ -61,10 +63,11 @@ TROUBLES = {
 
 @dataclass(frozen=True)
 class Said:
-    """What people say about acting: the mode, and the holds as (kind, name, whether of everything)."""
+    """What people say about acting: the mode, the holds as (kind, name, whether of everything), and the configuration."""
 
     mode: str = "full"
     holds: frozenset[tuple[str, str, bool]] = frozenset()
+    version: Version = FIRST
 
 
 class Luck:
@@ -93,8 +96,9 @@ class Worker:
         self.fuse = fuse  # boundaries that it still reaches alive
         self.done = False
         self.died_at: str | None = None
-        self.committed: Callable[[], None] | None = None  # called after the commit of its transaction
+        self.committed: list[Callable[[], None]] = []  # called after the commit of its transaction
         self.said = Said()  # what people had said at its last commit
+        self.knew = 0  # which version of the configuration was the newest when it began
         self.where = "start"
         self._doomed = False
         self._error: BaseException | None = None

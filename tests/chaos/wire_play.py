@@ -23,7 +23,7 @@ from shared.ledger.operating import dead_rows
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, answers_again, counts, verdict
-from tests.chaos.wire_schedule import DESK, Action, Schedule, schedule
+from tests.chaos.wire_schedule import DESK, ISSUERS, Action, Schedule, schedule
 from tests.functional.launch import ledger_busy, ledger_without, run
 from tests.functional.world import REGION, Hub, Spoke, Stage
 
@@ -129,7 +129,7 @@ class Play:
             self._casts[one.number] = self._cast(one)
         self._stage.file["settle"] = {f"{name}_seconds": seconds for name, seconds in ENDS.items()}
         self._stage.file["switches"] = dict(told.switches)
-        self._stage.issuers[DESK] = {"everyone": True}
+        self._stage.issuers |= {issuer: {} for issuer in ISSUERS} | {DESK: {"everyone": True}}
 
     def _cast(self, told: Schedule) -> Cast:
         hub = self._stage.new_hub(association="theirs" if told.theirs else "ours")
@@ -312,7 +312,7 @@ class Play:
         content = json.dumps(document, sort_keys=True)
         if content not in self._sent:
             self._sent[content] = Sent(document, made.position())
-        made.send(json.dumps(document), delay=delay, plain=plain)
+        made.send(document, delay=delay, plain=plain)
 
     def _plan(self, made: House, told: Schedule, sketch: Json) -> None:
         cast = self._casts[told.number]
@@ -415,7 +415,7 @@ class Play:
         tried, sent = len(before.writes), {}
         for one in reversed(list(self._sent.values())):
             if one.document["instance"]["owner_uid"] in self._stage.listed:  # the others are refused once per message
-                sent[made.send(json.dumps(one.document))] = one.name
+                sent[made.send(one.document)] = one.name
         self._rest(made)
         after = self._evidence(made)
         self.outcome.faults += [f"after the replay: {fault}" for fault in verdict(after)]

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 # What is late, or older than it seems, together stays well below SETTLE_SECONDS of the play: that is what this setting promises.
 LATE_SECONDS, LAG_SECONDS = 0.7, 0.7
-_ISSUERS = ("self-service", "ticket-desk")
+ISSUERS = ("self-service", "ticket-desk")
 DESK = "night-desk"  # may close what others opened
 
 
@@ -126,7 +126,7 @@ class _Author:
     def grant(self, **more: Any) -> Json:
         """One that opens a lease."""
         document: Json = {"action": "grant", "request_id": next(self._requests)}
-        document["issuer"] = self._chance.choice(_ISSUERS)
+        document["issuer"] = self._chance.choice(ISSUERS)
         document |= {"$": self._index, "approved_at": next(self.approved)}
         if self._plot.kind == "VPC":
             routes = {f"10.{self._chance.randrange(1, 5)}.0.0/16" for _ in range(2)}
@@ -135,7 +135,7 @@ class _Author:
 
     def revoke(self, closes: Any, issuer: str = "") -> Json:
         """One that closes some."""
-        request_id, issuer = next(self._requests), issuer or self._chance.choice(_ISSUERS)
+        request_id, issuer = next(self._requests), issuer or self._chance.choice(ISSUERS)
         document = {"action": "revoke", "request_id": request_id, "issuer": issuer, "$": self._index}
         return {**document, "approved_at": next(self.approved), "closes": closes}
 
@@ -206,7 +206,7 @@ def _rubbish(chance: random.Random, number: int, seconds: float) -> Iterator[Act
         text = chance.choice(("not JSON at all", '{"schema": "ecr-grants/approval/9"}', "[]", '{"action": "grant"}'))
         yield Action(chance.uniform(0.0, seconds), "junk", {"text": f"{text} " if number % 2 else text})
     if chance.random() < 0.15:
-        document = {"action": "grant", "request_id": f"R-{number}-unlisted", "issuer": _ISSUERS[0], "$": -1}
+        document = {"action": "grant", "request_id": f"R-{number}-unlisted", "issuer": ISSUERS[0], "$": -1}
         document |= {"approved_at": -30.0, "allowed_prefixes": ["10.9.0.0/16"]}
         what = {"document": document, "delay": 0, "plain": False, "before": []}
         yield Action(chance.uniform(0.0, seconds), "send", what)
