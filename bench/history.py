@@ -178,8 +178,9 @@ class House:
     def receive(self, approval: GrantApproval | RevokeApproval, message_id: str) -> None:
         """A message with an approval, sealed now."""
         seal = read_seal(json.loads(sealed(approval.model_dump_json(by_alias=True), at=self.now / 1000)))
-        opened, timing = self.gate.open(seal), self.ledger.timing
-        judged = self.gate.judge(seal, opened, timing)
+        standing, timing = self.gate.standing, self.ledger.timing
+        opened = self.gate.open(standing, seal)
+        judged = self.gate.judge(standing, seal, opened, timing)
         self.ledger.write(admit, opened, message_id, self.now, timing, judged)
 
     def visit(self, vpc: str, *sides: Side) -> None:

@@ -91,7 +91,8 @@ def last_versions(connection: Connection, most: int) -> list[Kept]:
 def history(connection: Connection) -> list[Kept]:
     """Every version, oldest first."""
     return [
-        Kept(**row._mapping) for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))
+        Kept(**row._mapping)  # noqa: SLF001
+        for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))
     ]
 
 

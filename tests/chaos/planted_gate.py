@@ -10,9 +10,10 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from shared.errors import PermanentError, SealRefused
-from shared.ledger.admission import Admission, Asked, Judged, admit_all, take_effect
+from shared.ledger.admission import Admission, Asked, Judged, admit_all
 from shared.ledger.closing import close_named
 from shared.ledger.configuration import newest_number
+from shared.ledger.passing import take_effect
 from shared.ledger.rows import Held, raise_generation
 from shared.ledger.tables import approvals, closes
 from shared.loop.gate import Gate, Standing
@@ -26,7 +27,7 @@ from tests.chaos.parts import Parts
 class Trusting(Gate):
     """What makes something does not ask for the proof."""
 
-    def proven(self, held: Held) -> tuple[Held, list[str]]:
+    def proven(self, held: Held) -> tuple[Held, GrantError | None]:
         return held, []
 
 
@@ -53,7 +54,7 @@ def _forgiving(standing: Standing) -> Standing:
 class StillMakes(Gate):
     """What a compromised key sealed is made."""
 
-    def proven(self, held: Held) -> tuple[Held, list[str]]:
+    def proven(self, held: Held) -> tuple[Held, GrantError | None]:
         standing, self._standing = self.standing, _forgiving(self.standing)
         try:
             return super().proven(held)
@@ -73,9 +74,11 @@ class StillSeals(Gate):
 class NothingRetires(Gate):
     """A retired key seals no revokes either."""
 
-    def judge(self, sealed: Sealed, approval: GrantApproval | RevokeApproval, timing: Timing) -> Judged:
-        judged = super().judge(sealed, approval, timing)
-        if self.standing.keys[sealed.kid].state is KeyState.RETIRED:
+    def judge(
+        self, standing: Standing, sealed: Sealed, approval: GrantApproval | RevokeApproval, timing: Timing
+    ) -> Judged:
+        judged = super().judge(standing, sealed, approval, timing)
+        if standing.keys[sealed.kid].state is KeyState.RETIRED:
             return replace(judged, refused=SealRefused("the key is retired", code="KeyRetired"))
         return judged
 
@@ -83,10 +86,11 @@ class NothingRetires(Gate):
 class ClosingWaits(Gate):
     """While nobody can believe the newest version, a revoke waits, too, and gets lost on the way."""
 
-    def open(self, sealed: Sealed) -> GrantApproval | RevokeApproval:
-        if self.standing.fault is not None:
+    @staticmethod
+    def open(standing: Standing, sealed: Sealed) -> GrantApproval | RevokeApproval:
+        if standing.fault is not None:
             raise SealRefused("nobody can believe the configuration")
-        return super().open(sealed)
+        return Gate.open(standing, sealed)
 
 
 class Unasked(Gate):
@@ -114,7 +118,7 @@ class RefusesAsBefore(Gate):
 class MakesAsBefore(Gate):
     """What makes something goes by the version that was the newest when the event came."""
 
-    def proven(self, held: Held) -> tuple[Held, list[str]]:
+    def proven(self, held: Held) -> tuple[Held, GrantError | None]:
         assert held.rows is not None
         number, self._standing = self.standing.number, replace(self.standing, number=held.rows.configuration)
         try:

@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.ledger.admission import Admission, admit_all, take_effect
+from shared.ledger.admission import Admission, admit_all
 from shared.ledger.heads import Head
 from shared.ledger.operating import dead_rows
+from shared.ledger.passing import take_effect
 from shared.ledger.record import name_of
 from shared.messages.completion import Completion
 from shared.messages.forms import GrantKey

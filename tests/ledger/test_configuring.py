@@ -106,8 +106,9 @@ class Desk:
         gate = Gate(self.ledger, CONFIG_KEYS, 1, now_ms)
         deployment = gate.standing.deployment or ""
         text = sealed(document, audience=deployment, at=at)
-        opened = gate.open(read_seal(json.loads(text)))
-        judged = gate.judge(read_seal(json.loads(text)), opened, self.ledger.timing)
+        seal = read_seal(json.loads(text))
+        opened = gate.open(gate.standing, seal)
+        judged = gate.judge(gate.standing, seal, opened, self.ledger.timing)
         message = f"message-{document['request_id']}"
         self.ledger.write(admit, opened, message, now_ms(), self.ledger.timing, judged)
         query = sql.select(events.c.event_id).where(events.c.kind == "admitted").order_by(events.c.seq.desc()).limit(1)
