@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from shared.errors import PermanentError, SealRefused
+from shared.errors import GrantError, PermanentError, SealRefused
 from shared.ledger.admission import Admission, Asked, Judged, admit_all
 from shared.ledger.closing import close_named
 from shared.ledger.configuration import newest_number
@@ -28,7 +28,7 @@ class Trusting(Gate):
     """What makes something does not ask for the proof."""
 
     def proven(self, held: Held) -> tuple[Held, GrantError | None]:
-        return held, []
+        return held, None
 
 
 class Believing(Gate):
