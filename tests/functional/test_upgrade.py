@@ -1,20 +1,18 @@
-"""An upgrade under load, back, and again: the version before and this one work on one ledger and one queue.
+"""An upgrade under load, back, and again: two versions work on one ledger and one queue.
 
-The version before is the newest state that the changelog names, from history; this one fills a made-up column, too. Three doors:
-the older one's own command and functions, ours, and the real queue of the local cloud between them.
+The version before is this one, as it is; the one after it is made up, and fills a column more. Three doors: the older one's own
+command and functions, the newer one's, and the real queue of the local cloud between them.
 """
 
 from __future__ import annotations
 
-import re
+import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from tests.functional.launch import TEMPLATE, clean_environment, environment
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT, Stage
 from tests.ledger.postgres import running
-from tests.upgrade.releases import newer_version
+from tests.upgrade.releases import NEXT, newer_version
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -37,17 +35,6 @@ SETTLE_SECONDS = 3
 
 CALL_SECONDS = 10
 """How long a call may last here, and so how long what it claimed stays claimed when a deployment ends it."""
-
-
-def older_commit() -> str:
-    """The newest state that the changelog names, if history has it here: a clone may be shallow."""
-    table = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("## States that tests upgrade from")[2]
-    commit: str = re.findall(r"^\| `([0-9a-f]{7,})` \|", table, re.MULTILINE)[-1]
-    found = subprocess.run(["git", "cat-file", "-e", f"{commit}^{{tree}}"], cwd=ROOT, capture_output=True, check=False)
-    return commit if found.returncode == 0 else ""
-
-
-OLDER = older_commit()
 
 
 @dataclass
@@ -71,21 +58,16 @@ class Version:
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """The version before."""
-    if not OLDER:
-        pytest.skip("history does not have the version before here: the clone is shallow")
+    """This version."""
     folder = tmp_path_factory.mktemp("older")
-    made = subprocess.run(
-        ["git", "archive", OLDER, "cli", "functions", "shared"], cwd=ROOT, capture_output=True, check=True
-    )
-    with tarfile.open(fileobj=BytesIO(made.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    for part in ("cli", "functions", "shared"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     return Version(folder)
 
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """This version."""
+    """The one after it, which is made up."""
     return Version(newer_version(tmp_path_factory.mktemp("newer")))
 
 
@@ -186,7 +168,7 @@ def test_up_back_and_up_again(plant: Plant, older: Version, newer: Version) -> N
     assert newer.run("grants", *ledger).returncode == 1, "it is not accepted yet"
 
     expanded = newer.run("ledger", "upgrade", "--before", *ledger)
-    assert f"accepts code of revision {CODE - 1} to {CODE}" in expanded.stdout, expanded.stderr
+    assert f"accepts code of revision {CODE} to {NEXT}" in expanded.stdout, expanded.stderr
     plant.fly()  # by functions that never heard of it, warm ones
     for name in ("grant", "associate"):  # a deployment replaces one after the other, in either order
         plant.deploy(**{name: newer}, others=older)
@@ -204,7 +186,7 @@ def test_up_back_and_up_again(plant: Plant, older: Version, newer: Version) -> N
     plant.fly()
 
     contracted = newer.run("ledger", "upgrade", "--after", *ledger)
-    assert f"accepts code of revision {CODE} to {CODE}" in contracted.stdout, contracted.stderr
+    assert f"accepts code of revision {NEXT} to {NEXT}" in contracted.stdout, contracted.stderr
     plant.fly()
     plant.deploy(others=older)  # by mistake: it does nothing, and what comes is sent again
     account, vpc = next(plant.instances)
@@ -233,8 +215,8 @@ def _nothing_is_lost(plant: Plant, newer: Version) -> None:
     assert cloud.rows("SELECT grant_id FROM sides WHERE dead_at IS NOT NULL") == []
     assert cloud.lost() == {}
     makers = {row[0] for row in cloud.rows("SELECT made_by FROM grants")}
-    assert makers == {CODE - 1, CODE}, "both versions made grants, and each has its maker"
+    assert makers == {CODE, NEXT}, "both versions made grants, and each has its maker"
     told = {one.get("told_by") for one in cloud.completions}
-    assert told == {None, CODE}, "both versions published"
+    assert told == {None, NEXT}, "both versions published"
     verified = newer.run("ledger", "verify", "--ledger-url", cloud.ledger_url)
     assert verified.returncode == 0, verified.stdout + verified.stderr
