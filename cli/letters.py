@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from cli.common import reachable
 from shared.errors import BadInput, CloudUnreachable, GrantError
-from shared.messages.approval import GrantApproval, RevokeApproval
 from shared.messages.completion import Completion, Wake
 from shared.messages.envelope import parse, redrivable
+from shared.messages.seal import Sealed
 from shared.rules.facts import Side
 
 if TYPE_CHECKING:
@@ -225,8 +225,9 @@ def of_message(queue: str, message: Parked) -> Dead:
         body = parse(text)
         told = f"{type(body).__name__} that no function could take"
         match body:
-            case GrantApproval() | RevokeApproval():
-                grant, requests = about(body.model_dump(mode="json", by_alias=True))
+            case Sealed():
+                told = f"an approval sealed with {body.kid} that no function could take; the seal is not opened here"
+                grant, requests = about(_loosely(body.payload.decode(errors="replace")))
             case Completion():
                 grant = {} if body.grant is None else body.grant.model_dump(mode="json")
                 requests = [] if body.request is None else [request_of(body.request.model_dump())]

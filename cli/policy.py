@@ -101,11 +101,11 @@ class Failure:
 
 @command(app, "test")
 def try_cases(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Cases, in YAML.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Cases, in YAML.", show_default=False)],
     policy: Annotated[Path, typer.Option(metavar="FILE", help="The policy.")] = Path("config/policy.cedar"),
     as_json: AsJson = False,
 ) -> None:
-    """Ask a policy what the cases ask, and tell each that is not answered as it must be. Exit code 1 when there is one.
+    """Ask a policy what the cases ask, and tell each that is not answered as it must be. Exit code 1 when one is.
 
     A case names a question of its file, values that replace some of the question's, the answer (allowed, refused, or failed where
     none could be given), and all rules that must decide.

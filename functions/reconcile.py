@@ -31,8 +31,9 @@ def handler(event: bytes, context: object) -> dict[str, Any]:
     frame.arrive(context)
     with said():
         frame.check()
-        frame.gate.refresh()  # a pass goes by what stands when it begins
         asked = asked_about(event)
+        if asked is not None:
+            frame.gate.refresh()  # a pass does so itself
         if asked == EVERY_ACCOUNT:
             standing = frame.gate.standing
             seen = {"number": standing.number, "fault": standing.fault}

@@ -33,7 +33,7 @@ from shared.messages.completion import can_be_told
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.drift import CloudSeen, drifts, gone_again, strangers, wants_made
 from shared.rules.facts import AssociationSeen, Drift, DriftKind, Side, Standing
-from shared.rules.inventory import Association
+from shared.rules.inventory import Association, Inventory
 from shared.settings import Settings
 
 _WAKES = 2_000
@@ -147,7 +147,7 @@ class Reconcile:
         self._accounts_at_once = accounts_at_once
         self._seconds = seconds
         self._ledger = frame.ledger
-        self._inventory = frame.gate.inventory
+        self._inventory = Inventory(version=1, accounts={})  # until a pass begins
         self._cloud = cloud
         self._until = 0.0
 
@@ -155,6 +155,8 @@ class Reconcile:
         """Let time pass, compare, wake, publish, sign the head. One account in trouble does not stop the others."""
         started, report, calls_before = time.monotonic(), Report(), self._cloud.calls
         self._until = started + self._seconds
+        self._frame.gate.overtaken()  # nothing that is read here says by itself what the newest configuration is
+        self._inventory = self._frame.gate.inventory
         report.due = len(let_time_pass(self._ledger, self._clock(), self._judge))
         adopting = self._compare(report)
         # Only now: adopting changes the leases, and what was found beside it would count as overtaken.

@@ -99,8 +99,10 @@ def apply(ledger: Ledger, decided: Decided, now: int, *, signer: str = SIGNER, d
     number, _, found = ledger.read(newest_versions, 0)
     previous = found[-1].digest if found else ""
     text, digest = _signed(decided, number + 1, previous, signer)
-    kept = Kept(number + 1, digest, previous, text[:-40] if damaged else text, now, "somebody")
+    kept = Kept(number + 1, digest, previous, text, now, "somebody")
     ledger.write(apply_version, kept, signers=[signer], difference=["as it is decided"], deployment=DEPLOYMENT)
+    if damaged:
+        _write(ledger, number + 1, text[:-40])
     return number + 1
 
 
@@ -109,5 +111,10 @@ def restore(ledger: Ledger, decided: Decided) -> None:
     number, _, found = ledger.read(newest_versions, 0)
     text, digest = _signed(decided, number, found[-1].previous, SIGNER)
     assert digest == found[-1].digest
+    _write(ledger, number, text)
+
+
+def _write(ledger: Ledger, number: int, bundle: str) -> None:
+    """As somebody does who may write the database, and nothing else."""
     with ledger.engine.begin() as connection:
-        connection.execute(configurations.update().where(configurations.c.number == number).values(bundle=text))
+        connection.execute(configurations.update().where(configurations.c.number == number).values(bundle=bundle))

@@ -56,7 +56,11 @@ def lift(story: Story, kind: HoldKind, name: str) -> bool:
 
 
 def decide(story: Story, decided: Decided) -> None:
-    """Another version of the configuration is signed and applied, whatever became of the one before."""
+    """Another version of the configuration is signed and applied, whatever became of the one before; of that the ledger gets back
+    what it lost, since the record proves it.
+    """
+    if story.spoilt is not None:
+        restore(story.ledger, story.spoilt)
     number = apply(story.ledger, decided, story.turns.now)
     story.decided, story.spoilt = decided, None
     story.stands(decided.version(number))

@@ -13,6 +13,7 @@ from shared.cloud.errors import made
 from shared.cloud.keys import Keys
 from shared.cloud.messaging import BATCH, Counts, Messaging, Parked
 from shared.messages.completion import WAKE
+from tests.configured import sealed
 
 QUEUE = "ecr-approvals-dead"
 APPROVAL = {
@@ -169,13 +170,13 @@ def told(body: str) -> Dead:
 
 def test_a_dead_letter_names_request_instance_and_people() -> None:
     """In clear text, as Base64, and in the platform's envelope."""
-    text = json.dumps(APPROVAL)
+    text = sealed(APPROVAL)
     coded = base64.b64encode(text.encode()).decode()
     wrapped = json.dumps([{"id": "M-1", "source": "acs:mns", "data": {"messageBody": coded}}])
     for body in (text, coded, wrapped):
         lines = list(lines_of(told(body)))
         assert lines[1:] == [
-            "    GrantApproval that no function could take",
+            "    an approval sealed with tickets-1 that no function could take; the seal is not opened here",
             "    instance vpc-1 of account 2000000000000002 in cn-hangzhou, for ecr-7vrbqv9lcgvzqbwwkm",
             (
                 "    request REQ-1 of tickets: asked for by requester@example.com; "
@@ -195,9 +196,9 @@ def test_a_dead_letter_names_request_instance_and_people() -> None:
 
 
 def test_what_is_unreadable_says_so_and_names_what_can_be_read() -> None:
-    """One wrong field does not hide whose request it is."""
+    """One that is not sealed does not hide whose request it is."""
     lines = list(lines_of(told(json.dumps(APPROVAL | {"approved_at": "yesterday"}))))
-    assert lines[1].startswith("    unreadable: approved_at: ")
+    assert lines[1].startswith("    unreadable: the approval is not sealed")
     assert (
         "    request REQ-1 of tickets: asked for by requester@example.com; approved by approver@example.com, second@example.com"
         in lines

@@ -100,6 +100,7 @@ def printed(path: Path) -> list[str]:
 def test_everything_is_printed_by_the_one_way(folder: str) -> None:
     """A module that printed by itself would print raw: only constants, and what went through ``safe``."""
     harmless = {r"f'{line}\n'", "f'no answer within {seconds} s'", "question"}
+    harmless |= {"json.dumps(made)", "pem(sys.argv[1])"}  # of what is copied, and needs nothing of ours
     paths = [path for path in (ROOT / folder).glob("*.py") if path.name != "output.py"]
     assert len(paths) > 3
     found = [line for path in paths for line in printed(path)]
