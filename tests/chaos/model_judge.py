@@ -223,11 +223,14 @@ def _open_questions(story: Story) -> Iterator[str]:
         yield f"{story.name_of(row.grant_id)}: {row.claimed_by} holds a claim for too long"
 
 
-def _keeps(story: Story, key: GrantKey) -> bool:
-    """Whether a lease past its end keeps what stands. Where none of that is its own, it cannot be narrowed, and that is said: an
-    empty list of prefixes would mean another thing.
+def _kept(story: Story, key: GrantKey) -> bool:
+    """Whether a lease past its end keeps, or kept, what stands. Where none of that was its own, it could not be narrowed, and was
+    said: an empty list of prefixes would mean another thing.
     """
-    return any((end := ends(lease)) is not None and end <= story.turns.now for lease in story.leases(key))
+    ended = (
+        one.document for one in story.said(key) if (end := ends(one.document)) is not None and end <= story.turns.now
+    )
+    return any(one.get("on_end") != "teardown" for one in ended)
 
 
 def _wrong_drift(
@@ -239,7 +242,7 @@ def _wrong_drift(
     resting_on = {key.grant_id for key, side in story.foreign if side == Side.ASSOCIATE}
     resting_on |= {key.grant_id for key in story.adopted_links}
     deleted = {key.grant_id for key in story.keys if not story.cloud.places[key].exists.now}
-    resting_on |= {key.grant_id for key in story.keys if _keeps(story, key)}
+    resting_on |= {key.grant_id for key in story.keys if _kept(story, key)}
     for grant_id, kind in found:
         if kind == "prefixes-differ" and grant_id in resting_on:
             continue  # leases that rest on what somebody else put up may come to want other prefixes
