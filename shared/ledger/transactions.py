@@ -76,14 +76,13 @@ _CODE_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230903, {_SCHEMA})")
 _WRITERS_BEFORE = sql.select(chain.c.seq).select_from(chain.join(accepts, accepts.c.name == "code")).with_for_update()
 
 _WORDS_ALONE = sql.text(f"SELECT pg_advisory_xact_lock(20230902, {_SCHEMA})")
-_WORDS_SHARED: sql.ColumnElement[Any] = sql.literal_column(f"pg_advisory_xact_lock_shared(20230902, {_SCHEMA})").label(
-    "words"
-)
+# A condition of the whole query, not of a row: it is met first, and also where no row is found.
+_WORDS_SHARED = sql.text(f"(SELECT pg_advisory_xact_lock_shared(20230902, {_SCHEMA})) IS NOT NULL")
 
 
-def _locking(*more: sql.ColumnElement[Any]) -> sql.Select[Any]:
+def _locking(*first: sql.TextClause) -> sql.Select[Any]:
     named = grants.c.grant_id.in_(sql.bindparam("of_grants", expanding=True))
-    return sql.select(grants, *more).where(named).order_by(grants.c.grant_id).with_for_update(of=grants)
+    return sql.select(grants).where(*first, named).order_by(grants.c.grant_id).with_for_update(of=grants)
 
 
 _LOCKED = {"sqlite": _locking(), "postgresql": _locking(_WORDS_SHARED)}
@@ -292,7 +291,8 @@ def _without_values(error: DBAPIError) -> DBAPIError:
 def locked(connection: Connection, grant_id: str) -> Row[Any] | None:
     """The grant's row, which nobody else changes before this transaction ends; None for an unknown grant.
 
-    Nor does anybody say anything about acting until then: mode and holds that are read behind it stay as they are.
+    Nor does anybody say anything about acting until then: mode, holds and configuration that are read behind it stay as they
+    are, also where the grant is still unknown.
     """
     return lock_all(connection, [grant_id]).get(grant_id)
 
