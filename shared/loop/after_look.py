@@ -184,12 +184,10 @@ class AfterLook:
         return after
 
     def _settle(self, run: Run, work: Held) -> Callable[[], Visit | None]:
-        # A side that never came to rest upwards may have had something up all the same, made by us or adopted: the other
-        # side waits to hear of it.
+        # A side that never came to rest upwards, or was redriven since, may have had something up all the same, made by us or
+        # adopted: the other side waits to hear of it.
         look = self._look
-        had_something = work.mine.observed_wanted is not None or any(
-            write.operation.creates or write.generation == work.generation for write in work.writes
-        )
+        had_something = work.mine.observed_wanted is not None or bool(work.writes)
         awaited = self._means.driver.side is Side.ASSOCIATE and not work.other_settled
         kind = None
         if look.there and not work.wanted.down:
