@@ -70,19 +70,29 @@ def admit_all(
     allowed: Callable[[GrantApproval | RevokeApproval], None] = lambda _: None,
 ) -> list[Admission | PermanentError]:
     """The same for several approvals at once, each of another grant and name; what is not allowed stops nothing but itself."""
-    _, made = grant_rows(connection, [one.approval.grant for one in asked], now)
+    refusals = [_refusal(one.approval, allowed) for one in asked]
+    refused = {one.approval.grant.grant_id for one, why in zip(asked, refusals, strict=True) if why is not None}
+    _, made = grant_rows(connection, [one.approval.grant for one in asked], now, only_known=refused)
     ids = [_id_of(one.approval) for one in asked]
     before = connection.execute(sql.select(approvals).where(approvals.c.approval_id.in_(ids)))
     known = {row.approval_id: row for row in before}
     news, found = _News(connection, now, timing), list[Admission | PermanentError]()
-    for one in asked:
-        grant_id = one.approval.grant.grant_id
-        try:
-            found.append(_admit(news, one, known.get(_id_of(one.approval)), allowed, fresh=grant_id in made))
-        except PermanentError as error:
-            found.append(error)
+    for one, why in zip(asked, refusals, strict=True):
+        row, fresh = known.get(_id_of(one.approval)), one.approval.grant.grant_id in made
+        found.append(why if why is not None and row is None else _admit(news, one, row, fresh=fresh))
     news.write()
     return found
+
+
+def _refusal(
+    approval: GrantApproval | RevokeApproval, allowed: Callable[[GrantApproval | RevokeApproval], None]
+) -> PermanentError | None:
+    """Why an approval is not admitted, if it is news. What is refused leaves no grant behind."""
+    try:
+        allowed(approval)
+    except PermanentError as error:
+        return error
+    return None
 
 
 class _News:
@@ -130,7 +140,6 @@ def _admit(
     news: _News,
     one: Asked,
     known: Row[Any] | None,
-    allowed: Callable[[GrantApproval | RevokeApproval], None],
     *,
     fresh: bool,
 ) -> Admission:
@@ -142,7 +151,6 @@ def _admit(
         if known.outcome is not None and known.message_id != message_id:
             news.events += answer_again(news.connection, known, message_id, news.now)
         return Admission((grant_id,), new=False)
-    allowed(approval)
     about = About(grant_id, approval.grant, 0, ()) if fresh else about_grant(news.connection, grant_id)
     if isinstance(approval, RevokeApproval):
         news.events += _revoke(news.connection, approval, approval_id, message_id, about, news.now, news.timing)
@@ -323,8 +331,10 @@ def take_effect(
     connection: Connection, approval_id: str, refused: Reason | None, now: int, timing: Timing
 ) -> tuple[str, ...]:
     """An early lease is early no more: it counts from now on, unless it is ``refused`` now. Returns the grants to look at."""
-    row = connection.execute(sql.select(approvals).where(approvals.c.approval_id == approval_id)).one()
-    if locked(connection, row.grant_id) is None or row.early_until is None or row.early_until > now:
+    named = approvals.c.approval_id == approval_id
+    locked(connection, connection.execute(sql.select(approvals.c.grant_id).where(named)).scalar_one())
+    row = connection.execute(sql.select(approvals).where(named)).one()  # only now: it may have been closed meanwhile
+    if row.early_until is None or row.early_until > now:
         return ()
     if refused is None and row.ends_at is not None and row.ends_at <= now:
         refused = ENDED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,11 +19,16 @@ def grant_row(connection: Connection, grant: GrantKey, now: int) -> Row[Any]:
     return grant_rows(connection, [grant], now)[0][grant.grant_id]
 
 
-def grant_rows(connection: Connection, keys: Sequence[GrantKey], now: int) -> tuple[dict[str, Row[Any]], set[str]]:
-    """The rows of some grants by id, locked; those that are missing are made. With the ids of those that were made here."""
+def grant_rows(
+    connection: Connection, keys: Sequence[GrantKey], now: int, *, only_known: Collection[str] = ()
+) -> tuple[dict[str, Row[Any]], set[str]]:
+    """The rows of some grants by id, locked; those that are missing are made. With the ids of those that were made here.
+
+    ``only_known``: ids of grants that are not made, since nothing is admitted for them.
+    """
     named = {key.grant_id: key for key in keys}
     rows = lock_all(connection, named)
-    missing = sorted(named.keys() - rows.keys())
+    missing = sorted(named.keys() - rows.keys() - set(only_known))
     if not missing:
         return rows, set()
     values = {"generation": 0, "last_number": 0, "created_at": now, "shown": False}
@@ -45,6 +50,6 @@ def grant_rows(connection: Connection, keys: Sequence[GrantKey], now: int) -> tu
             sides.insert(), [side_row | {"grant_id": one, "side": side} for one in made for side in Side]
         )
     rows |= made
-    if len(rows) < len(named):  # another worker made them meanwhile
-        rows |= lock_all(connection, named.keys() - rows.keys())
+    if len(made) < len(missing):  # another worker made them meanwhile
+        rows |= lock_all(connection, missing)
     return rows, set(made)
