@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Ctrl-C at any moment is one line and exit code 130. An interpreter that is just starting would print a traceback, so it starts
 # in the background, where it ignores Ctrl-C, and this shell ends it by SIGTERM, which is silent until the program listens. Make
 # waits twice for one child, and fails, if its child has ended before it handles the same Ctrl-C: so the shell stays a moment.
-stay = (trap '' INT TERM HUP; sleep 0.3)
+stay = (trap "" INT TERM HUP; sleep 0.3)
 interruptible = $(1) & child=$$!; trap 'kill -TERM $$child 2>/dev/null' INT TERM HUP; \
 	{ wait $$child; code=$$?; while kill -0 $$child; do wait $$child; code=$$?; done; } 2>/dev/null; \
 	if [ $$code -eq 143 ]; then echo "stopped; nothing is left running"; code=130; fi; \
@@ -25,9 +25,9 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
-	@echo "Setting up $(VENV) from requirements/dev.txt (a minute or two, once) ..."
 	@log=$$(mktemp) || exit 1; \
-	trap 'rm -f "$$log"; echo "set-up was stopped; make setup goes on where it was" >&2; (trap "" INT TERM HUP; sleep 0.3); exit 130' INT TERM HUP; \
+	trap 'rm -f "$$log"; echo "set-up was stopped; make setup goes on where it was" >&2; $(stay); exit 130' INT TERM HUP; \
+	echo "Setting up $(VENV) from requirements/dev.txt (a minute or two, once) ..."; \
 	{ $(PYTHON) -c $(SUITABLE) && { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); } \
 		&& $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt \
 		&& $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; } 2>"$$log" \

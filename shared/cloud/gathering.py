@@ -17,7 +17,7 @@ from shared import words
 from shared.errors import GrantError
 from shared.messages.completion import Served
 
-_WAIT_SECONDS = 1.0
+_WAIT_SECONDS = 2.0
 _LARGE_SECONDS = 60.0
 
 T = TypeVar("T")

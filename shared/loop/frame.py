@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
 
 from shared import words
@@ -177,18 +177,23 @@ class Frame:
             self._wake_later(driver, touched, away)
             return
 
+        present: dict[str, ExitStack] = {}
+
         def see(ids: Sequence[str]) -> dict[str, Held]:
             try:
-                return converge.see(ids) if time.monotonic() < deadline else {}
+                seen = converge.see(ids) if time.monotonic() < deadline else {}
             except LedgerError:
                 return {}  # each is tried by itself
+            for grant_id, first in seen.items():  # before any of them begins: the first one waits for the others
+                present[grant_id] = ExitStack()
+                present[grant_id].enter_context(self.calls.present(driver.side, first.key))
+            return seen
 
         def visit(grant_id: str, first: Held | None) -> tuple[str, Visit]:
-            if time.monotonic() >= deadline:
-                return grant_id, Visit(Outcome.LATER, now_ms() + 1000)
             try:
-                with nullcontext() if first is None else self.calls.present(driver.side, first.key):
-                    return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id, first)
+                if time.monotonic() >= deadline:
+                    return grant_id, Visit(Outcome.LATER, now_ms() + 1000)
+                return grant_id, self._paced(driver, grant_id) or converge.visit(grant_id, first)
             except LedgerError as away:
                 words.ledger_away(grant=grant_id, reason=str(away))
                 self._unreleased.append((grant_id, driver.side, invocation))
@@ -196,6 +201,8 @@ class Frame:
             except Exception:  # noqa: BLE001  # whatever is wrong with one grant stops nothing but itself
                 words.grant_failed(grant=grant_id, side=driver.side)
                 return grant_id, Visit(Outcome.LATER, now_ms() + _AWAY_SECONDS * 1000)
+            finally:
+                present.pop(grant_id, ExitStack()).close()
 
         with ThreadPoolExecutor(1) as press:  # what is ready goes out while the others go on
             going_out = press.submit(_nothing)

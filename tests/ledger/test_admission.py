@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 
-from shared.ledger.admission import admit, reject_message
+from shared.errors import LedgerError, NotAllowed
+from shared.ledger.admission import Admission, Asked, Judged, admit, admit_all, reject_message
+from shared.ledger.operating import set_mode
 from shared.ledger.outbox import waiting_entries
+from shared.ledger.proof import first_fault
 from shared.ledger.tables import approvals, closes, events, grants, outbox, sides
-from shared.ledger.transactions import Ledger
+from shared.ledger.transactions import Ledger, locked
 from shared.ledger.work import read_work
 from shared.messages.completion import Reason
-from shared.rules.facts import Side
+from shared.rules.facts import Mode, Side
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, check_order, closing, grant_id, opening
 
@@ -34,6 +37,33 @@ def test_an_approval_opens_a_lease_and_says_so(ledger: Ledger, database: Databas
     assert not work.settled
     assert database.count(sides) == 2
     check_order(ledger, database)
+
+
+def test_what_is_refused_leaves_no_grant_behind(ledger: Ledger, database: Database) -> None:
+    """Alone or beside others: its grant is in no event, so a row of it would be one that somebody made up."""
+
+    refused = Judged(refused=NotAllowed("instance.id: not that one"))
+    asked = [Asked(opening("REQ-1"), "message-1"), Asked(opening("REQ-2", vpc="vpc-2"), "message-2", refused)]
+    good, bad = ledger.write(admit_all, asked, NOW, ledger.timing)
+    assert isinstance(good, Admission)
+    assert isinstance(bad, NotAllowed)
+    assert database.count(grants) == 1
+    assert ledger.read(first_fault, [], None) is None
+
+
+def test_who_admits_for_a_new_grant_waits_for_who_says(ledger: Ledger, database: Database) -> None:
+    """Also where no row is there to be locked: what people say does not change while an approval is admitted."""
+    if database.kind == "sqlite":
+        pytest.skip("SQLite's writers are alone anyway")
+    with ledger.writing() as run:
+        run(locked, grant_id("vpc-unknown"))
+        with pytest.raises(LedgerError):  # it waits, and here not for long
+            ledger.write(_say_impatiently)
+
+
+def _say_impatiently(connection: sql.Connection) -> None:
+    connection.execute(sql.text("SET LOCAL lock_timeout = '200ms'"))
+    set_mode(connection, Mode.OBSERVE, "somebody", NOW)
 
 
 def test_the_same_approval_again_changes_nothing(ledger: Ledger, database: Database) -> None:
