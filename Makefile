@@ -18,8 +18,12 @@ interruptible = $(1) & child=$$!; trap 'kill -TERM $$child 2>/dev/null' INT TERM
 
 SUITABLE := 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, found " + sys.version.split()[0])'
 
+FOUND := 'import json, sys; n = json.load(open("mutants/mutmut-cicd-stats.json")); \
+	found = n["killed"] + n["timeout"]; print(f"found {found} of {n[\"total\"]} mutants"); \
+	sys.exit(0 if found >= 0.9 * n["total"] > 0 else "fewer than nine of ten were found")'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up package deploy-folder deploy check test model proof bench lock documents clean
+.PHONY: help setup demo up package deploy-folder deploy check test model mutants proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -77,6 +81,12 @@ test: setup .local/ros/.ready ## Run all tests, with coverage of what is deploye
 model: setup ## The life cycle's model test at length: 100,000 steps (ten minutes)
 	@$(BIN)/python -m tests.chaos.model --steps 100000
 
+mutants: setup ## Change each line of the rules, see which changes no unit test notices (half an hour)
+	@$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+	@$(BIN)/mutmut export-cicd-stats >/dev/null
+	@$(BIN)/python -c $(FOUND)
+
 proof: setup ## The long proofs over the wire: schedules, storm, every crash point (45 minutes)
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm
@@ -110,4 +120,4 @@ documents: setup ## Write what is generated: JSON Schemas, seals, tables of erro
 	@$(BIN)/python -m deploy.templates
 
 clean: ## Remove the virtual environment and everything generated
-	rm -rf $(VENV) .local *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) .local mutants *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -124,7 +124,7 @@ def _located(one: Any, places: Places, model: type[BaseModel]) -> Fault:
     if kind == "extra_forbidden":
         if walked[-1] == "d":
             text = f"{text}: it is a private key, which belongs in no configuration; take it for compromised"
-        known = sorted(_fields(model.model_json_schema()))
+        known = sorted(model.model_fields if len(walked) == 1 else _fields(model.model_json_schema()))
         return places.fault(places.key(walked), text, _nearest(str(walked[-1]), known))
     found = one["input"]
     if kind == "string_type" and isinstance(found, int | float):

@@ -44,8 +44,7 @@ def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
         raise Violation("; ".join(wrong))
     story.touched.clear()
     story.adopted_links.clear()
-    refused = story.refused_later | story.void
-    story.referee.at_rest(lambda document: story.names.get(same(document)) in refused)
+    story.referee.at_rest(lambda document: story.names.get(same(document)), story.refused_later, story.void)
     for key in story.keys:
         place = story.cloud.places[key]
         story.was[(key, Side.GRANT)] = place.granted.now is not None and place.granted.now.ours

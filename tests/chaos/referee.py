@@ -14,6 +14,8 @@ from tests.chaos.turns import Turns, Violation, Worker
 CREATING = ("grant", "associate")
 REMOVING = ("revoke", "dissociate")
 
+Name = tuple[str, str, str]
+
 
 @dataclass
 class Fact:
@@ -25,6 +27,7 @@ class Fact:
     sure: int | None
     kid: str
     refused: bool = False  # later, while its account was not listed, or when its date came
+    void: bool = False  # refused when its date came: it closes nothing either
 
     @property
     def opens(self) -> bool:
@@ -56,15 +59,17 @@ class Referee:
         now, number = self._turns.now, self.count
         opens = said.document["action"] == "grant"
         waits = early_until(said, self._skew) if opens else None
-        before = [fact for fact in self.facts if not fact.opens or (fact.sure is not None and not fact.refused)]
+        before = [fact for fact in self.facts if not fact.opens or (fact.sure is not None and not fact.void)]
         gone = opens and any(self._closes(fact, said) for fact in before)
         self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None, kid))
         return gone
 
-    def at_rest(self, refused: Callable[[Document], bool]) -> None:
-        """Everything that was to be believed by now has been noticed by now. ``refused``: whether an approval was, later."""
+    def at_rest(self, name: Callable[[Document], Name | None], refused: set[Name], void: set[Name]) -> None:
+        """Everything that was to be believed by now has been noticed by now. ``refused``: what was after its admission;
+        ``void``: what was when its date came."""
         for fact in self.facts:
-            fact.refused = fact.refused or refused(fact.said.document)
+            fact.void = fact.void or name(fact.said.document) in void
+            fact.refused = fact.refused or fact.void or name(fact.said.document) in refused
             if fact.sure is None and fact.believed <= self._turns.now:
                 fact.sure = self.count
         self.rests += 1
@@ -81,7 +86,7 @@ class Referee:
             grant = fact.said
             if not fact.opens or instance(grant.document) != on or fact.believed > self._turns.now:
                 continue
-            known = [one for one in self.facts if one.sure is not None and one.sure < worker.born and not one.refused]
+            known = [one for one in self.facts if one.sure is not None and one.sure < worker.born and not one.void]
             end = ends(grant.document)
             over = end is not None and end <= worker.since
             proven = vouched(fact.kid, worker.said.version)
