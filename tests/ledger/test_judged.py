@@ -236,7 +236,7 @@ def test_policy_is_asked_again_when_a_lease_takes_effect(gated: Gated, database:
     assert pass_a_day(gated) == []
     assert outcomes(database) == [("REQ-1", "rejected")]
     told = json.loads(database.rows(sql.select(events.c.body).where(events.c.kind == "rejected"))[0].body)
-    assert (told["reason"]["code"], told["reason"]["text"]) == ("PolicyForbids", "You must wait. (frozen)")
+    assert (told["reason"]["code"], told["reason"]["text"]) == ("PolicyForbids", "You must wait.")
     check_order(gated.ledger, database)
 
 

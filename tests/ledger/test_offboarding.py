@@ -27,7 +27,7 @@ B, OTHER = "2000000000000002", "3000000000000003"
 
 def offboard(database: Database, uid: str = B, *more: str) -> Result:
     """The command, as it is typed."""
-    words = ["offboard", "--ledger-url", database.url, "--account", uid, "--accounts-file", "none", *more]
+    words = ["offboard", "--ledger-url", database.url, "--account", uid, *more]
     return CliRunner().invoke(app, words)
 
 
