@@ -34,17 +34,17 @@ def _said(configuration: Configuration | None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     if configuration is None:
         return found
-    inventory = configuration.inventory.model_dump(mode="json")
+    inventory = configuration.inventory.model_dump()
     found["regions"] = {"regions": inventory["regions"]}
     for uid, account in inventory["accounts"].items():
         ecrs = account.pop("ecrs")
         found["account"][uid] = account
         found["router"] |= {ecr: {"account": uid, **facts} for ecr, facts in ecrs.items()}
     for name, rights in configuration.issuers.items():
-        found["issuer"][name] = rights.model_dump(mode="json", exclude={"keys"})
+        found["issuer"][name] = rights.model_dump(exclude={"keys"})
         found["key"] |= {key.kid: {"issuer": name, "state": key.state, "x": key.x} for key in rights.keys.keys}
     people = configuration.people
-    found["person"] = {name: entry.model_dump(mode="json") for name, entry in people.persons.items()}
+    found["person"] = {name: entry.model_dump() for name, entry in people.persons.items()}
     found["group"] = {name: {"members": sorted(members)} for name, members in people.groups.items()}
     found["delegation"] = {_delegated(one): {} for one in people.delegations}
     return found

@@ -118,7 +118,7 @@ def _shown(value: object) -> str:
 def clock_finding(about: str, difference: float) -> Finding:
     """``difference``: by how many seconds the other clock is ahead of this machine's."""
     if abs(difference) <= MOST_CLOCK_SECONDS:
-        return ok(Check.CLOCK, about, f"differs from this machine's by less than {MOST_CLOCK_SECONDS} s")
+        return ok(Check.CLOCK, about, f"differs from this machine's by at most {MOST_CLOCK_SECONDS} s")
     which = "ahead of" if difference > 0 else "behind"
     return wrong(
         Check.CLOCK,
@@ -172,8 +172,8 @@ _UID = re.compile(r"\d{15,20}")
 def elsewhere(addresses: Mapping[str, str], region: str, uid: str | None = None) -> Iterator[tuple[str, str]]:
     """(setting, what its address names instead) of each address of the vendor's that names another region or account."""
     for name, address in addresses.items():
-        host, _, suffix = address.partition("://")[2].partition(":")[0].partition(".aliyuncs.com")
-        if suffix or ".aliyuncs.com" not in address:
+        host = address.partition("://")[2].partition(":")[0]
+        if not host.endswith(".aliyuncs.com"):
             continue
         labels = host.split(".")
         regions = [found[1] for found in map(_REGION.fullmatch, labels) if found]

@@ -70,7 +70,7 @@ def vouch(
 def operate(who: str, command: Command, kind: TargetKind, name: str, people: People) -> Question:
     """Whether this operator may do that to what has this name. ``who``: as the record will have it."""
     found = people.person(LOGIN, who)
-    groups = [] if found is None else [group for group in sorted(people.groups) if found in people.members(group)]
+    groups = [group for group in sorted(people.groups) if found in people.members(group)]
     return Question(
         act=Act.OPERATE,
         principal=Entity(

@@ -75,6 +75,16 @@ DAY = {"of": "ann", "to": "bo", "from": "2026-01-01T00:00:00Z", "until": "2026-0
             id="what a list gains and loses",
         ),
         pytest.param(
+            lambda all_: of(all_, "inventory", "accounts", B).update(
+                supernets=["11.0.0.0/8", "12.0.0.0/8"], regions=["cn-beijing", "cn-hangzhou"]
+            ),
+            [
+                f"account {B}: regions is [cn-beijing, cn-hangzhou], was none",
+                f"account {B}: supernets without 10.0.0.0/8 and with 11.0.0.0/8, 12.0.0.0/8",
+            ],
+            id="several at once",
+        ),
+        pytest.param(
             lambda all_: of(all_, "inventory", "accounts", A, "ecrs", ECR).update(association="theirs"),
             [f"router {ECR}: association is theirs, was ours"],
             id="whose automation associates",
@@ -173,9 +183,26 @@ def test_what_is_taken_out_is_said() -> None:
     assert difference(old, new) == [*(f"{name}: taken out" for name in names), "policy: changed"]
 
 
+def test_an_order_that_was_changed_is_said() -> None:
+    """It may mean something to whoever wrote it so, and nothing else would tell why the version differs."""
+    both = ["cn-beijing", "cn-hangzhou"]
+    start = content(inventory=content()["inventory"] | {"regions": both})
+    told = said(lambda all_: of(all_, "inventory").update(regions=both[::-1]), start)
+    assert told == ["inventory: regions in another order"]
+
+
 def test_the_first_version_is_all_new() -> None:
-    """Where there was none before, everything is listed."""
-    lines = difference(None, Configuration.model_validate(content()))
-    assert [line.split(":")[0] for line in lines][:2] == [f"account {A}", f"account {B}"]
-    assert lines[-1] == "policy: rule all added"
-    assert not any("SECRET" in line for line in lines)
+    """Where there was none before, everything is listed, and no external id is."""
+    first = content(inventory=content()["inventory"] | {"regions": ["cn-hangzhou"]})
+    assert difference(None, Configuration.model_validate(first)) == [
+        "inventory: regions is [cn-hangzhou], was none",
+        f"account {A}: listed, name n, owner team, environment e",
+        f"account {B}: listed, name n, owner team, environment e",
+        f"router {ECR}: listed, account {A}, association ours",
+        f"issuer tickets: listed, {SCOPE}",
+        "key k1: listed, issuer tickets, state active",
+        "person ann: listed, subjects [tickets:ann@example.com]",
+        "person bo: listed, subjects [tickets:bo@example.com]",
+        "group team: listed, members [ann, bo]",
+        "policy: rule all added",
+    ]

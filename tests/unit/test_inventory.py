@@ -15,6 +15,7 @@ from shared.errors import NotAllowed
 from shared.messages.forms import GrantKey
 from shared.rules.inventory import Association, Inventory
 from tests.unit.conftest import MakeApproval
+from tests.unit.issuing import revoke
 
 EXAMPLE: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "examples/config/accounts.yaml").read_text("utf-8")
@@ -141,7 +142,7 @@ def test_special_addresses_are_routed_only_where_the_inventory_says_so(key: Gran
         inventory().check_prefixes(key, ["10.0.0.0/8", prefix])
     assert str(caught.value).startswith(f"allowed_prefixes: {prefix} holds ")
     assert kind in str(caught.value)
-    assert f"special_prefixes of account {SPOKE}" in str(caught.value)
+    assert str(caught.value).endswith(f"; the inventory has to list it under special_prefixes of account {SPOKE}")
     listed = inventory(special_prefixes=[prefix])
     listed.check_prefixes(key, ["10.0.0.0/8", prefix])
     with pytest.raises(NotAllowed):
@@ -157,6 +158,17 @@ def test_every_special_prefix_of_a_request_is_named(key: GrantKey) -> None:
         inventory().check_prefixes(key, ["127.0.0.0/8", "224.0.0.0/4"])
 
 
+def test_every_kind_of_a_wide_prefix_is_named(key: GrantKey) -> None:
+    """By its range, so that whoever asked sees what they would route."""
+    with pytest.raises(NotAllowed) as caught:
+        inventory().check_prefixes(key, ["128.0.0.0/1"])
+    assert str(caught.value) == (
+        "allowed_prefixes: 128.0.0.0/1 holds link-local addresses (169.254.0.0/16), multicast addresses (224.0.0.0/4), "
+        "reserved addresses (240.0.0.0/4); the inventory has to list it under special_prefixes of account "
+        f"{SPOKE}"
+    )
+
+
 @pytest.mark.parametrize(
     "prefix",
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.2.0/24", "1.0.0.0/8", "64.0.0.0/3"],
@@ -166,28 +178,68 @@ def test_all_other_addresses_need_no_listing(key: GrantKey, prefix: str) -> None
     inventory().check_prefixes(key, [prefix])
 
 
+def test_nothing_is_known_of_an_account_that_is_not_listed(key: GrantKey) -> None:
+    """Neither its regions nor its prefixes: it is refused, by the field."""
+    stranger, listed = dataclasses.replace(key, instance_owner_uid="9999999999999999"), inventory()
+    told = "^instance.owner_uid: account 9999999999999999 is not listed in the inventory$"
+    with pytest.raises(NotAllowed, match=told):
+        listed.check_region(stranger)
+    with pytest.raises(NotAllowed, match=told):
+        listed.check_prefixes(stranger, ["10.0.0.0/8"])
+
+
 @pytest.mark.parametrize(
-    ("top", "of_account", "allowed"),
+    ("changes", "told"),
     [
-        pytest.param(None, None, True, id="nothing listed: any region"),
-        pytest.param(["cn-hangzhou", "cn-beijing"], None, True, id="listed for all"),
-        pytest.param(["cn-beijing"], None, False, id="others are listed for all"),
-        pytest.param(["cn-beijing"], ["cn-hangzhou"], True, id="the account's own list counts"),
+        pytest.param({"instance__owner_uid": "9999999999999999"}, "instance.owner_uid: account 9999", id="an account"),
+        pytest.param({"ecr__id": "ecr-another"}, "ecr.id: ecr-another is not listed", id="a router"),
+        pytest.param({"instance__region": "cn-beijing"}, "instance.region: cn-beijing is not among", id="a region"),
         pytest.param(
-            ["cn-hangzhou"], ["cn-beijing"], False, id="the account's own list counts, also where it is narrower"
+            {"allowed_prefixes": ["10.0.0.0/8", "127.0.0.0/8"]},
+            "allowed_prefixes: 127.0.0.0/8 holds loopback",
+            id="a special prefix",
+        ),
+    ],
+)
+def test_what_opens_a_lease_is_allowed_where_all_of_it_is_listed(
+    approve: MakeApproval, changes: dict[str, Any], told: str
+) -> None:
+    """Of what closes one nothing is asked: what was taken off the inventory can still be closed."""
+    listed = inventory(top={"regions": ["cn-hangzhou"]})
+    listed.allow(approve())
+    with pytest.raises(NotAllowed, match=f"^{told}"):
+        listed.allow(approve(**changes))
+    changes.pop("allowed_prefixes", None)
+    listed.allow(revoke(**changes))
+
+
+@pytest.mark.parametrize(
+    ("top", "of_account", "told"),
+    [
+        pytest.param(None, None, None, id="nothing listed: any region"),
+        pytest.param(["cn-hangzhou", "cn-beijing"], None, None, id="listed for all"),
+        pytest.param(["cn-beijing", "cn-shanghai"], None, ": cn-beijing, cn-shanghai", id="others are listed for all"),
+        pytest.param(["cn-beijing"], ["cn-hangzhou"], None, id="the account's own list counts"),
+        pytest.param(
+            ["cn-hangzhou"],
+            ["cn-beijing"],
+            f" for account {SPOKE}: cn-beijing",
+            id="the account's own list counts, also where it is narrower",
         ),
     ],
 )
 def test_a_region_is_refused_where_regions_are_listed(
-    key: GrantKey, top: list[str] | None, of_account: list[str] | None, allowed: bool
+    key: GrantKey, top: list[str] | None, of_account: list[str] | None, told: str | None
 ) -> None:
-    """A misspelt one would be asked for in vain for hours."""
+    """A misspelt one would be asked for in vain for hours. It is said whose list that is, and what stands in it."""
     listed = inventory(top={"regions": top}, regions=of_account)
-    if allowed:
+    if told is None:
         listed.check_region(key)
     else:
-        with pytest.raises(NotAllowed, match=r"instance.region: cn-hangzhou is not among .*cn-beijing"):
+        with pytest.raises(NotAllowed) as caught:
             listed.check_region(key)
+        regions = "instance.region: cn-hangzhou is not among the regions that the inventory lists"
+        assert str(caught.value) == regions + told
         listed.check(key)  # what closes is never refused for its region
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +11,21 @@ from typing import Any
 import pytest
 
 from shared.messages.approval import OnEnd
-from shared.rules.leases import Due, Lease, Level, Timing, Wanted, Window, in_order, live, next_due, passing, wanted
+from shared.rules.leases import (
+    Due,
+    Lease,
+    Level,
+    Timing,
+    Wanted,
+    Window,
+    counts_from,
+    in_order,
+    live,
+    longest_waiting,
+    next_due,
+    passing,
+    wanted,
+)
 
 NOW = 1_000_000
 LEASE = Lease(
@@ -44,6 +60,31 @@ TIMING = Timing(warn=HOUR)
 def test_a_lease_is_live_while_nothing_ended_it(changes: dict[str, Any], alive: bool) -> None:
     """Open, not closed, believed, and without a recorded end; being overdue ends nothing."""
     assert live(replace(LEASE, **changes)) is alive
+
+
+@pytest.mark.parametrize(
+    ("ahead", "since"),
+    [
+        pytest.param(-1, 0, id="approved before it came in: from its admission"),
+        pytest.param(TIMING.skew, 0, id="dated ahead by no more than clocks may differ: from its admission"),
+        pytest.param(TIMING.skew + HOUR, HOUR, id="dated further ahead: an hour later, as its date says"),
+    ],
+)
+def test_from_when_an_approval_could_take_effect(ahead: int, since: int) -> None:
+    """What waits for its date has not been waiting for us."""
+    lease = replace(LEASE, admitted_at=NOW, approved_at=NOW + ahead)
+    assert counts_from(lease, TIMING) == NOW + since
+
+
+def test_who_has_waited_longest() -> None:
+    """Of those whose effect was not seen yet; nobody waits where every effect was."""
+    done, young, old = (
+        replace(LEASE, admitted_at=1, done=True),
+        replace(LEASE, admitted_at=3),
+        replace(LEASE, admitted_at=2),
+    )
+    assert longest_waiting([done, young, old]) == longest_waiting([old, young, done]) == old
+    assert longest_waiting([done]) is None
 
 
 # -- what is wanted ----------------------------------------------------------------------------------------------------
@@ -229,19 +270,28 @@ def at(text: str) -> int:
 @pytest.mark.parametrize(
     ("window", "moment", "is_open"),
     [
+        pytest.param("02:00-04:00", "2026-11-24T01:59", False, id="it is closed a minute before"),
         pytest.param("02:00-04:00", "2026-11-24T02:00", True, id="it opens on the minute"),
+        pytest.param("02:00-04:00", "2026-11-24T03:59", True, id="it is open in its last minute"),
         pytest.param("02:00-04:00", "2026-11-24T04:00", False, id="it is closed at its end"),
+        pytest.param("02:30-02:59", "2026-11-24T02:45", True, id="minutes count, up to the last of an hour"),
         pytest.param("Sat,Sun 02:00-04:00", "2026-11-24T03:00", False, id="a Tuesday, in the window of a weekend"),
         pytest.param("Sat,Sun 02:00-04:00", "2026-11-28T03:00", True, id="a Saturday, in the window of a weekend"),
+        pytest.param("Sat 22:00-04:00", "2026-11-28T21:59", False, id="over midnight, a minute before it"),
+        pytest.param("Sat 22:00-04:00", "2026-11-28T22:00", True, id="over midnight, it opens on the minute"),
         pytest.param("Sat 22:00-04:00", "2026-11-28T23:00", True, id="over midnight, before it"),
         pytest.param(
             "Sat 22:00-04:00",
-            "2026-11-29T03:00",
+            "2026-11-29T03:59",
             True,
             id="over midnight, after it: Sunday's small hours belong to Saturday's window",
         ),
+        pytest.param("Sat 22:00-04:00", "2026-11-29T04:00", False, id="over midnight, it is closed at its end"),
         pytest.param(
             "Sat 22:00-04:00", "2026-11-28T03:00", False, id="Saturday's small hours belong to Friday's, which has none"
+        ),
+        pytest.param(
+            "Sun 22:00-04:00", "2026-11-30T03:00", True, id="Monday's small hours belong to Sunday, a week's last day"
         ),
         pytest.param("00:00-24:00", "2026-11-24T23:59", True, id="the whole day, up to its last minute"),
     ],
@@ -251,36 +301,63 @@ def test_a_change_window_is_open_at_its_times(window: str, moment: str, is_open:
     assert Window.parse(window).open_at(at(moment)) is is_open
 
 
+@pytest.fixture
+def eastward(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows eight hours more."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "<+08>-8")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("eastward")
+def test_a_change_window_is_the_same_wherever_the_machine_is() -> None:
+    """Two in the morning is ten there."""
+    window = Window.parse("Tue 02:00-04:00")
+    assert window.open_at(at("2026-11-24T02:00"))
+    assert not window.open_at(at("2026-11-23T18:00"))
+
+
+FORM = "must look like 'Sat,Sun 22:00-04:00' or '22:00-04:00' (UTC)"
+TIMES = "must have times of day from 00:00 to 24:00"
+EQUAL = "must end at another time than it starts: the whole day is 00:00-24:00"
+MINUTE = "must be longer than a minute: between two looks at the clock it would pass unseen"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "told"),
     [
-        pytest.param("", id="nothing"),
-        pytest.param("always", id="a word"),
-        pytest.param("25:00-26:00", id="hours that no day has"),
-        pytest.param("Someday 01:00-02:00", id="a day that no week has"),
-        pytest.param("1:00-2:00", id="an hour of one digit"),
-        pytest.param("00:00-24:59", id="an hour beyond the day"),
-        pytest.param("24:00-02:00", id="a start beyond the day"),
-        pytest.param("22:60-23:00", id="a minute that no hour has"),
-        pytest.param("22:00-22:00", id="no time at all, or the whole day"),
-        pytest.param("22:00-22:01", id="one minute"),
-        pytest.param("23:59-24:00", id="one minute before midnight"),
-        pytest.param("23:59-00:00", id="the same minute, by its other name"),
-        pytest.param("\u0662\u0662:\u0660\u0660-\u0662\u0663:\u0660\u0660", id="digits that are not ASCII"),
-        pytest.param("22:00-23:00\n", id="a line end behind it"),
-        pytest.param("Sat,,Sun 22:00-23:00", id="a day that is not there"),
-        pytest.param("sat 22:00-23:00", id="a day in small letters"),
+        pytest.param("", FORM, id="nothing"),
+        pytest.param("always", FORM, id="a word"),
+        pytest.param("Someday 01:00-02:00", FORM, id="a day that no week has"),
+        pytest.param("1:00-2:00", FORM, id="an hour of one digit"),
+        pytest.param("\u0662\u0662:\u0660\u0660-\u0662\u0663:\u0660\u0660", FORM, id="digits that are not ASCII"),
+        pytest.param("22:00-23:00\n", FORM, id="a line end behind it"),
+        pytest.param("Sat,,Sun 22:00-23:00", FORM, id="a day that is not there"),
+        pytest.param("sat 22:00-23:00", FORM, id="a day in small letters"),
+        pytest.param("25:00-26:00", TIMES, id="hours that no day has"),
+        pytest.param("00:00-24:01", TIMES, id="an end beyond the day"),
+        pytest.param("24:00-02:00", TIMES, id="a start beyond the day"),
+        pytest.param("22:60-23:30", TIMES, id="a minute that no hour has, at the start"),
+        pytest.param("22:00-23:60", TIMES, id="a minute that no hour has, at the end"),
+        pytest.param("22:00-22:00", EQUAL, id="no time at all, or the whole day"),
+        pytest.param("22:00-22:01", MINUTE, id="one minute"),
+        pytest.param("23:59-24:00", MINUTE, id="one minute before midnight"),
+        pytest.param("23:59-00:00", MINUTE, id="the same minute, by its other name"),
     ],
 )
-def test_a_window_that_cannot_be_read_is_refused(text: str) -> None:
-    """The error shows the form."""
-    with pytest.raises(ValueError, match="must"):
+def test_a_window_that_cannot_be_read_is_refused(text: str, told: str) -> None:
+    """The error shows the form, or says what is wrong with the times."""
+    with pytest.raises(ValueError, match="must") as refused:
         Window.parse(text)
+    assert str(refused.value) == told
 
 
 def test_a_window_may_be_short_but_not_a_minute() -> None:
     """Reconcile looks every few minutes: whoever makes it shorter than that is not stopped, only warned by the documents."""
     assert Window.parse("22:00-22:02").end - Window.parse("22:00-22:02").start == 2
+    assert Window.parse("21:59-22:59") == Window(frozenset(range(7)), 21 * 60 + 59, 22 * 60 + 59)
 
 
 def test_an_ended_lease_is_torn_down_only_inside_the_window() -> None:

@@ -54,40 +54,75 @@ def test_an_approval_has_one_digest_however_often_it_is_sealed() -> None:
     assert len(digests) == 1
 
 
+OLD = "it was sealed at 2026-12-01T00:00:00Z, more than 7 days before 2026-12-08T00:00:{}Z: have it sealed again"
+AHEAD = "it says that it was sealed at 2026-12-01T00:00:00Z, and it is 2026-11-30T23:{}Z only: set the sealing clock"
+
+
 @pytest.mark.parametrize(
-    ("now", "code"),
+    ("now", "code", "told"),
     [
-        pytest.param(AT * 1000 + OLDEST, "", id="seven days to the millisecond"),
-        pytest.param(AT * 1000 + OLDEST + 1, "SealTooOld", id="a millisecond more"),
-        pytest.param(AT * 1000 - SKEW, "", id="ahead by what clocks may differ"),
-        pytest.param(AT * 1000 - SKEW - 1, "SealFromTheFuture", id="a millisecond more ahead"),
+        pytest.param(AT * 1000 + OLDEST, "", "", id="seven days to the millisecond"),
+        pytest.param(AT * 1000 + OLDEST + 1, "SealTooOld", OLD.format("00"), id="a millisecond more"),
+        pytest.param(AT * 1000 + OLDEST + 59_000, "SealTooOld", OLD.format("59"), id="most of a minute more"),
+        pytest.param(AT * 1000 - SKEW, "", "", id="ahead by what clocks may differ"),
+        pytest.param(AT * 1000 - SKEW - 1, "SealFromTheFuture", AHEAD.format("54:59"), id="a millisecond more ahead"),
     ],
 )
-def test_how_old_a_seal_may_be(now: int, code: str) -> None:
-    """Of a grant; a revoke is believed whenever it comes."""
+def test_how_old_a_seal_may_be(now: int, code: str, told: str) -> None:
+    """Of a grant; a revoke is believed whenever it comes. Times are told in UTC, wherever the machine is."""
     assert isinstance(judged(parts(REVOKE).form(), now), RevokeApproval)
     if not code:
         assert isinstance(judged(parts().form(), now), GrantApproval)
         return
     with pytest.raises(SealRefused) as refused:
         judged(parts().form(), now)
-    assert refused.value.code == code
+    assert (refused.value.code, str(refused.value)) == (code, told)
+
+
+def test_a_retired_key_opens_no_lease() -> None:
+    """What it sealed before stands, and what it closes is closed."""
+    with pytest.raises(SealRefused) as refused:
+        judged(parts(kid="self-service-0").form())
+    assert refused.value.code == "KeyRetired"
+    assert str(refused.value) == "the key self-service-0 of self-service is retired: it seals no grant"
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("changes", "code", "told"),
     [
-        pytest.param({"iat": 0}, "", id="age"),
-        pytest.param({"iat": AT * 2}, "", id="date"),
-        pytest.param({"kid": "self-service-0"}, "", id="a retired key"),
-        pytest.param({"kid": "self-service-x"}, "KeyCompromised", id="a compromised key"),
-        pytest.param({"kid": "change-desk-1"}, "WrongIssuer", id="another issuer's key"),
-        pytest.param({"kid": "nobody"}, "UnknownKey", id="nobody's key"),
-        pytest.param({"aud": "other"}, "WrongAudience", id="another deployment"),
-        pytest.param({"private": "change-desk-1"}, "SealForged", id="a forged seal"),
+        pytest.param({"iat": 0}, "", "", id="age"),
+        pytest.param({"iat": AT * 2}, "", "", id="date"),
+        pytest.param({"kid": "self-service-0"}, "", "", id="a retired key"),
+        pytest.param(
+            {"kid": "self-service-x"},
+            "KeyCompromised",
+            "the key self-service-x of self-service is compromised: have it sealed with another",
+            id="a compromised key",
+        ),
+        pytest.param(
+            {"kid": "change-desk-1"},
+            "WrongIssuer",
+            "issuer: is self-service, but the key change-desk-1 is that of change-desk",
+            id="another issuer's key",
+        ),
+        pytest.param(
+            {"kid": "nobody"}, "UnknownKey", "the key nobody belongs to no issuer that is listed", id="nobody's key"
+        ),
+        pytest.param(
+            {"aud": "other"},
+            "WrongAudience",
+            f"it is sealed for the deployment other, this is {DEPLOYMENT}",
+            id="another deployment",
+        ),
+        pytest.param(
+            {"private": "change-desk-1"},
+            "SealForged",
+            "the seal is not that of key self-service-1, or was altered",
+            id="a forged seal",
+        ),
     ],
 )
-def test_closing_is_the_safe_direction(changes: dict[str, Any], code: str) -> None:
+def test_closing_is_the_safe_direction(changes: dict[str, Any], code: str, told: str) -> None:
     """Of a revoke, and of a stored seal that is opened again, only these refuse."""
     for content, kind in ((REVOKE, RevokeApproval), (APPROVAL, GrantApproval)):
         sealed = read_seal(parts(content, **changes).form())
@@ -96,7 +131,7 @@ def test_closing_is_the_safe_direction(changes: dict[str, Any], code: str) -> No
             continue
         with pytest.raises(SealRefused) as refused:
             reopen(sealed, KEYS, deployment=DEPLOYMENT)
-        assert refused.value.code == code
+        assert (refused.value.code, str(refused.value)) == (code, told)
     if not code:
         assert isinstance(judged(parts(REVOKE, **changes).form()), RevokeApproval)
 
