@@ -13,7 +13,6 @@ from shared.errors import GrantError, PermanentError, SealRefused
 from shared.ledger.admission import Admission, Asked, Judged, admit_all
 from shared.ledger.closing import close_named
 from shared.ledger.configuration import newest_number
-from shared.ledger.passing import take_effect
 from shared.ledger.rows import Held, raise_generation
 from shared.ledger.tables import approvals, closes
 from shared.loop.gate import Gate, Standing
@@ -135,14 +134,6 @@ def admitted_anyway(connection: Connection, asked: Sequence[Asked], now: int, ti
     return admit_all(connection, [replace(one, judged=replace(one.judged, anyway=True)) for one in asked], now, timing)
 
 
-def effect_anyway(
-    connection: Connection, approval_id: str, judged: Judged, now: int, timing: Timing
-) -> tuple[str, ...]:
-    """The same of what takes effect."""
-    newest = newest_number(connection)
-    return take_effect(connection, approval_id, replace(judged, configuration=newest), now, timing)
-
-
 def gap(connection: Connection, asked: Sequence[Asked], now: int, timing: Timing) -> Found:
     """An early lease closes what it replaces when it comes, long before it takes effect."""
     found = admit_all(connection, asked, now, timing)
@@ -204,7 +195,6 @@ AT_THE_GATE: dict[str, Parts] = {
     "closing does not go on": Parts(gate=ClosingWaits),
     "an early lease takes effect unasked": Parts(gate=Unasked),
     "an older configuration admits": Parts(instead={admit_all: admitted_anyway}),
-    "an older configuration lets take effect": Parts(instead={take_effect: effect_anyway}),
     "replaces leaves a gap": Parts(instead={admit_all: gap}),
     "replaces only what is there": Parts(instead={admit_all: only_what_is_there}),
     "replaces what others asked for": Parts(instead={admit_all: replaced_of_any_issuer}),

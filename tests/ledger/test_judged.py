@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sql
 
 from shared.errors import BadInput, NotAllowed, SealRefused, Superseded
-from shared.ledger.admission import admit_all
-from shared.ledger.passing import let_time_pass
+from shared.ledger.admission import Judged, admit_all
+from shared.ledger.passing import let_time_pass, take_effect
 from shared.ledger.proof import first_fault
 from shared.ledger.tables import approvals, configurations, events
 from shared.ledger.transactions import Ledger
@@ -176,13 +176,16 @@ def test_applied_in_the_middle_of_a_crowd_each_names_one_and_none_is_lost(databa
     ledger = Ledger(database.url)
     apply(ledger)
     found = list[Taken]()
-    started, lock = threading.Event(), threading.Lock()
+    started, applied, lock = threading.Event(), threading.Event(), threading.Lock()
 
     def work(number: int) -> None:
         mine = Ledger(database.url)
         way = intake(mine, Gated(mine).gate)
         left = [item(opening(f"REQ-{n}", f"vpc-{n}")) for n in range(number, count, workers)]
+        half = len(left) // 2
         while left:
+            if len(left) <= half:
+                applied.wait(30)
             batch, left = left[:5], left[5:]
             taken = way.take(batch)
             started.set()
@@ -197,6 +200,7 @@ def test_applied_in_the_middle_of_a_crowd_each_names_one_and_none_is_lost(databa
             started.wait(30)
             for _ in range(5):
                 apply(ledger)
+                applied.set()
             for one in running:
                 one.result()
         assert not any(one.refused for one in found)
@@ -238,6 +242,17 @@ def test_policy_is_asked_again_when_a_lease_takes_effect(gated: Gated, database:
     told = json.loads(database.rows(sql.select(events.c.body).where(events.c.kind == "rejected"))[0].body)
     assert (told["reason"]["code"], told["reason"]["text"]) == ("PolicyForbids", "You must wait.")
     check_order(gated.ledger, database)
+
+
+def test_no_lease_takes_effect_by_an_older_version(gated: Gated, database: Database) -> None:
+    """What was judged before another version was applied is decided again; until then nothing has changed."""
+    gated.enter(opening(approved_at=NOW + DAY))
+    (row,) = database.rows(sql.select(approvals))
+    apply(gated.ledger, forbidding())
+    before = database.everything()
+    with pytest.raises(Superseded):
+        gated.ledger.write(take_effect, row.approval_id, Judged(row.seal, 1), NOW + DAY + HOUR, gated.ledger.timing)
+    assert database.everything() == before
 
 
 def test_an_early_lease_names_the_version_that_it_took_effect_under(gated: Gated, database: Database) -> None:

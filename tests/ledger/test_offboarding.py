@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
@@ -115,14 +114,14 @@ def test_the_hub_is_told_who_is_left(ledger: Ledger, database: Database, tmp_pat
         "1000000000000001": {**entry, "role": HUB_ROLE, "ecrs": {"ecr-ledgertests": {}}},
     }
     file = tmp_path / "accounts.yaml"
-    file.write_text(yaml.safe_dump({"version": 1, "accounts": accounts}), "utf-8")
+    file.write_text(json.dumps({"version": 1, "accounts": accounts}), "utf-8")
 
-    found = facts(database, B, "--accounts-file", str(file))
+    found = facts(database, B, "--config", str(tmp_path))
 
     assert found["listed"] is True
     assert found["then"]["hub_parameters"] == {"SpokeAccounts": OTHER}
-    done = offboard(database, B, "--accounts-file", str(file))
-    assert f"Take the entry {B} out of the inventory" in done.stdout
+    done = offboard(database, B, "--config", str(tmp_path))
+    assert f"Take the entry {B} out of {tmp_path}" in done.stdout
     assert f"SpokeAccounts={OTHER}" in done.stdout
 
 
