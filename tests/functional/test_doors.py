@@ -129,7 +129,7 @@ def wrapped(document: Json) -> str:
     return again(Item("M-somebody", as_sent(document)))
 
 
-@pytest.mark.parametrize("dress", [pytest.param(json.dumps, id="plain"), pytest.param(wrapped, id="as if sent again")])
+@pytest.mark.parametrize("dress", [pytest.param(as_sent, id="plain"), pytest.param(wrapped, id="as if sent again")])
 @pytest.mark.parametrize(("road", "origin"), ROADS)
 def test_an_approval_by_another_door_is_rejected_and_says_where_it_came_from(
     cloud: Deployment,

@@ -30,6 +30,7 @@ from deploy.surroundings import OPERATOR as OPERATOR_POLICY
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.errors import GrantError
+from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.approvals import approval
 from tests.functional.deployment import OPERATOR, WORK_QUEUES, Deployment, deployment
 from tests.functional.mailbox import REQUESTER, config
@@ -153,6 +154,7 @@ class Day:
     def _command(self, *arguments: str) -> str:
         env = {
             "LEDGER_URL": self.cloud.ledger_url,
+            "CONFIG_KEYS": CONFIG_KEYS_TEXT,
             "MNS_ENDPOINT": self.cloud.url,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": self.key.id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": self.key.secret,
