@@ -124,7 +124,7 @@ class Gate:
             stored = self._ledger.read(stored_versions, 0 if last is None else last.number)
             standing = self._believed(last, stored)
             fault = standing.fault
-            known = before is not None and before.fault is not None and before.number == stored.number
+            known = before is not None and (before.number, before.fault) == (stored.number, fault)
             if fault is not None and not known:
                 self._tell(stored.number, fault)
             self._standing = standing

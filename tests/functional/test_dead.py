@@ -14,6 +14,7 @@ import pytest
 from tests.functional.approvals import approval, wake
 from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
 from tests.functional.launch import run
+from tests.functional.mailbox import as_sent
 from tests.functional.waiting import until
 from tests.functional.world import HUB, HUB_ECR, Spoke, Stage
 
@@ -176,7 +177,7 @@ def test_without_the_queues_the_timer_finds_what_was_redriven(desk: Desk) -> Non
 
 def envelope(document: Json) -> str:
     """A message as a trigger parks it: the event around it, the body as it travelled."""
-    body = base64.b64encode(json.dumps(document).encode()).decode()
+    body = base64.b64encode(as_sent(document).encode()).decode()
     data = {"requestId": "r", "messageId": "M-1", "messageBody": body}
     event = {"id": "M-1", "source": "acs:mns", "specversion": "1.0", "type": "mns:Queue:SendMessage", "data": data}
     return json.dumps([event])
@@ -187,8 +188,8 @@ def test_dead_letters_are_listed_without_being_hidden_and_redriven_as_they_were_
     spoke = next(desk.spokes)
     good = [approval(spoke.uid, next(spoke.vpcs)) for _ in range(3)]
     ids = [
-        desk.bury(json.dumps(good[0])),
-        desk.bury(json.dumps(good[1]), plain=True),
+        desk.bury(as_sent(good[0])),
+        desk.bury(as_sent(good[1]), plain=True),
         desk.bury(envelope(good[2])),
         desk.bury("{rotten"),
     ]
