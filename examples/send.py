@@ -87,12 +87,12 @@ def answers(completion: dict[str, Any], message_id: str, sent: str) -> Answer | 
     )
 
 
-def as_sent(text: str) -> str:
-    """An approval sealed with the example's key; whatever is no bare approval as it is."""
+def as_sent(text: str, deployment: str = DEPLOYMENT) -> str:
+    """An approval sealed with the example's key for a deployment; whatever is no bare approval as it is."""
     document = _read(text)
     if not str(document.get("schema", "")).startswith("ecr-grants/approval/"):
         return text
-    return json.dumps(sealed(text.encode(), key(ISSUER), ISSUER, DEPLOYMENT, int(time.time())))
+    return json.dumps(sealed(text.encode(), key(ISSUER), ISSUER, deployment, int(time.time())))
 
 
 def _request_id(sent: str) -> str | None:
@@ -123,18 +123,21 @@ def main() -> int:
     parser.add_argument("approval", type=Path, help="the approval, as a JSON file; sealed first unless it is")
     parser.add_argument("--address", required=True, help="the address that `make up` prints")
     parser.add_argument("--seconds", type=int, default=60, help="how long to wait for the answer (default: 60)")
+    parser.add_argument(
+        "--deployment", default=DEPLOYMENT, help="the deployment that it is sealed for (default: the example's)"
+    )
     options = parser.parse_args()
     prepare()
     try:
-        return _send(options.approval, options.address, options.seconds)
+        return _send(options.approval, options.address, options.seconds, options.deployment)
     except KeyboardInterrupt:
         print("stopped; what was sent stays sent", file=sys.stderr)
         return 130
 
 
-def _send(approval: Path, address: str, seconds: int) -> int:
+def _send(approval: Path, address: str, seconds: int, deployment: str) -> int:
     try:
-        text = as_sent(approval.read_text("utf-8"))
+        text = as_sent(approval.read_text("utf-8"), deployment)
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot read {safe(approval)}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2

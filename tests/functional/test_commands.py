@@ -83,7 +83,7 @@ def test_a_stale_schema_is_found_and_can_be_written_anew(tmp_path: Path) -> None
 
 def send(deployed: Deployment, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Hand in a file the way the README says."""
-    return run("examples.send", str(path), "--address", deployed.url, *more)
+    return run("examples.send", str(path), "--address", deployed.url, "--deployment", DEPLOYMENT, *more)
 
 
 def test_sending_the_example_twice_says_already_granted(deployed: Deployment) -> None:

@@ -148,7 +148,7 @@ def test_what_is_dead_names_request_instance_and_people(counter: Counter) -> Non
     document, fault = killed(counter)
     letter = approval(next(counter.spokes).uid, "vpc-crafted")
     crafted = letter | {"issuer": CRAFTED, "requested_by": f"requester{CRAFTED}", CRAFTED: 1}
-    ids = [*buried(counter, letter), *buried(counter, crafted), *buried(counter, CRAFTED)]
+    ids = [*buried(counter, letter), *buried(counter, json.dumps(crafted)), *buried(counter, CRAFTED)]
     ran = counter.run("dead", "list")
     assert ran.returncode == 0, ran.stderr
     assert [sign for sign in ("\x1b", "\x07", "\u202e", "\u200b") if sign in ran.stdout + ran.stderr] == []
