@@ -20,7 +20,7 @@ from shared.ledger.transactions import Ledger
 from shared.messages.configuration import payload, signed
 from shared.rules.configuration import Configuration, verified
 
-DEPLOYMENT = "ecr-grants-tests"
+DEPLOYMENT = "ecr-grants-example"
 SIGNER = "tests-1"
 ISSUERS = ("self-service", "tickets", "direct", "forms")
 PERMITS = "\n".join(

@@ -258,7 +258,7 @@ UNREADABLE = (
         "SealUnreadable",
         "protected: aud: ",
         "one seal would open leases everywhere",
-        headed(aud=["ecr-grants-tests", "ecr-grants-production"]),
+        headed(aud=["ecr-grants-example", "ecr-grants-production"]),
     ),
 )
 
