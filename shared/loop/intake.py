@@ -6,6 +6,7 @@ Every item of a batch gets its own outcome. What is refused is recorded and told
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared import words
@@ -76,7 +77,14 @@ class Intake:
                 return _Read(item, body.grant_id)
             if isinstance(body, Completion):
                 return _Read(item, _told(body))
-            self._doors.check(self._side, item)
+            try:
+                self._doors.check(self._side, item)
+            except PermanentError:
+                with suppress(
+                    PermanentError, TemporaryError
+                ):  # so that who asked by another door is told, if it was they
+                    request = request_of(self._gate.open(self._gate.standing, body))
+                raise
             standing = self._gate.standing  # one for the whole of it, whatever others read meanwhile
             try:
                 approval = self._gate.open(standing, body)

@@ -269,7 +269,7 @@ def test_without_subjects_one_queue_and_the_timer_do_the_job(
     with subjectless(stage, EVENT_SUBJECT="optional", WAKES_QUEUE="ecr-approvals") as cloud:
         assert cloud.settled(document)["event"] == "done"
         for tag in ("dissociated", "granted"):
-            publish(cloud, json.dumps(forged), tag)
+            publish(cloud, as_sent(forged), tag)
         assert cloud.answer(forged)["event"] == "rejected"
         close = revocation(document, "all")
         cloud.send(close)
