@@ -27,7 +27,7 @@ from deploy.layout import FUNCTIONS
 MACHINE = "x86-64"
 GLIBC = (2, 31)
 """The runtime's C library: Debian 11 (deploy.md section 6)."""
-MOST_UNPACKED = 130_000_000
+MOST_UNPACKED = 140_000_000
 MOST_ZIPPED = 45_000_000
 """Bytes that our package may have. The platform takes 100 MB in the smaller regions; what is larger starts more slowly."""
 TEST_FOLDERS = frozenset({"SelfTest", "testing", "tests"})

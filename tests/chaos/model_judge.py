@@ -207,10 +207,19 @@ def _wrong_transitions(story: Story, news: list[dict[str, Any]]) -> Iterator[str
                 continue
             if story.was.get((key, side)) and there is None and (key.grant_id, gone) not in told:
                 yield f"{key.instance_id}: {gone} was not told"
-            now_told = story.record.per_generation[(key.grant_id, generations.get(key.grant_id, 0), made)]
+            now_told = _told(story, key.grant_id, generations.get(key.grant_id, 0), side, made)
             if story.should(key).level == "up" and now_told != 1:
                 yield f"{key.instance_id}: {made} was told {now_told} times for the present leases"
     yield from _open_questions(story)
+
+
+def _told(story: Story, grant_id: str, generation: int, side: Side, made: str) -> int:
+    """How often it was told. Where account A's side refused a request, account B's rests as it was told before."""
+    told = story.record.per_generation[(grant_id, generation, made)]
+    while not told and side is Side.GRANT and (grant_id, generation - 1) in story.record.refused_in:
+        generation -= 1
+        told = story.record.per_generation[(grant_id, generation, made)]
+    return told
 
 
 def _open_questions(story: Story) -> Iterator[str]:

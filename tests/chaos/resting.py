@@ -105,6 +105,7 @@ def read_events(story: Story) -> None:
             if row.kind in ("done", "rejected", "dead") and row.grant_id is not None:
                 if row.kind == "rejected" and told["reason"]["code"] in ("NotAllowed", "NotListed"):
                     _refused_later(story, request_name)
+                    record.refused_in.add((row.grant_id, told["generation"]))
                 first = told.get("message_id") in story.messages(request_name)
                 (record.outcomes if first else record.again).setdefault(request_name, []).append(row.kind)
         if row.kind == "rejected" and row.grant_id is None:

@@ -58,6 +58,7 @@ class Record:
     per_request: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     per_generation: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    refused_in: set[tuple[str, int]] = field(default_factory=set)  # the generations in which a side refused a request
     news: list[dict[str, Any]] = field(default_factory=list)  # since the last rest
     wrong: list[str] = field(default_factory=list)  # with names and numbers of these
 

@@ -54,8 +54,8 @@ def test_every_parameter_is_told() -> None:
             assert f"`{parameter}`" in DEPLOY
 
 
-def test_from_clone_to_grant_is_ten_commands() -> None:
-    """As the page says: those in its blocks, up to where deploying again begins."""
+def test_from_clone_to_grant_is_twelve_commands() -> None:
+    """Those in the page's blocks, up to where deploying again begins."""
     first, _, _ = DEPLOY.partition("## Deploying again")
     blocks = "".join(re.findall(r"```sh\n(.*?)```", first, re.DOTALL)).replace("\\\n", " ")
-    assert len(blocks.splitlines()) == 10
+    assert len(blocks.splitlines()) == 12
