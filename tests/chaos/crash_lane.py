@@ -23,6 +23,7 @@ from tests.chaos.crash_points import COMMAND, Place, Point, Result, places
 from tests.chaos.house import HouseError, house
 from tests.chaos.judge import Evidence, Rules, Sent, Target, verdict
 from tests.chaos.traps import Seen, Trap, http_relay, ledger_relay
+from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.approvals import approval, now, revocation
 from tests.functional.deployment import OPERATOR
 from tests.functional.launch import clean_environment
@@ -189,22 +190,19 @@ class Lane:
         if trapped:
             relay.book.set(self._http_trap)
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
+        env = clean_environment(CONFIG_KEYS=CONFIG_KEYS_TEXT, **keys)
         command = [sys.executable, "-m", "cli", "dead", "redrive", "--all", "--ledger-url", self._url]
         command += ["--mns-endpoint", f"http://{address}"]
         try:
             for _ in range(3):
                 starting.clear()
-                running[:] = [
-                    subprocess.Popen(
-                        command,
-                        cwd=ROOT,
-                        env=clean_environment(**keys),
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                ]
+                one = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                running[:] = [one]
                 starting.set()
-                if running[0].wait(60) >= 0:
+                _, told = one.communicate(timeout=60)
+                if one.returncode > 0:
+                    raise HouseError(f"dead redrive ended with {one.returncode}: {told.decode()}")
+                if one.returncode == 0:
                     break
         finally:
             if trapped:
