@@ -139,6 +139,8 @@ class Gate:
         if number == 0 and last is None and not stored.taken_back:
             return Standing(deployment=deployment)
         try:
+            if number < 0:
+                raise BadInput("no number says which version is the newest")
             if stored.taken_back or (last is not None and number < last.number):
                 raise BadInput("it is said to be the newest, and a newer one was applied")
             if last is not None and last.number == number:

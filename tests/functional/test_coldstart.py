@@ -14,7 +14,7 @@ from tests.functional.deployment import Json
 from tests.functional.inprocess import events, in_process
 from tests.functional.world import HUB, ROOT, Stage
 
-MOST_MODULES = 975
+MOST_MODULES = 985
 MOST_MODELS = 15
 NEVER = {
     "aiohttp.client",
@@ -44,7 +44,7 @@ def test_a_first_event_loads_what_it_uses(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr.decode()
         assert here.cloud.granted(document, spoke) != []
     told: Json = json.loads(done.stdout.splitlines()[-1])
-    loaded = set(told["modules"])
+    loaded = {name for name in told["modules"] if name.strip("$").partition(".")[0] != "coverage"}  # it measures, here
     models = {name for name in loaded if re.match(r"alibabacloud_\w+\d{8}\.models\.", name)}
     assert told["answer"] == {"settled": 1}
     assert len(loaded) <= MOST_MODULES, f"{len(loaded)} modules"
