@@ -92,10 +92,11 @@ proof: setup ## The long proofs over the wire: schedules, storm, every crash poi
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
 
-bench: setup ## What is claimed about speed: cold start, local cloud, ledger, its proof, throughput, reconcile, quotas, a long history, doctor
+bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor
 	@$(BIN)/python -m bench.coldstart
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.ledger
+	@$(BIN)/python -m bench.gate
 	@$(BIN)/python -m bench.verify
 	@$(BIN)/python -m bench.throughput
 	@$(BIN)/python -m bench.reconcile
