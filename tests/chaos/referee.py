@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.messages.forms import GrantKey
 from tests.chaos.model_cloud import Place, Write
-from tests.chaos.reference import Document, Said, closed, early_until, ends, instance, vouched
+from tests.chaos.reference import Document, Said, closed, early_until, ends, instance, same, vouched
 from tests.chaos.turns import Said as Word
 from tests.chaos.turns import Turns, Violation, Worker
 
@@ -63,6 +63,12 @@ class Referee:
         gone = opens and any(self._closes(fact, said) for fact in before)
         self.facts.append(Fact(number, said, now if waits is None else waits, number if waits is None else None, kid))
         return gone
+
+    def took_effect(self, one: str) -> None:
+        """An early lease counts from now on, as the transaction says that recorded it: so it closes what it replaces."""
+        for fact in self.facts:
+            if fact.sure is None and same(fact.said.document) == one:
+                fact.sure = self.count
 
     def at_rest(self, name: Callable[[Document], Name | None], refused: set[Name], void: set[Name]) -> None:
         """Everything that was to be believed by now has been noticed by now. ``refused``: what was after its admission;

@@ -217,6 +217,8 @@ class Story:
         one = self.ids[given[0]]
         if touched and not (version.believed and takes_effect(self.kid(one), version)):
             raise Violation(f"{self.names[one]} took effect under {version}")
+        if touched:
+            self.referee.took_effect(one)
 
     def _admitted(self, mail: Mail, digest: str) -> None:
         """The transaction that admits an approval was committed."""
