@@ -107,13 +107,6 @@ class NeverMended(Gate):
             self.refresh()
 
 
-class RefusesAsBefore(Gate):
-    """What was admitted is refused by the version that was the newest when the event came."""
-
-    def outdated(self, held: Held) -> bool:  # noqa: ARG002  # a fault leaves out what the real thing reckons with
-        return False
-
-
 class MakesAsBefore(Gate):
     """What makes something goes by the version that was the newest when the event came."""
 
@@ -186,7 +179,6 @@ def _replacing(
 AT_THE_GATE: dict[str, Parts] = {
     "a create step does not ask for the proof": Parts(gate=Trusting),
     "a create step goes by an older configuration": Parts(gate=MakesAsBefore),
-    "an older configuration refuses": Parts(gate=RefusesAsBefore),
     "a compromised key still makes": Parts(gate=StillMakes),
     "a bad key still seals": Parts(gate=StillSeals),
     "a grant is admitted under an unverified configuration": Parts(gate=Believing),

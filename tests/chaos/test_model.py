@@ -38,7 +38,6 @@ FOUND = {
     "a revoke reaches less than its date": 8,
     "an early lease takes effect unasked": 21,
     "an older configuration admits": 1,
-    "an older configuration refuses": 629,
     "claims never expire": 10,
     "closes are not confined to their grant": 27,
     "closes are not confined to their issuer": 1,

@@ -10,7 +10,7 @@ import sqlalchemy as sql
 
 from bench.calm import CalmCloud
 from examples.keys import key as example_key
-from shared.errors import SealRefused
+from shared.errors import NotAllowed, SealRefused
 from shared.ledger.operating import dead_rows, redrive
 from shared.ledger.proof import first_fault
 from shared.ledger.rows import raise_generation
@@ -248,6 +248,31 @@ class UnlistedMeanwhile(CalmCloud):
             apply(self._gated.ledger, self._wanted)
             self._gated.gate.refresh()
         return super().look_at_spoke(*asked)
+
+
+class ListedMeanwhile(CalmCloud):
+    """A cloud that could not be entered by the version before, while somebody applies the one that lists the account again."""
+
+    def __init__(self, gated: Gated) -> None:
+        super().__init__()
+        self._gated, self._asked = gated, False
+
+    def look_at_spoke(self, *asked: Any) -> Any:
+        """The first time it is refused by what stood, and the next version stands by then."""
+        if not self._asked:
+            self._asked = True
+            apply(self._gated.ledger)
+            raise NotAllowed("instance.owner_uid: the account is not listed in the inventory")
+        return super().look_at_spoke(*asked)
+
+
+def test_nothing_is_refused_for_good_by_a_version_that_stands_no_more(gated: Gated) -> None:
+    """The transaction that would record the refusal sees the newer one, and it is decided again."""
+    gated.enter(opening())
+    cloud = ListedMeanwhile(gated)
+    visits(gated, cloud)
+    assert cloud.associations[key()].prefixes == ROUTES
+    assert gated.ledger.read(dead_rows) == []
 
 
 def test_an_early_lease_that_somebody_brought_forward_makes_nothing(gated: Gated, database: Database) -> None:
