@@ -128,7 +128,7 @@ class Shown:
         turns.boundary("before a read")
         turns.takes_time()
         self.calls += 1
-        if side in turns.trouble.forbidden and turns.luck.strikes(0.7):
+        if side in turns.trouble.forbidden and turns.luck.strikes(0.3):
             turns.counts["read forbidden"] += 1
             raise PermissionMissing(f"permission {operation} is missing", code="NoPermission")
         if turns.luck.strikes(turns.trouble.unread):

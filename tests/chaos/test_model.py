@@ -33,7 +33,7 @@ FOUND = {
     "a configuration that is mended is not read again": 16,
     "a create step does not ask for the proof": 1,
     "a create step goes by an older configuration": 21,
-    "a grant is admitted under an unverified configuration": 8,
+    "a grant is admitted under an unverified configuration": 9,
     "a retired key closes nothing": 10,
     "a revoke reaches less than its date": 8,
     "an early lease takes effect unasked": 21,
