@@ -129,7 +129,12 @@ class CountingLedger(Ledger):
         return 0
 
     def _count(self, connection: Connection, sign: int) -> None:
-        """The server counts by connection, and hands in from time to time what was before: so the difference counts."""
+        """The server counts by connection, and hands in from time to time what was before: so the difference counts.
+
+        Only while somebody wants to know: a transaction that says how isolated it is must say so before any query.
+        """
+        if self._doing is None:
+            return
         self._read_so_far += sign * int(connection.execute(_READ).scalar_one() or 0)
 
 
