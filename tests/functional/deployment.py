@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,14 @@ from alibabacloud_vpc20160428 import models as vpc_models
 
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
+from shared.errors import Throttled
 from shared.ledger.transactions import Ledger
 from shared.rules.configuration import Configuration
 from tests.configured import apply
 from tests.functional.approvals import wake
 from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up
 from tests.functional.mailbox import FUNCTIONS, Mailbox
-from tests.functional.waiting import until
+from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import (
     HUB,
     RECONCILE_FUNCTION,
@@ -79,10 +81,16 @@ class Deployment(Mailbox):
         return [entry["operation"] for entry in self.journal(document) if entry["caller"].get("function") in FUNCTIONS]
 
     def reconcile(self) -> Json:
-        """Let the deployed function compare ledger and cloud now, as the operator does. Returns its report."""
+        """Let the deployed function compare ledger and cloud now, as the operator does; after its timer, whose pass may be under
+        way. Returns its report.
+        """
         functions = Functions(self.url, REGION, Keys(OPERATOR.id, OPERATOR.secret, ""))
-        report: Json = functions.run(RECONCILE_FUNCTION, b"{}", None).result
-        return report
+        for _ in range(int(PATIENCE)):
+            with contextlib.suppress(Throttled):
+                report: Json = functions.run(RECONCILE_FUNCTION, b"{}", None).result
+                return report
+            time.sleep(1)
+        raise AssertionError("reconcile had no free instance all the time")
 
     def delivered(self) -> Counter[str]:
         """How often each message was handed to a function. A push that was refused, since the one instance was busy with the

@@ -181,11 +181,12 @@ def test_an_event_says_how_long_it_took_and_how_full_the_quota_was(said: Said) -
 
 
 def test_a_pass_that_the_ledger_ends_says_so(said: Said) -> None:
-    """The platform would only count an error."""
+    """Once each; the platform would only count an error. The timer may come meanwhile, too."""
     before = len(ledger_away(said.cloud))
     with ledger_without(said.cloud.ledger_url, "grants"), pytest.raises(Exception, match="ledger"):
         said.cloud.reconcile()
-    assert len(ledger_away(said.cloud)) == before + 1
+    passes = [line["invocation"] for line in ledger_away(said.cloud)[before:]]
+    assert 1 <= len(passes) == len(set(passes))
 
 
 def ledger_away(cloud: Deployment) -> list[dict[str, Any]]:
