@@ -28,6 +28,8 @@ from shared.messages.forms import (
 from shared.messages.texts import canonical
 
 APPROVAL = "ecr-grants/approval/3"
+DESK = "desk"
+"""The issuer of what people decide. It is built in: no key seals for it, so no file may list it."""
 
 
 class Action(StrEnum):

@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import IPv4Network
 
+from shared.messages.approval import DESK
 from shared.rules.inventory import Inventory
-from shared.rules.issuers import ANY, DESK, IssuerRights
+from shared.rules.issuers import ANY, IssuerRights
 from shared.rules.people import People
 
 

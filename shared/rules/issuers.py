@@ -11,8 +11,6 @@ from shared.messages.forms import AccountId, EcrId, InstanceType, Issuer, KeyId,
 from shared.rules.facts import Side
 
 ANY = "any"
-DESK = "desk"
-"""The issuer of what people decide. It is built in: no key seals for it, so no file may list it."""
 
 
 def _in_order(values: list[Any]) -> list[Any]:

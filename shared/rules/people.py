@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from shared.messages.approval import DESK
 from shared.messages.forms import Form, Instant
 from shared.messages.forms import Person as Said
 
@@ -82,7 +83,12 @@ class People(_Model):
         return {subject: who for who, entry in self.persons.items() for subject in entry.subjects}
 
     def person(self, provider: str, name: str) -> str | None:
-        """Who is behind a name that an issuer or a sign-in says, letter by letter; None where nobody is listed with it."""
+        """Who is behind a name that an issuer or a sign-in says, letter by letter; None where nobody is listed with it.
+
+        The desk knows people by their names here: who they are was settled when they signed in.
+        """
+        if provider == DESK:
+            return name if name in self.persons else None
         return self._by_subject.get(f"{provider}:{name}")
 
     def members(self, group: str | None) -> frozenset[str]:

@@ -27,14 +27,32 @@ entity Grant = {
 };
 entity Target = { kind: TargetKind };
 
-action see, ask appliesTo { principal: [Person], resource: [Grant], context: {} };
+entity RequestKind enum ["grant", "change", "revoke"];
+
+action see appliesTo { principal: [Person], resource: [Grant], context: {} };
+
+action ask appliesTo {
+  principal: [Person],
+  resource: [Grant],
+  context: {
+    kind: RequestKind,
+    owns: { grant: Bool, associate: Bool },                      // whoever asks is an owner of that account
+    emergency: Bool,
+  },
+};
 
 action decide appliesTo {
   principal: [Person],
   resource: [Grant],
   context: {
     side: Side,
-    own: Bool,                // whoever decides asked for it
+    agrees: Bool,              // the word itself: no can be said where yes cannot
+    own: Bool,                // whoever decides asked for it, or decides instead of whoever did
+    owner: Bool,              // an owner of that side's account, or somebody to whom one delegated it
+    fresh: Bool,              // signed in within the last 15 minutes
+    emergency: Bool,
+    failed: Long,             // checks of preflight that found a fault; 1000: it has not looked
+    unknown: Long,            // checks that could not be made
   },
 };
 
@@ -56,6 +74,7 @@ action vouch appliesTo {
     sides: { grant: Bool, associate: Bool },                     // what the issuer vouches for
     leads: { grant: Bool, associate: Bool },                     // a lead of that account is among the approvers
     four_eyes: FourEyes,
+    emergency: Bool,          // asked for as one; no seal can say so
   },
 };
 
@@ -75,12 +94,34 @@ POLICY = """\
 @id("not-your-own") @advice("You must leave this decision to somebody else: you asked for it.")
 forbid (principal, action == Action::"decide", resource) unless { !context.own };
 
+@id("known-people-ask") @advice("You must be listed in people.yaml with the name that you signed in by: ask an operator.")
+forbid (principal, action == Action::"ask", resource) unless { principal.known };
+
+@id("owners-decide") @advice("You must leave it to an owner of that side's account, or to whoever one delegated it to.")
+forbid (principal, action == Action::"decide", resource) unless { context.owner };
+
+@id("preflight-first") @advice("You must have what preflight found put right, and wait until it has looked again.")
+forbid (principal, action == Action::"decide", resource) when { context.agrees } unless { context.failed == 0 };
+
+@id("fresh-in-production") @advice("You must sign in anew to decide about production.")
+forbid (principal, action == Action::"decide", resource) when { context.agrees && (
+  resource.instance.environment == "production" || resource.ecr.environment == "production") } unless { context.fresh };
+
 @id("four-eyes") @advice("You must have it approved by a known person other than the requester, who must be known too.")
 forbid (principal, action == Action::"vouch", resource) when { context.opens }
 unless { [FourEyes::"kept", FourEyes::"own"].contains(context.four_eyes) };
 
-@id("instance-side") @advice("You must have the instance's account (B) agree: the seal does not vouch for its side.")
-forbid (principal, action == Action::"vouch", resource) when { context.opens } unless { context.sides.grant };
+@id("instance-side") @advice("You must have the instance's account (B) agree: nobody vouches for its side yet.")
+forbid (principal, action == Action::"vouch", resource) when { context.opens }
+unless { context.sides.grant || (context.emergency && context.sides.associate) };
+
+@id("emergency-day") @advice("You must ask for 24 hours at most in an emergency, with an end that takes it down.")
+forbid (principal, action == Action::"vouch", resource) when { context.emergency }
+unless { !context.endless && context.hours <= 24 };
+
+@id("someone-answers") @advice("You must have an owner of either account agree.")
+forbid (principal, action == Action::"vouch", resource) when { !context.opens }
+unless { context.sides.grant || context.sides.associate };
 
 @id("endless-both-sides") @advice("You must have both accounts, A and B, vouched for, or ask for an end with on_end teardown.")
 forbid (principal, action == Action::"vouch", resource) when { context.opens && context.endless }

@@ -7,26 +7,41 @@ counted as what a rule must not let through.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, collapse_addresses
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from shared.messages.approval import Every, GrantApproval, OnEnd, RevokeApproval
+from shared.messages.consent import Decided, Strength, Wish
 from shared.messages.forms import GrantKey
+from shared.rules.consent import Standing, owns, speaks
 from shared.rules.facts import Side
 from shared.rules.inventory import Inventory
-from shared.rules.issuers import IssuerRights
 from shared.rules.people import People
 from shared.rules.questions import Act, Command, Entity, FourEyes, Named, Question, Supernets, TargetKind
 
 ENDLESS = 1_000_000_000
 """Hours of a lease without an end: more than any rule lets through that forgets to ask whether there is one."""
+UNSEEN = 1_000
+"""Checks of a request that preflight has not looked at: as many as no rule lets through."""
 NO_RANGE = 33
 """The length of the widest of no prefixes: narrower than a single address."""
 LOGIN = "login"
 """The provider of the names that operators go by: ``login:name`` in `people.yaml`. Such a name is a claim, not a proof."""
+
+
+class Vouched(Protocol):
+    """What counts of whoever vouches: for which sides, and whether it sees to it that nobody approves what they asked for."""
+
+    @property
+    def sides(self) -> Sequence[Side]: ...  # as above
+
+    @property
+    def keeps_four_eyes(self) -> bool: ...  # as above
 
 
 def endless(approval: GrantApproval) -> bool:
@@ -37,15 +52,18 @@ def endless(approval: GrantApproval) -> bool:
 def vouch(
     approval: GrantApproval | RevokeApproval,
     issuer: str,
-    rights: IssuerRights,
+    rights: Vouched,
     inventory: Inventory,
     people: People,
     now: int,
+    *,
+    emergency: bool = False,
 ) -> Question:
     """Whether this issuer may vouch for that. ``issuer``: as the seal proves it. ``now``: epoch milliseconds.
 
-    Of the time only the approval's age depends on it: who was whose delegate is asked of the moment of the approval. An account
-    that is not listed has an empty group and environment, and no supernets.
+    ``emergency``: people ask for it as one; no seal can say so. Of the time only the approval's age depends on it: who was whose
+    delegate is asked of the moment of the approval. An account that is not listed has an empty group and environment, and no
+    supernets.
     """
     approvers = _persons(people, issuer, approval.approved_by)
     standing_for = _standing_for(people, approvers, people.person(issuer, approval.requested_by), approval.approved_at)
@@ -58,6 +76,7 @@ def vouch(
         "sides": {side.value: side in rights.sides for side in Side},
         "leads": {side.value: _led(side, approval.grant, inventory, people, standing_for) for side in Side},
         "four_eyes": _one_of("FourEyes", four_eyes(approval, issuer, rights, people)),
+        "emergency": emergency,
     }
     return Question(
         act=Act.VOUCH,
@@ -67,18 +86,54 @@ def vouch(
     )
 
 
+@dataclass(frozen=True)
+class PeoplesWord:
+    """What the desk vouches for: the sides that people said yes for. Who they are is known, and so are four eyes."""
+
+    sides: tuple[Side, ...]
+    keeps_four_eyes: bool = False
+
+
+def ask(person: str, wish: Wish, inventory: Inventory, people: People) -> Question:
+    """Whether this person may ask for that."""
+    return Question(
+        act=Act.ASK,
+        principal=_person(person, people),
+        resource=grant_entity(wish.grant, inventory),
+        context={
+            "kind": _one_of("RequestKind", wish.kind),
+            "owns": {side.value: side in owns(person, wish.grant, inventory, people) for side in Side},
+            "emergency": wish.emergency,
+        },
+    )
+
+
+def decide(word: Decided, standing: Standing, inventory: Inventory, people: People) -> Question:
+    """Whether this person's word counts for that side of a request, as it stood when it was said."""
+    asked, looked = standing.asked, standing.looked
+    return Question(
+        act=Act.DECIDE,
+        principal=_person(word.by.person, people),
+        resource=grant_entity(asked.wish.grant, inventory),
+        context={
+            "side": _one_of("Side", word.side),
+            "agrees": word.agrees,
+            "own": asked.by.person in (word.by.person, word.instead_of),
+            "owner": speaks(word, standing, inventory, people),
+            "fresh": word.by.strength is Strength.FRESH,
+            "emergency": asked.wish.emergency,
+            "failed": UNSEEN if looked is None else looked.failed,
+            "unknown": UNSEEN if looked is None else looked.unknown,
+        },
+    )
+
+
 def operate(who: str, command: Command, kind: TargetKind, name: str, people: People) -> Question:
     """Whether this operator may do that to what has this name. ``who``: as the record will have it."""
     found = people.person(LOGIN, who)
-    groups = [group for group in sorted(people.groups) if found in people.members(group)]
     return Question(
         act=Act.OPERATE,
-        principal=Entity(
-            type="Person",
-            id=f"{LOGIN}:{who}" if found is None else found,
-            attrs={"known": found is not None},
-            parents=tuple(Named(type="Group", id=group) for group in groups),
-        ),
+        principal=_person(f"{LOGIN}:{who}" if found is None else found, people),
         resource=Entity(type="Target", id=name, attrs={"kind": _one_of("TargetKind", kind)}),
         context={"command": _one_of("Command", command)},
     )
@@ -103,7 +158,7 @@ def grant_entity(grant: GrantKey, inventory: Inventory) -> Entity:
     )
 
 
-def four_eyes(approval: GrantApproval | RevokeApproval, issuer: str, rights: IssuerRights, people: People) -> FourEyes:
+def four_eyes(approval: GrantApproval | RevokeApproval, issuer: str, rights: Vouched, people: People) -> FourEyes:
     """Whether nobody approved what they asked for, as far as names and `people.yaml` tell.
 
     The names are the issuer's own. Two that differ only in how letters are written are one person, listed or not.
@@ -117,6 +172,17 @@ def four_eyes(approval: GrantApproval | RevokeApproval, issuer: str, rights: Iss
     if requester is not None and None not in approvers:
         return FourEyes.KEPT
     return FourEyes.OWN if rights.keeps_four_eyes else FourEyes.UNPROVED
+
+
+def _person(name: str, people: People) -> Entity:
+    """A person with their groups, as policy knows them; one who is not listed is in none."""
+    groups = [group for group in sorted(people.groups) if name in people.members(group)]
+    return Entity(
+        type="Person",
+        id=name,
+        attrs={"known": name in people.persons},
+        parents=tuple(Named(type="Group", id=group) for group in groups),
+    )
 
 
 def _persons(people: People, issuer: str, names: Iterable[str]) -> list[str | None]:
