@@ -171,6 +171,16 @@ def batch_failed(*, approvals: Annotated[int, "how many they were"]) -> None:
 
 
 @word(
+    "consent.failed",
+    Level.ERROR,
+    "Find out who wrote the facts that the reason names: what people said of this request cannot be heard. Nothing is approved "
+    "by it; whoever asked may ask again.",
+)
+def consent_failed(*, request_id: Annotated[str | None, "the request, where it is known"], reason: Reason) -> None:
+    """What was said of a request is not what was recorded, or met a fault of ours."""
+
+
+@word(
     "ledger.away",
     Level.ERROR,
     "See that the database that the reason names is up and lets the functions in, and that `ecr-grants ledger upgrade` was run. "

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from shared.errors import NotTheSuccessor
 from shared.ledger.record import Event, append, name_of
-from shared.ledger.revision import CODE
+from shared.ledger.revision import GATED
 from shared.ledger.snapshot import version_in
 from shared.ledger.tables import accepts, configurations, events, settings
 from shared.ledger.transactions import alone_with_words, insert_or_ignore
@@ -132,7 +132,7 @@ def apply_version(
             "changed_at": version.applied_at,
         },
     )
-    connection.execute(accepts.update().where(accepts.c.name == "code", accepts.c.oldest < CODE).values(oldest=CODE))
+    connection.execute(accepts.update().where(accepts.c.name == "code", accepts.c.oldest < GATED).values(oldest=GATED))
     named = str(deployment_id(connection))
     facts = {
         "number": version.number,

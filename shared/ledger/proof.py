@@ -11,6 +11,7 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
+from shared.ledger.consent import chain_faults, heard_in
 from shared.ledger.heads import Head
 from shared.ledger.record import START_OF_CHAIN, chained, digest_of
 from shared.ledger.replay import Replay
@@ -27,7 +28,8 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     sentence names every event since the last head that agreed, and the first bad one is among them. So heads as dense as
     events name it exactly, and what was recorded after the last head is only as sure as the database itself.
 
-    Then everything that decides must be what follows from the events: leases, closes, marks, whose a side is, mode and holds.
+    Then everything that decides must be what follows from the events: leases, closes, marks, whose a side is, mode and holds; and
+    what people said must be what the events have heard.
     Reads one state of the database; nobody waits for it.
     """
     if connection.dialect.name == "postgresql":
@@ -40,6 +42,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     if signed.pop(0, {START_OF_CHAIN}) != {START_OF_CHAIN}:
         return "the head of event 0 is not the start of a record"
     walk, replay = _Walk(signed), Replay()
+    heard: dict[int, str] = {}
     wrong: str | None = None  # told last: what the chain itself says about an event is more exact
     while page := _page(connection, walk.last):
         for row in page:
@@ -47,10 +50,12 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
             if fault is not None:
                 return fault
         wrong = wrong or replay.take(connection, page)
+        heard |= heard_in(page)
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
     if end is None:
         return f"the end of the chain is missing; its events go to {walk.last}"
-    return walk.fault_of_end(end.seq, end.hash) or wrong or replay.first_difference(connection)
+    found = walk.fault_of_end(end.seq, end.hash) or wrong or replay.first_difference(connection)
+    return found or next(chain_faults(connection, heard), None)
 
 
 def _page(connection: Connection, after: int) -> list[Row[Any]]:
@@ -116,7 +121,9 @@ def _as_told(row: Row[Any]) -> bool:
     try:
         told = json.loads(row.body)
         at = round(datetime.fromisoformat(told["at"]).timestamp() * 1000)
-        said = told["id"], told["event"], told.get("grant", {}).get("grant_id"), told.get("number"), at
+        # Without a generation it only names the grant that somebody asks for, and is none of that grant's.
+        grant_id = told.get("grant", {}).get("grant_id") if "generation" in told else None
+        said = told["id"], told["event"], grant_id, told.get("number"), at
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return False
     return said == (row.event_id, row.kind, row.grant_id, row.number, row.at)

@@ -60,7 +60,9 @@ class About:
 class Event:
     """One fact to record. ``facts``: what only the record needs. Its kind says whether it is published.
 
-    ``again``: it may happen again, also within the same millisecond; then it is told apart by where the record stands.
+    ``key``: the grant that is asked for, where nothing was opened on it; such an event is none of the grant's. ``people``: whom
+    it concerns. ``again``: it may happen again, also within the same millisecond; then it is told apart by where the record
+    stands.
     """
 
     event_id: str
@@ -73,6 +75,8 @@ class Event:
     served: Sequence[Served] = ()
     facts: Mapping[str, Any] | None = None
     again: bool = False
+    key: GrantKey | None = None
+    people: Sequence[str] = ()
 
 
 def name_of(*parts: str) -> str:
@@ -165,13 +169,14 @@ def _numbers(connection: Connection, news: Sequence[Event]) -> dict[str, Any]:
 
 def _body(one: Event, number: int | None, now: int) -> str:
     about = one.about
+    key = one.key if about is None else about.key
     completion = Completion.model_validate(
         {
             "schema": COMPLETION,
             "id": one.event_id,
             "event": one.kind,
             "at": datetime.fromtimestamp(now / 1000, UTC),
-            "grant": None if about is None else GrantFields(grant_id=about.grant_id, **asdict(about.key)),
+            "grant": None if key is None else GrantFields(grant_id=key.grant_id, **asdict(key)),
             "number": number,
             "generation": None if about is None else about.generation,
             "association_id": one.association_id,
@@ -180,6 +185,7 @@ def _body(one: Event, number: int | None, now: int) -> str:
             "message_id": one.message_id or None,
             "reason": one.reason,
             "served": list(one.served),
+            "people": list(one.people) or None,
         }
     )
     return canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()

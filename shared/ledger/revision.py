@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from shared.errors import LedgerError
 
-CODE = 4
+CODE = 5
 """The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
+
+GATED = 4
+"""The first revision that goes by a signed configuration: from the first version on, nothing older is accepted."""
 
 SIDE_BY_SIDE = 3
 """The first revision whose writers do not wait for one another. As long as older ones are accepted, all go as those do."""

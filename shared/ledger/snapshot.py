@@ -13,13 +13,15 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from shared.ledger.tables import approvals, grants, holds, intents, settings, sides
+from shared.ledger.tables import approvals, consent, grants, holds, intents, settings, sides
+from shared.messages.approval import DESK
 from shared.rules.facts import Side
 
 _THESE: sql.BindParameter[Any] = sql.bindparam("of_grants", expanding=True)
 _PRESENT = intents.join(
     grants, (intents.c.grant_id == grants.c.grant_id) & (intents.c.generation == grants.c.generation)
 )
+_SAID = consent.join(approvals, consent.c.request_id == approvals.c.request_id)
 _PARTS: tuple[tuple[sql.Table, sql.FromClause, tuple[sql.ColumnElement[bool], ...]], ...] = (
     (grants, grants, (grants.c.grant_id.in_(_THESE),)),
     (sides, sides, (sides.c.grant_id.in_(_THESE),)),
@@ -29,6 +31,7 @@ _PARTS: tuple[tuple[sql.Table, sql.FromClause, tuple[sql.ColumnElement[bool], ..
     (approvals, approvals, (approvals.c.grant_id.in_(_THESE), approvals.c.waits, ~approvals.c.open)),
     (settings, settings, (settings.c.name.in_(("mode", "configuration")),)),
     (holds, holds, ()),
+    (consent, _SAID, (approvals.c.grant_id.in_(_THESE), approvals.c.open, approvals.c.issuer == DESK)),
 )
 """What is read and from where, each part by an index that holds the open rows and no past ones."""
 
@@ -80,6 +83,8 @@ class Rows:
     """Those that are open or wait for an answer, in the order of their admission."""
     mode: str | None
     holds: tuple[Any, ...]
+    facts: tuple[Any, ...]
+    """What people said of the requests that its open leases of the desk come from, oldest first."""
     configuration: int
     """The number of the newest version; 0 where there is none."""
 
@@ -112,7 +117,7 @@ def rows_of_all(connection: Connection, ids: Sequence[str]) -> dict[str, Rows]:
     of_all: list[Any] = [[] for _ in _PARTS]
     for place, *texts in connection.execute(_EVERYTHING, {"of_grants": ids}):
         of_all[place].append(_row(_PARTS[place][0], texts))
-    found, both, mattering, others, opened, waiting, said, held = of_all
+    found, both, mattering, others, opened, waiting, said, held, facts = of_all
     said = {row.name: row.value for row in said}
     by_id: dict[str, tuple[list[Any], list[Any], list[Any]]] = {row.grant_id: ([], [], []) for row in found}
     for kind, rows in enumerate((both, [*mattering, *others], [*opened, *waiting])):
@@ -127,10 +132,18 @@ def rows_of_all(connection: Connection, ids: Sequence[str]) -> dict[str, Rows]:
             approvals=_in_order(by_id[row.grant_id][2]),
             mode=said.get("mode"),
             holds=tuple(held),
+            facts=_of_requests(facts, by_id[row.grant_id][2]),
             configuration=version_in(said.get("configuration")),
         )
         for row in found
     }
+
+
+def _of_requests(facts: Sequence[Any], leases: Sequence[Any]) -> tuple[Any, ...]:
+    if not facts:
+        return ()
+    asked = {one.request_id for one in leases if one.issuer == DESK}
+    return tuple(sorted((one for one in facts if one.request_id in asked), key=lambda one: one.seq))
 
 
 def version_in(said: str | None) -> int:

@@ -228,3 +228,40 @@ outbox = Table(  # completions that are still to be published; what is out leave
     Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
     Column("taken_until", BigInteger),  # somebody is publishing it
 )
+
+consent = (
+    Table(  # what people said: facts that only grow, a chain of their own that the desk may add to and nothing else
+        "consent",
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("fact_id", String(64), nullable=False, unique=True),
+        Column("request_id", String(128), nullable=False),
+        Column("kind", String(16), nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("body", Text, nullable=False),
+        Column("previous", String(64), nullable=False),
+        Column("hash", String(64), nullable=False),
+    )
+)
+Index("consent_request", consent.c.request_id, consent.c.seq)
+
+requests = Table(  # how each request stands, as the grant function has heard it: a projection of the facts
+    "requests",
+    metadata,
+    Column("request_id", String(128), primary_key=True),
+    Column("batch", String(128)),
+    Column("grant_id", String(40), nullable=False),  # perhaps of a grant that nobody has opened yet
+    Column("kind", String(16), nullable=False),
+    Column("requester", String(200), nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("due_at", BigInteger),  # when time does something to it next: a reminder, or its lapse; empty once it ended
+    Column("reminded", Integer, nullable=False),
+    Column("heard", Integer, nullable=False),  # its last fact that this row reckons with
+    Column("ended_at", BigInteger),
+)
+_index("requests_due", requests.c.due_at, only="due_at IS NOT NULL")
+_index("requests_open", requests.c.grant_id, only="due_at IS NOT NULL")
+Index("requests_of_batch", requests.c.batch, requests.c.request_id)
+Index("requests_asked", requests.c.asked_at, requests.c.request_id)

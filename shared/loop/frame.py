@@ -111,7 +111,7 @@ class Frame:
         invocation = self.arrive(context)
         counted: dict[str, int] = {}
         touched: dict[str, None] = {}
-        intake = Intake(self.ledger, self.gate, self.doors, driver.side)
+        intake = Intake(self.ledger, self.gate, self.doors, driver.side, hear=self._hearing(driver.side))
         away: LedgerError | None = None
         lost = False
         for batch in _batches(map(unwrapped, items(event))):
@@ -141,6 +141,18 @@ class Frame:
         if lost:
             raise away or LedgerError("a message could neither be judged nor sent again")
         return counted
+
+    def _hearing(self, side: Side) -> Callable[[], Sequence[str]]:
+        """What is done where people said something: only the grant function admits it."""
+        if side is not Side.GRANT:
+            return tuple
+
+        def hear() -> Sequence[str]:
+            from shared.loop.consent import Consent  # noqa: PLC0415  # only where approvals enter
+
+            return Consent(self.ledger, self.gate, now_ms).hear()
+
+        return hear
 
     def _say_handled(self, counted: dict[str, int], seconds: float) -> None:
         busiest = self.calls.busiest()

@@ -17,16 +17,17 @@ from shared import words
 from shared.errors import BadInput, GrantError, NotAllowed, PermanentError, ProofBroken, Superseded, Unconfigured
 from shared.ledger.admission import Judged
 from shared.ledger.configuration import Kept, Stored, last_versions, newest_number, stored_versions
+from shared.ledger.consent import kept as kept_fact
 from shared.ledger.rows import Held, lease_of
 from shared.ledger.transactions import Ledger
-from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.approval import DESK, GrantApproval, RevokeApproval
 from shared.messages.configuration import SealKey
 from shared.messages.forms import GrantKey
 from shared.messages.seal import Sealed, read_seal
 from shared.rules.configuration import Version, verified
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Lease, Timing, wanted
-from shared.rules.proving import unproven
+from shared.rules.proving import unproven, unsaid
 from shared.rules.questions import ensure
 from shared.rules.sealing import check_fresh, reopen
 
@@ -285,7 +286,9 @@ class Gate:
         until = self._clock() + self._ledger.timing.skew
         for lease, row in zip(leases, held.rows.leases, strict=True):
             why = None
-            if not lease.overdue:
+            if not lease.overdue and lease.issuer == DESK:
+                why = _unsaid(lease, held, row.seal, until)
+            elif not lease.overdue:
                 deployment = standing.deployment or ""
                 why = unproven(lease, held.key, row.seal, standing.keys, deployment=deployment, until=until)
             if why is not None:
@@ -294,6 +297,16 @@ class Gate:
         if not broken:
             return held, None
         return _less(held, believed), ProofBroken("; ".join(broken))
+
+
+def _unsaid(lease: Lease, held: Held, proof: str, until: int) -> str | None:
+    """Why a lease of the desk is not proven by what people said."""
+    assert held.rows is not None  # noqa: S101  # it was read behind the lock
+    try:
+        facts = [kept_fact(row).fact for row in held.rows.facts if row.request_id == lease.request_id]
+    except BadInput as error:
+        return str(error)
+    return unsaid(lease, held.key, proof, facts, until=until)
 
 
 def _keeping(held: Held, leases: list[Lease]) -> Held:

@@ -35,22 +35,33 @@ class Taken:
 
 @dataclass(frozen=True)
 class _Read:
-    """An item as far as it could be read: the grant to look at, the approval to admit, or what is wrong with it."""
+    """An item as far as it could be read: the grant to look at, that people said something, the approval to admit, or what is
+    wrong with it.
+    """
 
     item: Item
     look: GrantKey | str | None = None
     asked: Asked | None = None
     request: Request | None = None
     wrong: PermanentError | TemporaryError | None = None
+    hears: bool = False
 
 
 class Intake:
     """The way in, for one side. Each grant that is to be looked at is noted in ``places``, so that neighbours go together."""
 
     def __init__(
-        self, ledger: Ledger, gate: Gate, doors: Doors, side: Side, *, clock: Callable[[], int] = now_ms
+        self,
+        ledger: Ledger,
+        gate: Gate,
+        doors: Doors,
+        side: Side,
+        *,
+        hear: Callable[[], Sequence[str]] = tuple,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
-        """``clock``: epoch milliseconds."""
+        """``hear``: what is done where people said something; the grants to look at then. ``clock``: epoch milliseconds."""
+        self._hear = hear
         self._ledger, self._gate, self._doors, self._side, self._clock = ledger, gate, doors, side, clock
         self.places: dict[str, str] = {}
 
@@ -74,7 +85,7 @@ class Intake:
         try:
             body = parse(item.body)
             if isinstance(body, Wake):
-                return _Read(item, body.grant_id)
+                return _Read(item, body.grant_id, hears=body.grant_id is None)
             if isinstance(body, Completion):
                 return _Read(item, _told(body))
             try:
@@ -133,6 +144,8 @@ class Intake:
             return Taken(later=one.wrong)
         if one.wrong is not None:
             return self._refused(one, one.wrong)
+        if one.hears:
+            return Taken(tuple(self._hear()))
         if one.asked is None:
             assert one.look is not None  # noqa: S101  # that is what it is then
             return Taken((one.look if isinstance(one.look, str) else one.look.grant_id,))

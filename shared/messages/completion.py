@@ -23,6 +23,7 @@ from shared.messages.forms import (
     Instant,
     Issuer,
     Message,
+    Person,
     RegionId,
     RequestId,
     Shown,
@@ -83,6 +84,8 @@ class ReasonCode(StrEnum):
     HOLD_SET = "HoldSet"
     HOLD_LIFTED = "HoldLifted"
     CONFIGURED = "Configured"
+    SAID = "Said"  # by somebody, of a request
+    WAITS = "Waits"  # to be decided
 
 
 class Served(_Told):
@@ -120,6 +123,15 @@ class EventKind(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     DEAD = "dead"
+    # to what people ask for
+    ASKED = "asked"
+    LOOKED = "looked"  # preflight has
+    DECIDED = "decided"
+    WITHDRAWN = "withdrawn"
+    LAPSED = "lapsed"
+    REMINDED = "reminded"  # that it waits to be decided
+    APPROVED = "approved"  # what was said suffices
+    REFUSED = "refused"
     # to the deployment
     MODE_CHANGED = "mode-changed"
     HOLD_SET = "hold-set"
@@ -176,10 +188,12 @@ class Completion(_Told):
     message_id: Shown | None = None
     reason: Reason | None = None
     served: list[Served] = Field(default=[])
+    people: list[Person] | None = None
+    """Whom it concerns, by their names in `people.yaml`, where it is about what somebody asks for."""
 
 
 class Wake(Message):
-    """Look at this grant again. Carries no fact."""
+    """Look at this grant again; without one, hear what people said. Carries no fact."""
 
     schema_: Literal["ecr-grants/wake/1"] = Field(alias="schema")
-    grant_id: GrantId
+    grant_id: GrantId | None = None

@@ -74,6 +74,8 @@ NOTES: tuple[Note, ...] = (
         "已应用新的配置版本",
         "it decides from the functions' next event on",
     ),
+    Note("Said", NOBODY, "somebody asked, decided or withdrew", "有人提出、审批或撤回了申请", "nothing"),
+    Note("Waits", OWNER_B, "a request waits to be decided", "申请等待审批", "it lapses at its time"),
     Note("UnderWay", NOBODY, "the platform is at work on it", "平台正在处理", "looked at again soon"),
     Note("Busy", NOBODY, "the leases keep changing", "租约持续变化", "looked at again soon"),
     Note(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 
 from shared.errors import BadInput, NotAllowed
 from shared.messages.approval import GrantApproval, RevokeApproval
@@ -123,6 +124,18 @@ def _said(standing: Standing, fact: Decided) -> Standing:
     return replace(standing, yes=(*others, fact))
 
 
+_REMINDERS = (Fraction(1, 2), Fraction(7, 8))
+"""When those who may decide are reminded: after these parts of the time that there is."""
+
+
+def due(asked: Asked, reminded: int) -> datetime:
+    """When time does something to an open request next, after so many reminders: another one, or its lapse."""
+    if reminded >= len(_REMINDERS):
+        return asked.lapses_at
+    part = _REMINDERS[reminded]
+    return asked.at + (asked.lapses_at - asked.at) * part.numerator / part.denominator
+
+
 def ensure_open(standing: Standing, now: datetime) -> None:
     """Raise NotAllowed, code RequestEnded, that says how the request ended, or that it lapsed by now."""
     if standing.lapsed(now):
@@ -165,6 +178,25 @@ def how_it_ended(standing: Standing) -> str:
             return f"lapsed at {_moment(fact.at)}: {fact.reason}"
         case _:
             return "is open"
+
+
+def told(fact: AnyFact, then: Standing) -> str:
+    """A fact in words. ``then``: how the request stood after it."""
+    wish, name = then.asked.wish, fact.request_id
+    match fact:
+        case Asked():
+            what = f"{wish.kind} {wish.instance.id} on {wish.ecr.id}"
+            relayed = f", through {fact.by.relay}" if fact.by.relay is not None else ""
+            return f"{fact.by.person} asks to {what}{relayed}: {wish.reason}"
+        case Looked():
+            new = f"; this is round {then.round}, what was said before does not count" if then.void else ""
+            return f"preflight has looked: {fact.failed} checks failed, {fact.unknown} could not be made{new}"
+        case Decided():
+            word, why = ("agrees" if fact.agrees else "refuses"), (f": {fact.reason}" if fact.reason else "")
+            instead = f" instead of {fact.instead_of}" if fact.instead_of is not None else ""
+            return f"{fact.by.person}{instead} {word} for the {fact.side} side{why}"
+        case _:
+            return f"{name} {how_it_ended(then)}"
 
 
 def approval_of(standing: Standing, words: Sequence[Decided]) -> GrantApproval | RevokeApproval:

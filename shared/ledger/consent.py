@@ -1,0 +1,200 @@
+"""What people said, as the ledger keeps it: facts that only grow, in a chain of their own, and how each request stands.
+
+Whoever adds a fact sees all that were said of its request before, and nobody adds another meanwhile: so of two at once one is
+first, and each is told the truth. The desk may add facts and the row of a new request, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sql
+from pydantic import ValidationError
+from sqlalchemy.engine import Connection, Row
+
+from shared.errors import BadInput
+from shared.ledger.record import START_OF_CHAIN, chained, name_of
+from shared.ledger.tables import consent, requests
+from shared.messages.consent import FACTS, AnyFact, Asked
+from shared.messages.texts import canonical, faults
+from shared.rules.consent import Stage, Standing, due, fold
+
+# Any number, as long as it is ours; each schema is a ledger of its own. It takes no right but to connect: the desk has no other.
+_ALONE = sql.text("SELECT pg_advisory_xact_lock(20230904, hashtext(current_schema()))")
+_END = sql.select(consent.c.seq, consent.c.hash).order_by(consent.c.seq.desc()).limit(1)
+_OF_REQUEST = sql.select(consent).where(consent.c.request_id == sql.bindparam("of_request")).order_by(consent.c.seq)
+_BEHIND = sql.select(consent).where(consent.c.seq > sql.bindparam("after")).order_by(consent.c.seq)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fact as the chain has it."""
+
+    seq: int
+    fact_id: str
+    hash: str
+    fact: AnyFact
+
+
+def facts_of(connection: Connection, request_id: str) -> list[Kept]:
+    """All that was said of a request, oldest first; nothing for one that nobody asked.
+
+    Raises BadInput for what cannot be read.
+    """
+    return [kept(row) for row in connection.execute(_OF_REQUEST, {"of_request": request_id})]
+
+
+def kept(row: Any) -> Kept:
+    """A row's fact. Raises BadInput for one that is not what was added."""
+    where = f"fact {row.seq} of request {row.request_id}"
+    if row.hash != chained(row.previous, row.seq, _digest(row.body)):
+        raise BadInput(f"{where} is not what was recorded")
+    try:
+        fact = FACTS.validate_json(row.body)
+    except ValidationError as error:
+        raise BadInput(f"{where}: {faults(error)}") from None
+    if (fact.request_id, fact.fact, _millis(fact.at)) != (row.request_id, row.kind, row.at):
+        raise BadInput(f"{where} is not the one that its row names")
+    return Kept(row.seq, row.fact_id, row.hash, fact)
+
+
+def add_facts(
+    connection: Connection,
+    request_id: str,
+    say: Callable[[Standing | None], Sequence[AnyFact]],
+    *,
+    name: str | None = None,
+) -> tuple[Standing, list[Kept]]:
+    """Add what is to be said of a request, knowing how it stands; nobody else says anything meanwhile. Returns how it stands
+    then, and what was added. To be asked last of all that is locked.
+
+    ``say``: gets None for a request that nobody asked yet; whatever it raises adds nothing. ``name``: what was said once under
+    this name is not said again.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+        connection.execute(_ALONE)
+    before = facts_of(connection, request_id)
+    standing = fold(one.fact for one in before) if before else None
+    if name is not None and standing is not None and any(one.fact_id == _fact_id(request_id, name) for one in before):
+        return standing, []
+    said = list(say(standing))
+    end = connection.execute(_END).one_or_none()
+    seq, previous = (0, START_OF_CHAIN) if end is None else end
+    rows: list[dict[str, Any]] = []
+    for number, fact in enumerate(said):
+        seq += 1
+        body = canonical(fact.model_dump(mode="json", by_alias=True)).decode()
+        named = str(seq) if name is None else name if number == 0 else f"{name}/{number}"
+        values = {"seq": seq, "fact_id": _fact_id(request_id, named), "request_id": request_id, "kind": fact.fact}
+        hashed = chained(previous, seq, _digest(body))
+        rows.append(values | {"at": _millis(fact.at), "body": body, "previous": previous, "hash": hashed})
+        previous = hashed
+    if rows:
+        connection.execute(consent.insert(), rows)
+    if standing is None and said and isinstance(said[0], Asked):
+        connection.execute(requests.insert(), _request_row(said[0]))
+    added = [Kept(row["seq"], row["fact_id"], row["hash"], fact) for row, fact in zip(rows, said, strict=True)]
+    return fold([*(one.fact for one in before), *said]), added
+
+
+def unheard(connection: Connection, after: int, limit: int) -> list[Kept | BadInput]:
+    """The facts behind that place of the chain, oldest first; an error in place of one that cannot be read."""
+    found: list[Kept | BadInput] = []
+    for row in connection.execute(_BEHIND.limit(limit), {"after": after}):
+        try:
+            found.append(kept(row))
+        except BadInput as error:
+            found.append(error)
+    return found
+
+
+def standings(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
+    """How these requests stand by all that was said, in one statement; without those that nobody asked."""
+    query = sql.select(consent).where(consent.c.request_id.in_(ids)).order_by(consent.c.seq)
+    by_request: dict[str, list[AnyFact]] = {}
+    for row in connection.execute(query):
+        by_request.setdefault(row.request_id, []).append(kept(row).fact)
+    return {request_id: fold(facts) for request_id, facts in by_request.items()}
+
+
+def open_requests(connection: Connection, grant_ids: Sequence[str]) -> list[str]:
+    """The requests about these grants that have not ended, as far as the grant function has heard."""
+    query = sql.select(requests.c.request_id).where(requests.c.grant_id.in_(grant_ids), requests.c.due_at.is_not(None))
+    return list(connection.execute(query.order_by(requests.c.asked_at, requests.c.request_id)).scalars())
+
+
+def due_requests(connection: Connection, now: int, after: tuple[int, str], limit: int) -> list[Row[Any]]:
+    """The requests that time does something to, a page behind (due at, request id)."""
+    behind = sql.tuple_(requests.c.due_at, requests.c.request_id) > sql.tuple_(*after)
+    query = sql.select(requests).where(requests.c.due_at.is_not(None), requests.c.due_at <= now, behind)
+    return list(connection.execute(query.order_by(requests.c.due_at, requests.c.request_id).limit(limit)))
+
+
+def note_standing(connection: Connection, standing: Standing, heard: int, reminded: int) -> None:
+    """Write how a request stands, as heard up to that place of the chain, and after so many reminders."""
+    ended = standing.stage is not Stage.OPEN
+    values: dict[str, Any] = {"stage": standing.stage, "round": standing.round, "heard": heard, "reminded": reminded}
+    values |= {"due_at": None if ended else _millis(due(standing.asked, reminded))}
+    values |= {"ended_at": _millis(standing.ended.at)} if ended and standing.ended is not None else {}
+    connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
+
+
+def chain_faults(connection: Connection, heard: Mapping[int, str]) -> Iterator[str]:
+    """What is wrong with the facts, a sentence each. ``heard``: the hashes of those that the record has events of."""
+    left, last, previous = dict(heard), 0, START_OF_CHAIN
+    for row in connection.execute(sql.select(consent).order_by(consent.c.seq).execution_options(yield_per=500)):
+        if row.seq != last + 1:
+            yield f"fact {last + 1} of the consent chain is missing"
+        elif row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
+            yield f"fact {row.seq} of request {row.request_id} is not what was recorded"
+        try:
+            kept(row)
+        except BadInput as error:
+            yield str(error)
+        last, previous = row.seq, row.hash
+    for seq in sorted(left):
+        yield f"fact {seq} of the consent chain is missing: the record has heard it"
+
+
+def heard_in(page: Sequence[Row[Any]]) -> dict[int, str]:
+    """The hashes of the facts that these events are about, by their places in the consent chain."""
+    found: dict[int, str] = {}
+    for event in page:
+        facts = json.loads(event.facts) if event.facts and '"consent"' in event.facts else {}
+        if isinstance(facts, dict) and isinstance(facts.get("consent"), int):
+            found[facts["consent"]] = str(facts.get("hash"))
+    return found
+
+
+def _request_row(asked: Asked) -> dict[str, Any]:
+    wish = asked.wish
+    return {
+        "request_id": asked.request_id,
+        "batch": asked.batch,
+        "grant_id": wish.grant.grant_id,
+        "kind": wish.kind,
+        "requester": asked.by.person,
+        "asked_at": _millis(asked.at),
+        "stage": Stage.OPEN,
+        "round": 0,
+        "due_at": _millis(due(asked, 0)),
+        "reminded": 0,
+        "heard": 0,
+    }
+
+
+def _fact_id(request_id: str, name: str) -> str:
+    return name_of("fact", request_id, name)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _millis(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,216 @@
+"""What people do at the desk: ask, decide, withdraw. Each is one transaction that adds facts, and answers by what was said.
+
+Nothing here approves anything: what the facts amount to is the grant function's to say.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from shared.errors import BadInput, NotAllowed, Unconfigured
+from shared.ledger.consent import add_facts, open_requests, standings
+from shared.ledger.transactions import Ledger
+from shared.loop import consent as heard
+from shared.loop.gate import Gate, Standing
+from shared.messages.consent import AnyFact, Asked, Decided, Looked, Voice, Wish, Withdrawn
+from shared.rules import consent
+from shared.rules.consent import Needed, ensure_decidable, ensure_open, speakers
+from shared.rules.facts import Side
+from shared.rules.questions import ensure
+from shared.rules.vouching import ask, decide
+
+MOST_AT_ONCE = 200
+"""Requests of one batch."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a request stands after what was just said, and whose yes it takes at least. ``said``: False where it was said
+    before.
+    """
+
+    standing: consent.Standing
+    needs: Needed | None = None
+    said: bool = True
+
+
+class Desk:
+    """The use cases. One for each caller's request, or shared: it keeps nothing but its parts."""
+
+    def __init__(self, ledger: Ledger, gate: Gate, clock: Callable[[], int], *, lapse: timedelta) -> None:
+        """``clock``: epoch milliseconds. ``lapse``: how long a request can be decided."""
+        self._ledger, self._gate, self._clock, self._lapse = ledger, gate, clock, lapse
+
+    def ask(
+        self, by: Voice, wishes: Sequence[Wish], *, name: str | None = None, batch: str | None = None
+    ) -> list[Answer]:
+        """Ask for these; several are a batch of ordinary requests. ``name``: asking again under it asks nothing new, and is
+        answered by how the first stands.
+
+        Raises NotAllowed where policy does not let this person ask, where nobody could decide (NobodyCanDecide, with who would
+        have to exist) or an emergency is open or unreviewed, BadInput for what no approval can say, and Unconfigured.
+        """
+        if not 1 <= len(wishes) <= MOST_AT_ONCE:
+            raise BadInput(f"wishes: must be 1 to {MOST_AT_ONCE} (found {len(wishes)})")
+        standing = self._standing()
+        now = self._now()
+        together = batch or (f"b-{uuid.uuid4().hex[:20]}" if len(wishes) > 1 else None)
+        asked, needs = [], []
+        for number, wish in enumerate(wishes):
+            request_id = f"r-{uuid.uuid4().hex[:20]}" if name is None else _named(by, name, number)
+            fact = Asked(
+                request_id=request_id,
+                at=now,
+                wish=wish,
+                by=by,
+                batch=together if name is None else together and _named(by, name, None),
+                lapses_at=now + self._lapse,
+                configuration=standing.number,
+            )
+            try:
+                needs.append(self._checked(standing, fact))
+            except (BadInput, NotAllowed) as error:
+                where = f"wishes[{number}] ({wish.instance.id}): " if len(wishes) > 1 else ""
+                raise type(error)(f"{where}{error}", code=error.code) from None
+            asked.append(fact)
+        return [self._asked(fact, need) for fact, need in zip(asked, needs, strict=True)]
+
+    def _checked(self, standing: Standing, fact: Asked) -> Needed | None:
+        assert standing.version is not None  # noqa: S101  # it stands
+        configuration = standing.version.configuration
+        inventory, people = configuration.inventory, configuration.people
+        ensure(standing.policy.decide(ask(fact.by.person, fact.wish, inventory, people)))
+        alone = consent.Standing(fact)
+        approval = fact.wish.approval(fact.request_id, fact.by.person, [fact.by.person], fact.at)
+        inventory.check(fact.wish.grant)
+        inventory.allow(approval)
+        if fact.wish.emergency:
+            self._one_emergency(fact)
+        if not fact.wish.opens and consent.owns(fact.by.person, fact.wish.grant, inventory, people):
+            return None
+        return heard.takes(standing, alone, self._clock())
+
+    def _one_emergency(self, fact: Asked) -> None:
+        """One emergency is open for each person and grant."""
+        ids = self._ledger.read(open_requests, [fact.wish.grant.grant_id])
+        for other in self._ledger.read(standings, ids).values():
+            if other.asked.wish.emergency and other.asked.by.person == fact.by.person:
+                raise NotAllowed(f"emergency: {other.request_id} of yours is open on this grant", code="EmergencyOpen")
+
+    def _asked(self, fact: Asked, need: Needed | None) -> Answer:
+        def say(standing: consent.Standing | None) -> Sequence[AnyFact]:
+            if standing is None:
+                return [fact]
+            if standing.asked.wish != fact.wish:
+                raise NotAllowed(
+                    f"{fact.request_id} was asked before under this name, for something else", code="NameUsedAgain"
+                )
+            return []
+
+        standing, added = self._ledger.write(add_facts, fact.request_id, say)
+        return Answer(standing, need, bool(added))
+
+    def decide(
+        self, by: Voice, request_id: str, side: Side, snapshot: str, *, agrees: bool, reason: str = ""
+    ) -> Answer:
+        """One person's word for a side, about what they were shown.
+
+        Raises NotAllowed: RequestEnded with how, NotLookedYet, SnapshotChanged, or what policy says; BadInput for no request.
+        Repeating it says nothing twice.
+        """
+        standing, now = self._standing(), self._now()
+        assert standing.version is not None  # noqa: S101  # it stands
+        configuration = standing.version.configuration
+        inventory, people = configuration.inventory, configuration.people
+
+        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
+            known = _known(request, request_id)
+            asked = known.asked
+            may = speakers(side, asked.wish.grant, asked.by.person, now, inventory, people)
+            fact = Decided(
+                request_id=request_id,
+                at=now,
+                side=side.value,
+                agrees=agrees,
+                by=by,
+                instead_of=next((one.instead_of for one in may if one.person == by.person), None),
+                reason=reason,
+                snapshot=snapshot,
+                configuration=standing.number,
+            )
+            if known.ended is not None and _same(known.ended, fact):
+                return []
+            ensure_decidable(known, snapshot, now)
+            if any(_same(one, fact) for one in known.yes):
+                return []
+            ensure(standing.policy.decide(decide(fact, known, inventory, people)))
+            return [fact]
+
+        after, added = self._ledger.write(add_facts, request_id, say)
+        return Answer(after, said=bool(added))
+
+    def withdraw(self, by: Voice, request_id: str, reason: str = "") -> Answer:
+        """Whoever asked asks no more. Raises NotAllowed for anybody else and for what ended, BadInput for no request."""
+        now = self._now()
+
+        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
+            known = _known(request, request_id)
+            if known.asked.by.person != by.person:
+                raise NotAllowed(f"{request_id} was asked by {known.asked.by.person}: only they withdraw it")
+            if isinstance(known.ended, Withdrawn):
+                return []
+            ensure_open(known, now)
+            return [Withdrawn(request_id=request_id, at=now, by=by, reason=reason)]
+
+        after, added = self._ledger.write(add_facts, request_id, say)
+        return Answer(after, said=bool(added))
+
+    def show(self, request_id: str) -> Answer:
+        """How a request stands by all that was said. Raises BadInput for no request."""
+        found = self._ledger.read(standings, [request_id]).get(request_id)
+        return Answer(_known(found, request_id), said=False)
+
+    def _standing(self) -> Standing:
+        self._gate.look()
+        standing = self._gate.standing
+        if standing.fault is not None or standing.version is None:
+            raise Unconfigured(standing.fault or "")
+        return standing
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock() / 1000, UTC)
+
+
+def looked(ledger: Ledger, fact: Looked) -> Answer:
+    """Add what preflight has seen. Of a request that ended nothing is added. Raises BadInput for no request."""
+
+    def say(request: consent.Standing | None) -> Sequence[AnyFact]:
+        known = _known(request, fact.request_id)
+        return [] if known.stage is not consent.Stage.OPEN else [fact]
+
+    after, added = ledger.write(add_facts, fact.request_id, say)
+    return Answer(after, said=bool(added))
+
+
+def _known(request: consent.Standing | None, request_id: str) -> consent.Standing:
+    if request is None:
+        raise BadInput(f"request_id: nobody asked {request_id}", code="NoSuchRequest")
+    return request
+
+
+def _same(one: AnyFact, other: Decided) -> bool:
+    """Whether both are the same word of the same person about the same thing."""
+    return isinstance(one, Decided) and _word(one) == _word(other)
+
+
+def _word(one: Decided) -> tuple[object, ...]:
+    return one.by.person, one.side, one.agrees, one.snapshot
+
+
+def _named(by: Voice, name: str, number: int | None) -> str:
+    """The id of what this person asks for under a name of theirs: the same however often it is sent."""
+    told = uuid.uuid5(uuid.NAMESPACE_OID, f"{by.person}\n{name}\n{number}").hex[:20]
+    return f"b-{told}" if number is None else f"r-{told}"

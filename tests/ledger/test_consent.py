@@ -1,0 +1,459 @@
+"""People ask, decide and withdraw on a real ledger; what suffices is admitted and proven, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sql
+
+from bench.calm import CalmCloud
+from shared.errors import GrantError, NotAllowed
+from shared.ledger.consent import add_facts
+from shared.ledger.proof import first_fault
+from shared.ledger.record import START_OF_CHAIN, chained
+from shared.ledger.tables import approvals, consent, events, requests
+from shared.ledger.transactions import Ledger
+from shared.loop.asking import Answer, Desk, looked
+from shared.loop.consent import Consent
+from shared.loop.visits import Outcome
+from shared.messages.approval import Ecr, Every, Instance, OnEnd
+from shared.messages.consent import FACTS, Looked, RequestKind, Strength, Voice, Wish, snapshot_of
+from shared.messages.forms import InstanceType
+from shared.messages.texts import canonical
+from shared.rules.consent import Needed, Stage
+from shared.rules.facts import Side
+from shared.rules.shipped import POLICY
+from tests.ledger.gated import ACCOUNTS, Gated, apply, content
+from tests.ledger.kit import NOW, Database, key, opening
+
+DAY = 86_400_000
+PEOPLE = {
+    "persons": {
+        name: {"subjects": [f"oidc:{name}"]}
+        for name in ("requester", "owner", "second-owner", "router-owner", "lead", "router-lead", "deputy", "stranger")
+    },
+    "groups": {
+        "owners": ["owner", "second-owner", "lead"],
+        "router-owners": ["router-owner", "router-lead"],
+        "leads": ["lead"],
+        "router-leads": ["router-lead"],
+    },
+}
+CLOSING: dict[str, Any] = {
+    "kind": RequestKind.REVOKE,
+    "closes": Every.EVERYONE,
+    "allowed_prefixes": [],
+    "ends_at": None,
+}
+
+
+@dataclass
+class Room:
+    """A ledger at which people speak, the grant function hears, and both sides act on a calm cloud."""
+
+    gated: Gated
+    cloud: CalmCloud = field(default_factory=CalmCloud)
+
+    @property
+    def desk(self) -> Desk:
+        """The use cases, as a process of their own has them."""
+        return Desk(self.gated.ledger, self.gated.opened(), lambda: self.gated.now, lapse=timedelta(days=7))
+
+    def hear(self) -> list[str]:
+        """What the grant function does when it is woken."""
+        return Consent(self.gated.ledger, self.gated.opened(), lambda: self.gated.now).hear()
+
+    def ask(self, person: str = "requester", **changes: Any) -> Answer:
+        """Somebody asks."""
+        (answer,) = self.desk.ask(voice(person), [wish(**changes)])
+        return answer
+
+    def look(self, request_id: str, **seen: Any) -> str:
+        """Preflight has looked. Returns the snapshot."""
+        asked = self.desk.show(request_id).standing.asked
+        shown = {"wish": asked.wish.content, "world": seen.pop("world", {"cidrs": ["10.20.0.0/16"]})}
+        fact = Looked(request_id=request_id, at=asked.at, snapshot=snapshot_of(shown), content=shown, **seen)
+        looked(self.gated.ledger, fact)
+        return fact.snapshot
+
+    def ready(self, person: str = "requester", **changes: Any) -> tuple[str, str]:
+        """A request that can be decided, and the snapshot of it."""
+        request_id = self.ask(person, **changes).standing.request_id
+        return request_id, self.look(request_id)
+
+    def decide(
+        self, person: str, request_id: str, snapshot: str, side: Side = Side.GRANT, agrees: bool = True
+    ) -> Answer:
+        """Somebody says yes or no."""
+        return self.desk.decide(voice(person), request_id, side, snapshot, agrees=agrees)
+
+    def visit(self) -> list[Outcome]:
+        """Both sides look, and do what is to be done."""
+        return [self.gated.visit(self.cloud, side) for side in Side]
+
+
+def voice(person: str, **more: Any) -> Voice:
+    """Somebody who has signed in."""
+    return Voice(person=person, subject=f"oidc:{person}", **{"strength": Strength.SIGNED_IN, **more})
+
+
+def wish(vpc: str = "vpc-1", **changes: Any) -> Wish:
+    """What is asked for: a lease of a day on a grant, torn down then."""
+    grant = key(vpc)
+    usual: dict[str, Any] = {
+        "kind": RequestKind.GRANT,
+        "ecr": Ecr(id=grant.ecr_id, owner_uid=grant.ecr_owner_uid),
+        "instance": Instance(
+            type=InstanceType.VPC, id=vpc, region=grant.instance_region, owner_uid=grant.instance_owner_uid
+        ),
+        "allowed_prefixes": ["10.20.0.0/16"],
+        "ends_at": at(NOW + DAY),
+        "on_end": OnEnd.TEARDOWN,
+        "reason": "A test needs it",
+    }
+    return Wish(**(usual | changes))
+
+
+@pytest.fixture
+def room(ledger: Ledger) -> Room:
+    """The shipped policy, and owners for both accounts."""
+    apply(ledger, people_decide())
+    return Room(Gated(ledger))
+
+
+def people_decide(**more: Any) -> Any:
+    """A configuration in which people decide by the shipped policy."""
+    grant = key()
+    accounts = {
+        grant.ecr_owner_uid: {**ACCOUNTS[grant.ecr_owner_uid], "owner": "router-owners", "lead": "router-leads"},
+        grant.instance_owner_uid: {**ACCOUNTS[grant.instance_owner_uid], "supernets": ["10.0.0.0/8"]},
+    }
+    people = more.pop("people", PEOPLE)
+    return content(accounts, people=people, policy=POLICY, **more)
+
+
+# -- from asking to the lease ----------------------------------------------------------------------------------------
+
+
+def test_what_suffices_becomes_a_lease_and_stands(room: Room, database: Database) -> None:
+    """Asked, looked at, agreed to by an owner of account B: the lease is admitted once, proven, and made."""
+    request_id, snapshot = room.ready()
+    assert room.hear() == []
+    room.decide("owner", request_id, snapshot)
+    assert room.hear() == [key().grant_id]
+    assert room.hear() == []
+
+    (row,) = database.rows(sql.select(approvals))
+    assert (row.issuer, row.request_id, row.live) == ("desk", request_id, True)
+    assert room.visit() == [Outcome.SETTLED, Outcome.SETTLED]
+    assert room.cloud.associations[key()].prefixes == ("10.20.0.0/16",)
+    assert room.desk.show(request_id).standing.stage is Stage.APPROVED
+    assert room.gated.ledger.read(first_fault, [], None) is None
+    kinds = [kind for kind in database.kinds() if kind in ("asked", "looked", "decided", "approved", "admitted")]
+    assert kinds == ["asked", "looked", "decided", "admitted", "approved"]
+
+
+def test_each_fact_names_whom_it_concerns(room: Room, database: Database) -> None:
+    """Deciders hear that something waits for them; whoever decided hears what was said in their name."""
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    room.hear()
+    told = {row.kind: json.loads(row.body) for row in database.rows(sql.select(events).where(events.c.seq > 1))}
+    assert told["asked"]["people"] == ["requester", "lead", "owner", "second-owner", "router-lead", "router-owner"]
+    assert told["decided"]["people"] == ["requester", "owner"]
+    assert "owner agrees for the grant side" in told["decided"]["reason"]["text"]
+
+
+def test_an_endless_lease_takes_both_sides(room: Room) -> None:
+    """One yes is not enough; the second one, of account A, is."""
+    request_id, snapshot = room.ready(ends_at=None, on_end=OnEnd.REPORT)
+    assert room.ask(ends_at=None, on_end=OnEnd.REPORT).needs == Needed((Side.GRANT, Side.ASSOCIATE))
+    room.decide("owner", request_id, snapshot)
+    assert room.hear() == []
+    room.decide("router-owner", request_id, snapshot, Side.ASSOCIATE)
+    assert room.hear() == [key().grant_id]
+
+
+def test_a_wide_range_takes_both_leads(room: Room) -> None:
+    """Owners are not enough for it, and the answer to asking says so."""
+    asked = room.ask(allowed_prefixes=["10.0.0.0/8"])
+    assert asked.needs == Needed((Side.GRANT, Side.ASSOCIATE), leads=True)
+    request_id = asked.standing.request_id
+    snapshot = room.look(request_id)
+    room.decide("owner", request_id, snapshot)
+    room.decide("router-lead", request_id, snapshot, Side.ASSOCIATE)
+    assert room.hear() == []
+    room.decide("lead", request_id, snapshot)
+    assert room.hear() == [key().grant_id]
+
+
+def test_an_owner_revokes_without_asking_anybody(room: Room) -> None:
+    """Of either side, whoever opened the lease; somebody else's wish to revoke waits for an owner."""
+    room.gated.enter(opening())
+    room.visit()
+    asked = room.ask("requester", **CLOSING)
+    assert asked.needs == Needed((Side.GRANT,))
+    assert room.hear() == []
+    asked = room.ask("router-owner", **CLOSING)
+    assert asked.needs is None
+    assert room.hear() == [key().grant_id]
+    for _ in range(2):
+        room.visit()
+    assert (room.cloud.granted, room.cloud.associations) == (set(), {})
+
+
+def test_a_change_replaces_without_a_gap(room: Room, database: Database) -> None:
+    """The new lease counts and the old one is closed in one moment."""
+    first, snapshot = room.ready()
+    room.decide("owner", first, snapshot)
+    room.hear()
+    room.visit()
+    second, snapshot = room.ready(kind=RequestKind.CHANGE, replaces=[first], allowed_prefixes=["10.30.0.0/16"])
+    room.decide("second-owner", second, snapshot)
+    room.hear()
+    live = {row.request_id: row.live for row in database.rows(sql.select(approvals))}
+    assert live == {first: False, second: True}
+    room.visit()
+    assert room.cloud.associations[key()].prefixes == ("10.30.0.0/16",)
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_who_may_not_decide_is_told_why(room: Room) -> None:
+    """The requester, a stranger, an owner of the other side, and a yes where preflight found a fault; no is always heard."""
+    request_id, snapshot = room.ready("owner")
+    refused = {
+        "owner": "leave",
+        "stranger": "an owner of that side's account",
+        "router-owner": "an owner of that side's account",
+    }
+    for person, why in refused.items():
+        with pytest.raises(NotAllowed, match=why):
+            room.decide(person, request_id, snapshot)
+    snapshot = room.look(request_id, failed=1)
+    with pytest.raises(NotAllowed, match="what preflight found put right"):
+        room.decide("lead", request_id, snapshot)
+    room.decide("lead", request_id, snapshot, agrees=False)
+    assert room.desk.show(request_id).standing.stage is Stage.REFUSED
+    assert room.hear() == []
+
+
+def test_what_changed_opens_a_new_round(room: Room) -> None:
+    """The earlier yes does not count, and whoever decides on what is not shown any more is told so."""
+    request_id, before = room.ready(ends_at=None, on_end=OnEnd.REPORT)
+    room.decide("owner", request_id, before)
+    after = room.look(request_id, world={"cidrs": ["10.99.0.0/16"]})
+    with pytest.raises(NotAllowed, match="round 2") as refused:
+        room.decide("router-owner", request_id, before, Side.ASSOCIATE)
+    assert refused.value.code == "SnapshotChanged"
+    room.decide("router-owner", request_id, after, Side.ASSOCIATE)
+    assert room.hear() == []
+    room.decide("second-owner", request_id, after)
+    assert room.hear() == [key().grant_id]
+
+
+def test_nobody_could_decide(room: Room) -> None:
+    """Refused at once, with who would have to exist."""
+    alone = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["owner"]}}
+    apply(room.gated.ledger, people_decide(people=alone))
+    with pytest.raises(
+        NotAllowed, match="no member of owners other than owner can agree for the grant side"
+    ) as refused:
+        room.ask("owner")
+    assert refused.value.code == "NobodyCanDecide"
+
+
+def test_what_ended_stays_ended(room: Room) -> None:
+    """A yes after a withdrawal, after a no, after the lapse and after the approval: told how it ended, and nothing is added."""
+    withdrawn, snapshot = room.ready()
+    room.desk.withdraw(voice("requester"), withdrawn)
+    with pytest.raises(NotAllowed, match=r"was withdrawn at .* by requester"):
+        room.decide("owner", withdrawn, snapshot)
+    refused, snapshot = room.ready()
+    room.decide("owner", refused, snapshot, agrees=False)
+    with pytest.raises(NotAllowed, match=r"was refused at .* by owner"):
+        room.decide("second-owner", refused, snapshot)
+    approved, snapshot = room.ready()
+    room.decide("owner", approved, snapshot)
+    room.hear()
+    with pytest.raises(NotAllowed, match="was approved at"):
+        room.decide("second-owner", approved, snapshot, agrees=False)
+    lapsed, snapshot = room.ready()
+    room.gated.now += 7 * DAY
+    with pytest.raises(NotAllowed, match="lapsed at"):
+        room.decide("owner", lapsed, snapshot)
+
+
+def test_time_reminds_and_lapses(room: Room, database: Database) -> None:
+    """At half and at seven eighths those who may decide are told once; at the end it lapses, once, and nothing is due."""
+    request_id, _ = room.ready()
+    room.hear()
+    for part, kinds in (
+        (0.5, ["reminded"]),
+        (0.6, ["reminded"]),
+        (0.9, ["reminded"] * 2),
+        (1.0, ["reminded"] * 2 + ["lapsed"]),
+    ):
+        room.gated.now = NOW + int(7 * DAY * part)
+        room.hear()
+        assert [kind for kind in database.kinds() if kind in ("reminded", "lapsed")] == kinds
+    (row,) = database.rows(sql.select(requests).where(requests.c.request_id == request_id))
+    assert (row.stage, row.due_at) == ("lapsed", None)
+
+
+def test_who_left_the_group_meanwhile_has_not_agreed(room: Room) -> None:
+    """Said while they were an owner, weighed when they are not: it does not count, and somebody else's does."""
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    left = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["second-owner"]}}
+    apply(room.gated.ledger, people_decide(people=left))
+    assert room.hear() == []
+    room.decide("second-owner", request_id, snapshot)
+    assert room.hear() == [key().grant_id]
+
+
+def test_a_delegate_decides_for_the_time_of_it(room: Room) -> None:
+    """From and until; never for the requester, who cannot decide through somebody either."""
+    of = {"of": "owner", "to": "deputy", "from": at(NOW).isoformat(), "until": at(NOW + DAY).isoformat()}
+    delegated = {**PEOPLE, "delegations": [of]}
+    apply(room.gated.ledger, people_decide(people=delegated))
+    request_id, snapshot = room.ready()
+    room.decide("deputy", request_id, snapshot)
+    assert room.hear() == [key().grant_id]
+    own, snapshot = room.ready("owner")
+    with pytest.raises(NotAllowed, match="an owner of that side's account"):
+        room.decide("deputy", own, snapshot)
+    room.gated.now += 2 * DAY
+    late, snapshot = room.ready(ends_at=at(NOW + 9 * DAY))
+    with pytest.raises(NotAllowed, match="an owner of that side's account"):
+        room.decide("deputy", late, snapshot)
+
+
+def test_one_emergency_at_a_time(room: Room) -> None:
+    """One approver of either side, a day at most; a second one on the grant by the same person waits for the first."""
+    urgent = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
+    request_id, snapshot = room.ready(**urgent)
+    with pytest.raises(NotAllowed, match="is open on this grant"):
+        room.ask(**urgent)
+    room.decide("router-owner", request_id, snapshot, Side.ASSOCIATE)
+    assert room.hear() == [key().grant_id]
+    with pytest.raises(NotAllowed, match="24 hours at most"):
+        room.ask(**urgent | {"ends_at": at(NOW + 2 * DAY)})
+
+
+# -- two at once, and forgers ----------------------------------------------------------------------------------------
+
+
+def test_asking_again_under_a_name_asks_once(room: Room, database: Database) -> None:
+    """Answered by how the first stands; something else under the same name is refused."""
+    first, again = (room.desk.ask(voice("requester"), [wish()], name="mine") for _ in range(2))
+    assert (first[0].said, again[0].said) == (True, False)
+    assert first[0].standing.request_id == again[0].standing.request_id
+    assert database.count(consent) == 1
+    with pytest.raises(NotAllowed, match="asked before under this name"):
+        room.desk.ask(voice("requester"), [wish("vpc-2")], name="mine")
+
+
+def test_many_words_at_once_have_one_outcome(room: Room, database: Database) -> None:
+    """Yes, no and withdrawal at once: one ends it, and every answer says what was so."""
+    request_id, snapshot = room.ready()
+    acts = [lambda p=p: room.decide(p, request_id, snapshot) for p in ("owner", "second-owner", "lead")]
+    acts += [lambda p=p: room.decide(p, request_id, snapshot, agrees=False) for p in ("owner", "lead")]
+    acts += [lambda: room.desk.withdraw(voice("requester"), request_id)] * 2
+
+    def told(act: Any) -> Answer | GrantError:
+        try:
+            found: Answer = act()
+        except GrantError as error:
+            return error
+        return found
+
+    with ThreadPoolExecutor(7) as pool:
+        answers = list(pool.map(told, acts))
+    ended = room.desk.show(request_id).standing
+    assert ended.stage in (Stage.REFUSED, Stage.WITHDRAWN)
+    for answer in answers:
+        if isinstance(answer, GrantError):
+            assert answer.code == "RequestEnded"
+    facts = [json.loads(row.body) for row in database.rows(sql.select(consent).order_by(consent.c.seq))]
+    assert [fact["fact"] for fact in facts[-1:]] in (["decided"], ["withdrawn"])
+    assert room.hear() == []
+    assert room.gated.ledger.read(first_fault, [], None) is None
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "a word of somebody who may not": lambda fact: fact | {"by": fact["by"] | {"person": "stranger"}},
+    "a word for a side that is not theirs": lambda fact: fact | {"side": "associate"},
+    "a word about something else": lambda fact: fact | {"snapshot": "0" * 64},
+    "the requester's own word": lambda fact: fact | {"by": fact["by"] | {"person": "requester"}},
+}
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_a_desk_that_lies_approves_nothing(room: Room, database: Database, how: str) -> None:
+    """Whoever writes facts as the desk does, past every check of it: what the rules do not let count does not count."""
+    request_id, snapshot = room.ready()
+    true = room.decide("owner", *room.ready()).standing.yes[0]
+    lie = FORGERIES[how](
+        true.model_copy(update={"request_id": request_id, "snapshot": snapshot}).model_dump(mode="json")
+    )
+    room.gated.ledger.write(add_facts, request_id, lambda _: [FACTS.validate_json(json.dumps(lie))])
+    heard = room.hear()
+    assert request_id not in {row.request_id for row in database.rows(sql.select(approvals))}, heard
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "another prefix was asked for": lambda fact: fact["wish"].update(allowed_prefixes=["10.0.0.0/9"]),
+    "a later end was asked for": lambda fact: fact["wish"].update(ends_at="2099-01-01T00:00:00Z"),
+    "somebody else asked": lambda fact: fact["by"].update(person="lead"),
+}
+
+
+@pytest.mark.parametrize("how", EDITS)
+def test_a_lease_whose_facts_were_edited_makes_nothing(room: Room, database: Database, how: str) -> None:
+    """The facts are read again before anything is made; verify names what was edited, also where the chain was hashed anew."""
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    room.hear()
+    with database.connected() as connection:
+        rows = connection.execute(sql.select(consent).order_by(consent.c.seq)).all()
+        before = START_OF_CHAIN
+        for row in rows:
+            fact = json.loads(row.body)
+            if fact["fact"] == "asked":
+                EDITS[how](fact)
+            body = canonical(fact).decode()
+            hashed = chained(before, row.seq, hashlib.sha256(body.encode()).hexdigest())
+            values = {"body": body, "previous": before, "hash": hashed}
+            connection.execute(consent.update().where(consent.c.seq == row.seq).values(values))
+            before = hashed
+    assert room.gated.visit(room.cloud, Side.GRANT) is Outcome.DEAD
+    assert room.cloud.granted == set()
+    assert "fact 1 of request" in str(room.gated.ledger.read(first_fault, [], None))
+
+
+def test_a_lease_of_the_desk_that_somebody_wrote_makes_nothing(room: Room, database: Database) -> None:
+    """A copy of a true one on another name: its facts are not there."""
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    room.hear()
+    with database.connected() as connection:
+        true = dict(connection.execute(sql.select(approvals)).one()._mapping)
+        forged = {"approval_id": "forged", "request_id": "r-forged", "allowed_prefixes": '["10.77.0.0/16"]'}
+        connection.execute(approvals.insert().values(true | forged))
+    room.visit()
+    room.visit()
+    assert all(one.prefixes == ("10.20.0.0/16",) for one in room.cloud.associations.values())
+
+
+def at(milliseconds: int) -> datetime:
+    """A time of these tests."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
