@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -144,21 +144,23 @@ def note_standing(connection: Connection, standing: Standing, heard: int, remind
     connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
 
 
-def chain_faults(connection: Connection, heard: Mapping[int, str]) -> Iterator[str]:
-    """What is wrong with the facts, a sentence each. ``heard``: the hashes of those that the record has events of."""
+def chain_fault(connection: Connection, heard: Mapping[int, str]) -> str | None:
+    """The first thing that is wrong with the facts, as a sentence; None when all is well. ``heard``: the hashes of those that the
+    record has events of.
+    """
     left, last, previous = dict(heard), 0, START_OF_CHAIN
-    for row in connection.execute(sql.select(consent).order_by(consent.c.seq).execution_options(yield_per=500)):
-        if row.seq != last + 1:
-            yield f"fact {last + 1} of the consent chain is missing"
-        elif row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
-            yield f"fact {row.seq} of request {row.request_id} is not what was recorded"
-        try:
-            kept(row)
-        except BadInput as error:
-            yield str(error)
-        last, previous = row.seq, row.hash
-    for seq in sorted(left):
-        yield f"fact {seq} of the consent chain is missing: the record has heard it"
+    with connection.execute(sql.select(consent).order_by(consent.c.seq).execution_options(yield_per=500)) as rows:
+        for row in rows:
+            if row.seq != last + 1:
+                return f"fact {last + 1} of the consent chain is missing"
+            if row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
+                return f"fact {row.seq} of request {row.request_id} is not what was recorded"
+            try:
+                kept(row)
+            except BadInput as error:
+                return str(error)
+            last, previous = row.seq, row.hash
+    return f"fact {min(left)} of the consent chain is missing: the record has heard it" if left else None
 
 
 def heard_in(page: Sequence[Row[Any]]) -> dict[int, str]:

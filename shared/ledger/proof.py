@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.consent import chain_faults, heard_in
+from shared.ledger.consent import chain_fault, heard_in
 from shared.ledger.heads import Head
 from shared.ledger.record import START_OF_CHAIN, chained, digest_of
 from shared.ledger.replay import Replay
@@ -54,8 +54,12 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
     if end is None:
         return f"the end of the chain is missing; its events go to {walk.last}"
-    found = walk.fault_of_end(end.seq, end.hash) or wrong or replay.first_difference(connection)
-    return found or next(chain_faults(connection, heard), None)
+    return (
+        walk.fault_of_end(end.seq, end.hash)
+        or wrong
+        or replay.first_difference(connection)
+        or chain_fault(connection, heard)
+    )
 
 
 def _page(connection: Connection, after: int) -> list[Row[Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from tests.ledger.gated import ACCOUNTS, Gated, apply, content
 from tests.ledger.kit import NOW, Database, key, opening
 
 DAY = 86_400_000
-PEOPLE = {
+PEOPLE: dict[str, Any] = {
     "persons": {
         name: {"subjects": [f"oidc:{name}"]}
         for name in ("requester", "owner", "second-owner", "router-owner", "lead", "router-lead", "deputy", "stranger")
@@ -339,7 +340,7 @@ def test_a_delegate_decides_for_the_time_of_it(room: Room) -> None:
 
 def test_one_emergency_at_a_time(room: Room) -> None:
     """One approver of either side, a day at most; a second one on the grant by the same person waits for the first."""
-    urgent = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
+    urgent: dict[str, Any] = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
     request_id, snapshot = room.ready(**urgent)
     with pytest.raises(NotAllowed, match="is open on this grant"):
         room.ask(**urgent)
@@ -365,9 +366,9 @@ def test_asking_again_under_a_name_asks_once(room: Room, database: Database) -> 
 def test_many_words_at_once_have_one_outcome(room: Room, database: Database) -> None:
     """Yes, no and withdrawal at once: one ends it, and every answer says what was so."""
     request_id, snapshot = room.ready()
-    acts = [lambda p=p: room.decide(p, request_id, snapshot) for p in ("owner", "second-owner", "lead")]
-    acts += [lambda p=p: room.decide(p, request_id, snapshot, agrees=False) for p in ("owner", "lead")]
-    acts += [lambda: room.desk.withdraw(voice("requester"), request_id)] * 2
+    yes = [partial(room.decide, who, request_id, snapshot) for who in ("owner", "second-owner", "lead")]
+    no = [partial(room.decide, who, request_id, snapshot, agrees=False) for who in ("owner", "lead")]
+    acts = [*yes, *no, *[partial(room.desk.withdraw, voice("requester"), request_id)] * 2]
 
     def told(act: Any) -> Answer | GrantError:
         try:
