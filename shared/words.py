@@ -176,7 +176,7 @@ def batch_failed(*, approvals: Annotated[int, "how many they were"]) -> None:
     "Find out who wrote the facts that the reason names: what people said of this request cannot be heard. Nothing is approved "
     "by it; whoever asked may ask again.",
 )
-def consent_failed(*, request_id: Annotated[str | None, "the request, where it is known"], reason: Reason) -> None:
+def consent_failed(*, request_id: RequestId | None, reason: Reason) -> None:
     """What was said of a request is not what was recorded, or met a fault of ours."""
 
 
