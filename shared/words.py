@@ -224,7 +224,7 @@ def completion_refused(*, seq: Number, code: Code, reason: Reason) -> None:
 
 
 @word("wake.lost", Level.WARNING)
-def wake_lost(*, grant: GrantId, code: Code, reason: Reason) -> None:
+def wake_lost(*, grant: GrantId | None, code: Code, reason: Reason) -> None:
     """A wake could not be sent; the timer looks instead."""
 
 

@@ -17,7 +17,7 @@ from shared.ledger.admission import Admission, Asked, admit_all
 from shared.ledger.configuration import newest_number
 from shared.ledger.consent import Kept, add_facts, facts_of, note_standing
 from shared.ledger.record import Event, append, name_of
-from shared.ledger.tables import requests, settings
+from shared.ledger.tables import consent, requests, settings
 from shared.ledger.transactions import insert_or_ignore
 from shared.messages.approval import DESK
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
@@ -52,6 +52,13 @@ def heard_until(connection: Connection) -> int:
     """The place of the consent chain up to which everything was heard."""
     said = connection.execute(sql.select(settings.c.value).where(settings.c.name == _CURSOR)).scalar_one_or_none()
     return 0 if said is None else int(said)
+
+
+def anything_said(connection: Connection, now: int) -> bool:
+    """Whether people said anything that was not heard yet, or time does something to what they asked for."""
+    said = sql.select(consent.c.seq).where(consent.c.seq > heard_until(connection)).limit(1)
+    waits = sql.select(requests.c.request_id).where(requests.c.due_at.is_not(None), requests.c.due_at <= now).limit(1)
+    return any(connection.execute(query).first() is not None for query in (said, waits))
 
 
 def note_heard(connection: Connection, seq: int, now: int) -> None:

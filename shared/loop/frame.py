@@ -306,8 +306,8 @@ class Frame:
         """Everything the outbox holds, oldest first. What cannot go out now goes out with the next event or the timer."""
         self._outgoing.publish(self._entries_ms)
 
-    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
-        """A delayed message that looks again. It may get lost: the row in the ledger knows its time."""
+    def wake(self, grant_id: str | None, side: Side, next_at: int) -> None:
+        """A delayed message that looks again, or hears what people said. It may get lost: the ledger knows its time."""
         queue = self.doors.hints(side)
         try:
             self.messaging.send(queue, wake_body(grant_id), seconds_until(next_at))

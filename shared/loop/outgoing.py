@@ -88,9 +88,9 @@ def say_refused(queue: str, error: GrantError) -> None:
         words.queue_refused(queue=queue, code=error.code, reason=str(error))
 
 
-def wake_body(grant_id: str) -> str:
-    """A message that says where to look."""
-    return json.dumps({"schema": WAKE, "grant_id": grant_id})
+def wake_body(grant_id: str | None) -> str:
+    """A message that says where to look; without a grant, that people said something."""
+    return json.dumps({"schema": WAKE} if grant_id is None else {"schema": WAKE, "grant_id": grant_id})
 
 
 def seconds_until(next_at: int) -> int:

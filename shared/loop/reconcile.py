@@ -24,6 +24,7 @@ from shared.ledger.admission import Judged
 from shared.ledger.ages import read_open
 from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_keys, read_standing
 from shared.ledger.heads import head_of
+from shared.ledger.hearing import anything_said
 from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
@@ -87,8 +88,8 @@ class Surroundings(Protocol):
         """Send what the outbox holds."""
         ...
 
-    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
-        """Have somebody look at a grant."""
+    def wake(self, grant_id: str | None, side: Side, next_at: int) -> None:
+        """Have somebody look at a grant, or hear what people said."""
         ...
 
 
@@ -163,6 +164,8 @@ class Reconcile:
         for drift in adopting:
             who = "the setting DRIFT_REPAIR"
             self._ledger.write(adopt, drift.key.grant_id, drift.side, who, self._clock())
+        if self._ledger.read(anything_said, self._clock()):
+            self._frame.wake(None, Side.GRANT, self._clock())
         self._wake(report)
         self._frame.publish()
         report.head = self._sign_head()

@@ -17,6 +17,7 @@ import sqlalchemy as sql
 from bench.calm import CalmCloud
 from shared.errors import GrantError, NotAllowed
 from shared.ledger.consent import add_facts
+from shared.ledger.hearing import anything_said
 from shared.ledger.proof import first_fault
 from shared.ledger.record import START_OF_CHAIN, chained
 from shared.ledger.tables import approvals, consent, events, requests
@@ -458,3 +459,20 @@ def test_a_lease_of_the_desk_that_somebody_wrote_makes_nothing(room: Room, datab
 def at(milliseconds: int) -> datetime:
     """A time of these tests."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def test_the_timer_knows_that_something_waits(room: Room) -> None:
+    """What was said and not heard, and what time does something to; nothing else."""
+
+    def waits() -> bool:
+        return room.gated.ledger.read(anything_said, room.gated.now)
+
+    assert not waits()
+    room.ask()
+    assert waits()
+    room.hear()
+    assert not waits()
+    room.gated.now += 4 * DAY
+    assert waits()
+    room.hear()
+    assert not waits()
