@@ -168,7 +168,7 @@ class House:
             }
         )
     )
-    woken: list[tuple[str, Side]] = field(default_factory=list)
+    woken: list[tuple[str | None, Side]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """What an operator decides."""
@@ -228,7 +228,7 @@ class House:
             for entry in entries:
                 self.ledger.write(mark_published, [entry.seq])
 
-    def wake(self, grant_id: str, side: Side, _next_at: int) -> None:
+    def wake(self, grant_id: str | None, side: Side, _next_at: int) -> None:
         """Have somebody look at a grant."""
         self.woken.append((grant_id, side))
 

@@ -125,7 +125,7 @@ class Invocation:
         """Everything that the outbox holds."""
         self.desk.publish()
 
-    def wake(self, grant_id: str, side: Side, next_at: int) -> None:
+    def wake(self, grant_id: str | None, side: Side, next_at: int) -> None:
         """A delayed message that looks again."""
         self.desk.wake(grant_id, side, next_at)
 
@@ -204,7 +204,7 @@ class Desk:
                 self.ledger.write(mark_published, [entry.seq])
                 self._post.unconfirmed.discard(entry.seq)
 
-    def wake(self, grant_id: str, side: str, next_at: int) -> None:
+    def wake(self, grant_id: str | None, side: str, next_at: int) -> None:
         """A delayed message that looks again."""
         self._turns.boundary("before a wake")
         self._post.send(side, json.dumps({"schema": WAKE, "grant_id": grant_id}), next_at)

@@ -166,7 +166,7 @@ class Around:
     def publish(self) -> None:
         """Nothing goes out."""
 
-    def wake(self, grant: str, side: Side, next_at: int) -> None:
+    def wake(self, grant: str | None, side: Side, next_at: int) -> None:
         """Nobody comes."""
 
 

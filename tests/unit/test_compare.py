@@ -68,7 +68,7 @@ class Around:
     ledger: Ledger
     accounts: dict[str, Any]
     settings: Settings
-    woken: list[str] = field(default_factory=list)
+    woken: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """What is listed is what the newest configuration lists."""
@@ -78,7 +78,7 @@ class Around:
     def publish(self) -> None:
         """Nothing goes out here."""
 
-    def wake(self, grant_id: str, side: Side, next_at: int) -> None:  # noqa: ARG002
+    def wake(self, grant_id: str | None, side: Side, next_at: int) -> None:  # noqa: ARG002
         self.woken.append(grant_id)
 
 
