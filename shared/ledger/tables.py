@@ -265,3 +265,13 @@ _index("requests_due", requests.c.due_at, only="due_at IS NOT NULL")
 _index("requests_open", requests.c.grant_id, only="due_at IS NOT NULL")
 Index("requests_of_batch", requests.c.batch, requests.c.request_id)
 Index("requests_asked", requests.c.asked_at, requests.c.request_id)
+
+used = Table(  # what counts once, or so often, until a time: tokens, names of what was asked, callers; the desk's own
+    "used",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("often", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+Index("used_until", used.c.until)

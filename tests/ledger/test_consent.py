@@ -36,6 +36,7 @@ from tests.ledger.gated import ACCOUNTS, Gated, apply, content
 from tests.ledger.kit import NOW, Database, key, opening
 
 DAY = 86_400_000
+LAPSE = timedelta(days=7)
 PEOPLE: dict[str, Any] = {
     "persons": {
         name: {"subjects": [f"oidc:{name}"]}
@@ -66,7 +67,7 @@ class Room:
     @property
     def desk(self) -> Desk:
         """The use cases, as a process of their own has them."""
-        return Desk(self.gated.ledger, self.gated.opened(), lambda: self.gated.now, lapse=timedelta(days=7))
+        return Desk(self.gated.ledger, self.gated.opened(), lambda: self.gated.now, lapse=LAPSE)
 
     def hear(self) -> list[str]:
         """What the grant function does when it is woken."""

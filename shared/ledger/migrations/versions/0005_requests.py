@@ -49,6 +49,15 @@ def before() -> None:
         op.create_index(name, "requests", columns, unique=False, sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.create_index("requests_of_batch", "requests", ["batch", "request_id"], unique=False)
     op.create_index("requests_asked", "requests", ["asked_at", "request_id"], unique=False)
+    op.create_table(
+        "used",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("often", sa.Integer(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name"),
+    )
+    op.create_index("used_until", "used", ["until"], unique=False)
 
 
 def upgrade() -> None:

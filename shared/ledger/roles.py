@@ -1,0 +1,38 @@
+"""What the desk may do in the database, as PostgreSQL's own rights: it adds words, and changes nothing.
+
+Whoever takes the desk over holds this role, and no other. Its locks are advisory ones, which take no right (PostgreSQL,
+"Advisory Locks").
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql
+
+from shared.ledger.tables import consent, metadata, requests, used
+
+READ_BY_NOBODY = frozenset({"intents"})
+"""What the desk has no need to see."""
+CONNECTIONS = 40
+STATEMENT_SECONDS = 10
+
+
+def desk_rights(role: str, schema: str = "public") -> list[str]:
+    """The statements that give a role that exists the desk's rights in a schema, and take every other away."""
+    quoted = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+    whom, where = quoted(role), quoted(schema)
+
+    def named(*tables: sql.Table) -> str:
+        return ", ".join(f"{where}.{quoted(table.name)}" for table in tables)
+
+    readable = [table for table in metadata.sorted_tables if table.name not in READ_BY_NOBODY]
+    return [
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {where} FROM {whom}",
+        f"REVOKE CREATE ON SCHEMA {where} FROM {whom}",
+        f"GRANT USAGE ON SCHEMA {where} TO {whom}",
+        f"GRANT SELECT ON {named(*readable)}, {where}.alembic_version TO {whom}",
+        f"GRANT INSERT ON {named(consent, requests)} TO {whom}",
+        f"GRANT INSERT, UPDATE, DELETE ON {named(used)} TO {whom}",
+        f"ALTER ROLE {whom} CONNECTION LIMIT {CONNECTIONS}",
+        f"ALTER ROLE {whom} SET statement_timeout = '{STATEMENT_SECONDS}s'",
+    ]

@@ -1,0 +1,47 @@
+"""What counts once, or only so often, until a time: tokens that were shown, and how much a caller has asked for.
+
+Nothing here decides anything but whether a caller is heard now, so nothing of it is in the record.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from shared.ledger.tables import used
+from shared.ledger.transactions import insert_or_ignore
+
+
+class Kind(StrEnum):
+    """What is counted."""
+
+    TOKEN = "token"  # noqa: S105  # shown by a system, by its id
+    CALLER = "caller"  # within a window of time
+
+
+def use_once(connection: Connection, kind: Kind, name: str, until: int, now: int) -> bool:
+    """Whether this is its first use. It is forgotten at ``until`` (epoch milliseconds), when it is worth nothing any more."""
+    return count(connection, kind, name, until, now) == 1
+
+
+def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -> int:
+    """How often it was used by now, this time included, since it was forgotten last. ``until``: when it is, if this is the
+    first time.
+    """
+    values = {"kind": kind, "name": name[:200], "often": 1, "until": until}
+    if insert_or_ignore(connection, used, values):
+        return 1
+    gone = used.c.until <= now
+    again = {
+        "often": sql.case((gone, 1), else_=used.c.often + 1),
+        "until": sql.case((gone, until), else_=used.c.until),
+    }
+    named = used.c.kind == kind, used.c.name == name[:200]
+    return int(connection.execute(used.update().where(*named).values(again).returning(used.c.often)).scalar_one())
+
+
+def forget(connection: Connection, now: int) -> int:
+    """Take away what is forgotten. Returns how many there were."""
+    return connection.execute(used.delete().where(used.c.until <= now)).rowcount
