@@ -80,6 +80,18 @@ def _keys(value: object) -> object:
     return parse_keys(value) if isinstance(value, str) else value
 
 
+def _cookie_keys(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        keys = tuple(base64.b64decode(one, validate=True) for one in value.split(","))
+    except ValueError:
+        keys = ()
+    if not keys or any(len(one) != 32 for one in keys):
+        raise ValueError("must be the Base64 of 32 bytes, or several with commas between them")
+    return keys
+
+
 def _private_key(value: object) -> object:
     return private_key(value) if isinstance(value, str) else value
 
@@ -100,6 +112,8 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,19
 
 
 GRANT, ASSOCIATE, RECONCILE = FUNCTIONS = ("grant", "associate", "reconcile")
+DESK = "desk"
+"""The function that is called over HTTP; it reads the settings that all do, and its own."""
 
 
 class UsedBy:
@@ -291,6 +305,59 @@ class Signing(BaseModel):
         return self
 
 
+class DeskSettings(BaseModel):
+    """What only the desk reads: whom people sign in with, and the keys of its own tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    desk_address: Annotated[Address, UsedBy(DESK)] = Field(
+        validation_alias="DESK_ADDRESS", description="where people reach the desk, such as https://grants.example.com"
+    )
+    desk_issuer: Annotated[Address, UsedBy(DESK)] = Field(
+        default="https://oauth.aliyun.com",
+        validation_alias="DESK_ISSUER",
+        description="the OpenID provider: its issuer, letter by letter",
+    )
+    desk_provider: Annotated[Name, UsedBy(DESK)] = Field(
+        default="ram",
+        validation_alias="DESK_PROVIDER",
+        description="what `people.yaml` calls that provider, before the colon",
+    )
+    desk_client_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$"), UsedBy(DESK)] = Field(
+        validation_alias="DESK_CLIENT_ID", description="the desk's own id at the provider"
+    )
+    desk_client_secret: Annotated[str | None, UsedBy(DESK)] = Field(
+        default=None, validation_alias="DESK_CLIENT_SECRET", repr=False, description="its secret there"
+    )
+    desk_client_secret_name: Annotated[SecretName | None, UsedBy(DESK)] = Field(
+        default=None,
+        validation_alias="DESK_CLIENT_SECRET_NAME",
+        description="the name of a secret in KMS that holds it instead",
+    )
+    desk_scope: Annotated[str, StringConstraints(pattern=r"^openid( [a-z_]{1,40}){0,9}$"), UsedBy(DESK)] = Field(
+        default="openid aliuid profile", validation_alias="DESK_SCOPE", description="what the provider is asked for"
+    )
+    desk_role_sessions: Annotated[bool, UsedBy(DESK)] = Field(
+        default=False,
+        validation_alias="DESK_ROLE_SESSIONS",
+        description="whether each session name of a RAM role is somebody of their own; else all of a role are one",
+    )
+    desk_keys: Annotated[tuple[bytes, ...], BeforeValidator(_cookie_keys), UsedBy(DESK)] = Field(
+        validation_alias="DESK_KEYS",
+        repr=False,
+        description="Base64 of 32 bytes each, with commas, the newest first: what the desk's own tokens are encrypted with",
+    )
+    lapse_days: Annotated[int, Field(ge=1, le=90), UsedBy(DESK)] = Field(
+        default=7, validation_alias="LAPSE_DAYS", description="so long a request can be decided"
+    )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> DeskSettings:
+        if (self.desk_client_secret is None) == (self.desk_client_secret_name is None):
+            raise ValueError("one of DESK_CLIENT_SECRET and DESK_CLIENT_SECRET_NAME must be given")
+        return self
+
+
 def _has_password(url: str) -> bool:
     try:
         return urlsplit(url).password is not None
@@ -321,6 +388,11 @@ def read_settings() -> Settings:
 def read_signing() -> Signing:
     """The key that signs heads, or where it is kept. Raises SettingsError when it is none."""
     return _read(Signing)
+
+
+def read_desk() -> DeskSettings:
+    """What only the desk reads. Raises SettingsError that lists every missing or bad variable by name."""
+    return _read(DeskSettings)
 
 
 def examined(region: str) -> tuple[Settings, dict[str, str]]:
@@ -373,7 +445,7 @@ def _faults(error: ValidationError) -> str:
         variable = str(fault["loc"][0])
         if fault["type"] == "missing":
             found.append(f"{variable} is missing")
-        elif variable in ("LEDGER_URL", "HEAD_KEY"):
+        elif variable in ("LEDGER_URL", "HEAD_KEY", "DESK_CLIENT_SECRET", "DESK_KEYS"):
             found.append(f"{variable} is not usable ({fault['msg']})")
         else:
             found.append(f"{variable}={fault['input']!r} ({fault['msg']})")

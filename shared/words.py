@@ -181,6 +181,16 @@ def consent_failed(*, request_id: RequestId | None, reason: Reason) -> None:
 
 
 @word(
+    "desk.failed",
+    Level.ERROR,
+    "Report it: a call of the desk met a fault of ours. The caller was told that it failed; nothing was recorded by it.",
+    traceback=True,
+)
+def desk_failed(*, call: Annotated[str, "the call: its method and its path"]) -> None:
+    """A call met a fault of ours."""
+
+
+@word(
     "ledger.away",
     Level.ERROR,
     "See that the database that the reason names is up and lets the functions in, and that `ecr-grants ledger upgrade` was run. "

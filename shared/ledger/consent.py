@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sql
 from pydantic import ValidationError
@@ -135,6 +135,59 @@ def due_requests(connection: Connection, now: int, after: tuple[int, str], limit
     return list(connection.execute(query.order_by(requests.c.due_at, requests.c.request_id).limit(limit)))
 
 
+class RequestRow(Protocol):
+    """A row of ``requests``."""
+
+    request_id: str
+    batch: str | None
+    kind: str
+    grant_id: str
+    requester: str
+    asked_at: int
+    stage: str
+    round: int
+
+
+class Seen(Protocol):
+    """What somebody may see: their own requests, and those about these accounts."""
+
+    @property
+    def person(self) -> str:
+        """Whose own."""
+        ...
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """By uid."""
+        ...
+
+
+def list_requests(
+    connection: Connection,
+    seen: Seen,
+    stage: Stage | None,
+    batch: str | None,
+    behind: tuple[int, str] | None,
+    limit: int,
+) -> list[RequestRow]:
+    """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen."""
+    query = sql.select(requests).where(
+        sql.or_(
+            requests.c.requester == seen.person,
+            requests.c.instance_owner_uid.in_(seen.accounts),
+            requests.c.ecr_owner_uid.in_(seen.accounts),
+        )
+    )
+    if stage is not None:
+        query = query.where(requests.c.stage == stage)
+    if batch is not None:
+        query = query.where(requests.c.batch == batch)
+    if behind is not None:
+        query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*behind))
+    found = connection.execute(query.order_by(requests.c.asked_at.desc(), requests.c.request_id.desc()).limit(limit))
+    return list(found)
+
+
 def note_standing(connection: Connection, standing: Standing, heard: int, reminded: int) -> None:
     """Write how a request stands, as heard up to that place of the chain, and after so many reminders."""
     ended = standing.stage is not Stage.OPEN
@@ -179,6 +232,8 @@ def _request_row(asked: Asked) -> dict[str, Any]:
         "request_id": asked.request_id,
         "batch": asked.batch,
         "grant_id": wish.grant.grant_id,
+        "ecr_owner_uid": wish.ecr.owner_uid,
+        "instance_owner_uid": wish.instance.owner_uid,
         "kind": wish.kind,
         "requester": asked.by.person,
         "asked_at": _millis(asked.at),

@@ -251,6 +251,8 @@ requests = Table(  # how each request stands, as the grant function has heard it
     Column("request_id", String(128), primary_key=True),
     Column("batch", String(128)),
     Column("grant_id", String(40), nullable=False),  # perhaps of a grant that nobody has opened yet
+    Column("ecr_owner_uid", String(20), nullable=False),
+    Column("instance_owner_uid", String(20), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("requester", String(200), nullable=False),
     Column("asked_at", BigInteger, nullable=False),

@@ -34,6 +34,8 @@ def before() -> None:
         sa.Column("request_id", sa.String(length=128), nullable=False),
         sa.Column("batch", sa.String(length=128), nullable=True),
         sa.Column("grant_id", sa.String(length=40), nullable=False),
+        sa.Column("ecr_owner_uid", sa.String(length=20), nullable=False),
+        sa.Column("instance_owner_uid", sa.String(length=20), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("requester", sa.String(length=200), nullable=False),
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
