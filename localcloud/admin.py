@@ -19,6 +19,7 @@ from localcloud.faults import Plan
 from localcloud.fc.service import FcService
 from localcloud.kernel import Cloud
 from localcloud.mns.service import MnsService
+from localcloud.oauth.service import OauthService
 
 PREFIX = "/_localcloud/"
 MOST_WAIT_SECONDS = 60.0
@@ -76,10 +77,11 @@ class _Asked:
 class Admin:
     """Answers under /_localcloud/."""
 
-    def __init__(self, cloud: Cloud, mns: MnsService, fc: FcService) -> None:
+    def __init__(self, cloud: Cloud, mns: MnsService, fc: FcService, oauth: OauthService) -> None:
         self._cloud = cloud
         self._mns = mns
         self._fc = fc
+        self._oauth = oauth
         self._routes: dict[tuple[str, str], Callable[[_Asked], Awaitable[Any]]] = {
             ("GET", "health"): self._health,
             ("GET", "journal"): self._journal,
@@ -146,6 +148,7 @@ class Admin:
             **self._cloud.network.snapshot(now),
             "mns": self._mns.snapshot(),
             "fc": self._fc.snapshot(),
+            "oauth": self._oauth.snapshot(),
         }
 
     async def _clock(self, asked: _Asked) -> Any:

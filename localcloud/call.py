@@ -14,7 +14,7 @@ class Caller:
     account: str
     """16-digit uid of the account the principal belongs to."""
     kind: str
-    """"root", "user" or "role"."""
+    """"root", "user", "role" or "anonymous"."""
     name: str
     """User or role name; empty for root."""
     session: str | None
@@ -27,12 +27,16 @@ class Caller:
     """Name of the function at the start of the role chain, when there is one."""
 
 
+ANONYMOUS = Caller(account="", kind="anonymous", name="", session=None, arn="anonymous", access_key_id="", origin="")
+"""Whoever comes without a signature."""
+
+
 @dataclass(slots=True)
 class Call:
     """One request: built by a service after authentication, completed by ``Cloud.perform``, kept by the journal."""
 
     service: str
-    """"sts", "vpc", "ecr", "kms", "mns" or "fc"."""
+    """"sts", "vpc", "ecr", "kms", "mns", "fc" or "oauth"."""
     operation: str
     caller: Caller
     account: str

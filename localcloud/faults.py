@@ -11,6 +11,7 @@ the world file or the admin API. Kinds:
 * lag -- a read answers from the state of ``seconds`` of cloud time ago
 * expire_token -- the session token that was used is expired from this call on
 * duplicate, reorder -- deliveries of queues and batches of triggers
+* wrong_token -- an ID token is wrong in the way that ``wrong`` says
 * kill_before, kill_after, kill_reply -- the worker process that made the call dies before its effect, after the effect
   but without a reply, or once the reply was sent
 """
@@ -36,13 +37,15 @@ Kind = Literal[
     "expire_token",
     "duplicate",
     "reorder",
+    "wrong_token",
     "kill_before",
     "kill_after",
     "kill_reply",
 ]
-DELIVERY_KINDS = frozenset({"duplicate", "reorder"})
+ASKED_KINDS = frozenset({"duplicate", "reorder", "wrong_token"})
 """Kinds that a service asks for itself; the kernel strikes all others."""
 KILLING_KINDS = frozenset({"kill_before", "kill_after", "kill_reply"})
+Wrong = Literal["issuer", "audience", "nonce", "expired", "early", "unsigned", "hmac", "signature", "rotated"]
 LAGGING_SERVICES = frozenset({"ecr", "vpc"})
 """Services whose reads can answer from the past."""
 
@@ -54,7 +57,7 @@ class Plan(BaseModel):
 
     kind: Kind
     """What happens."""
-    service: Literal["sts", "vpc", "ecr", "kms", "mns", "fc"] | None = None
+    service: Literal["sts", "vpc", "ecr", "kms", "mns", "fc", "oauth"] | None = None
     """Only calls of this service."""
     operation: str | None = None
     """Only calls of this operation, such as AssumeRole."""
@@ -82,6 +85,12 @@ class Plan(BaseModel):
     """Milliseconds in the header some services send when they throttle."""
     body: Literal["json", "html", "empty"] = "json"
     """What a server_error carries."""
+    wrong: Wrong | None = Field(
+        None,
+        description="what a wrong_token has: another issuer, audience or nonce, times that are over or yet to come, no "
+        "signature, one made with the public key as a secret, one of another key; rotated: a key that is new, in place "
+        "of those before",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -90,6 +99,8 @@ class Plan(BaseModel):
             problems.append(f"a {self.kind} fault needs seconds")
         if self.kind == "error" and (self.status is None or self.code is None):
             problems.append("an error fault needs status and code")
+        if (self.kind == "wrong_token") != (self.wrong is not None):
+            problems.append("wrong_token and what is wrong with it go together")
         if self.kind == "lag" and self.service not in LAGGING_SERVICES | {None}:
             problems.append(f"reads of {self.service} cannot lag; those of ecr and vpc can")
         if self.kind == "server_error" and self.status is not None and self.status < 500:
@@ -134,6 +145,8 @@ class Fault:
             return bool(call.caller.function)
         if kind == "expire_token":
             return call.caller.kind == "role"
+        if kind == "wrong_token":
+            return call.service == "oauth"
         return kind != "lag" or call.service in LAGGING_SERVICES
 
     @staticmethod
@@ -191,11 +204,11 @@ class Faults:
         return forgotten
 
     def strike(self, call: Call) -> list[Plan]:
-        """The trouble that happens to this call, delivery kinds aside."""
-        return [fault.plan for fault in self._faults if fault.plan.kind not in DELIVERY_KINDS and fault.strikes(call)]
+        """The trouble that happens to this call, but for the kinds that services ask for."""
+        return [fault.plan for fault in self._faults if fault.plan.kind not in ASKED_KINDS and fault.strikes(call)]
 
-    def delivery(self, kind: Literal["duplicate", "reorder"], call: Call) -> Plan | None:
-        """For services: the planned trouble of this kind that happens to a delivery, described as a call."""
+    def asked(self, kind: Literal["duplicate", "reorder", "wrong_token"], call: Call) -> Plan | None:
+        """For services: the planned trouble of this kind that happens to a call, or a delivery described as one."""
         for fault in self._faults:
             if fault.plan.kind == kind and fault.strikes(call):
                 return fault.plan

@@ -1,7 +1,7 @@
 """One port for everything: decides by the look of a request which service it is for.
 
-Paths tell the admin side, queues and functions; everything else is RPC, where headers or parameters tell the product.
-The gateway also does what no service should: cut connections, and what is due once a reply has been sent.
+Paths tell the admin side, queues, functions and signing in; everything else is RPC, where headers or parameters tell
+the product. The gateway also does what no service should: cut connections, and what is due once a reply has been sent.
 """
 
 import sys
@@ -18,16 +18,20 @@ Handler = Callable[[web.BaseRequest], Awaitable[Plain | web.StreamResponse]]
 
 _MNS_PATHS = ("/queues", "/topics", "/commonbuy", "/?accountmeta=")
 _FC_PATHS = ("/2021-04-06/", "/2023-03-30/")
+_OAUTH_PATHS = ("/.well-known/", "/oauth2/", "/v1/")
 
 
 class Gateway:
     """Dispatches requests of the one port."""
 
-    def __init__(self, cloud: Cloud, *, rpc: Handler, mns: Handler, fc: Handler, admin: Handler) -> None:
+    def __init__(
+        self, cloud: Cloud, *, rpc: Handler, mns: Handler, fc: Handler, oauth: Handler, admin: Handler
+    ) -> None:
         self._cloud = cloud
         self._rpc = rpc
         self._mns = mns
         self._fc = fc
+        self._oauth = oauth
         self._admin = admin
         self._writer = QuickWriter()
 
@@ -70,6 +74,8 @@ class Gateway:
             return self._fc
         if target.startswith("/_localcloud/"):
             return self._admin
+        if target.startswith(_OAUTH_PATHS):
+            return self._oauth
         return self._rpc
 
 

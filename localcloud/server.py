@@ -16,6 +16,7 @@ from localcloud.gateway import Gateway
 from localcloud.kernel import Cloud
 from localcloud.kms import PRODUCT as KMS
 from localcloud.mns.service import MnsService
+from localcloud.oauth.service import OauthService
 from localcloud.operations import Product
 from localcloud.plain import Peer, PlainServer, TlsWitness
 from localcloud.rpc import RpcService
@@ -40,13 +41,15 @@ class Server:
         self.mns = MnsService(self.cloud)
         self._tls = TlsWitness(self.cloud)
         self.fc = FcService(self.cloud, self.mns.platform, self._tls)
+        self.oauth = OauthService(self.cloud)
         control = mnsopen.product(self.mns.store)
         self._gateway = Gateway(
             self.cloud,
             rpc=RpcService(self.cloud, {**PRODUCTS, control.version: control}).handle,
             mns=self.mns.handle,
             fc=self.fc.handle,
-            admin=Admin(self.cloud, self.mns, self.fc).handle,
+            oauth=self.oauth.handle,
+            admin=Admin(self.cloud, self.mns, self.fc, self.oauth).handle,
         )
         self._port = port
         self._server: web.Server | None = None

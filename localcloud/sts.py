@@ -9,7 +9,7 @@ from localcloud.operations import Change, Product, Reply, Work
 from localcloud.params import Params
 from localcloud.ram import Decision, Policy, PolicyError, compile_policy, evaluate_trust
 from localcloud.refusal import Denied, Refusal
-from localcloud.world import Credentials, Role
+from localcloud.world import Credentials, Role, ram_id
 
 _ROLE_ARN = r"acs:ram::(\d{15,20}):role/([A-Za-z0-9.-]{1,64})"
 POLICY_BYTES = 2048
@@ -98,7 +98,7 @@ def get_caller_identity(cloud: Cloud, caller: Caller, params: Params) -> Work:  
                 "Arn": caller.arn,
             }
         if caller.kind == "user":
-            user_id = f"2{int(caller.account) % 10**17:017d}"
+            user_id = ram_id("user", caller.account, caller.name)
             return {
                 "IdentityType": "RAMUser",
                 "AccountId": caller.account,

@@ -188,8 +188,41 @@ class Switches(BaseModel):
         description="The deployment tool was seen to give every file in the archive the time 2023-11-01, which makes byte "
         "code that goes by its source's time stale; 'kept' is for other ways of uploading.",
     )
+    forwarded_headers: Literal["appended", "none"] = Field(
+        "appended",
+        description="Requests that reach a custom runtime were seen with X-Forwarded-For and X-Forwarded-Proto, to which the "
+        "platform adds its own value behind a comma; no page promises them.",
+    )
     freeze: Literal["on", "off"] = Field(
         "on", description="Instances are frozen between invocations; 'off' keeps their background threads running."
+    )
+
+    # Signing in
+    sign_in_nonce: Literal["left_out", "echoed"] = Field(
+        "left_out", description="The published list of ID token claims has no nonce; nothing says that one is echoed."
+    )
+    sign_in_claims: Literal["current", "older"] = Field(
+        "current",
+        description="Older pages show no type, the uid as sub (but for roles), and a name for the account itself.",
+    )
+    sign_in_expires_in: Literal["string", "number"] = Field(
+        "string", description="expires_in was seen as a string on the wire; the documentation shows a number."
+    )
+    sign_in_client: Literal["form", "form_or_basic"] = Field(
+        "form", description="Only client_secret in the form is documented; whether HTTP Basic works too is not."
+    )
+    sign_in_remembered: Literal["off", "on"] = Field(
+        "off",
+        description="Whether somebody who has signed in is asked again is not documented; 'on' sends a browser that carries "
+        "the cookie straight back, as a console session would.",
+    )
+    sign_in_not_installed: Literal["page", "access_denied"] = Field(
+        "page",
+        description="People of an account that has not installed the application get nowhere: whether they see a page that "
+        "says so or the application gets access_denied is not documented.",
+    )
+    sign_in_userinfo_refusal: Literal["401", "400", "403"] = Field(
+        "401", description="HTTP status of userinfo for a bad token; a client's test shows the body, not the status."
     )
 
     def explained(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from localcloud.call import Caller
 from localcloud.clock import Clock, iso
@@ -133,9 +133,10 @@ class World:
             root = Caller(uid, "root", "", None, f"acs:ram::{uid}:root", key.id, key.id)
             self._keys[key.id] = _Key(key.secret, key.status == "Active", root)
         for name, user in account.users.items():
-            key = user.access_key
-            caller = Caller(uid, "user", name, None, f"acs:ram::{uid}:user/{name}", key.id, key.id)
-            self._keys[key.id] = _Key(key.secret, key.status == "Active", caller)
+            if user.access_key is not None:
+                key = user.access_key
+                caller = Caller(uid, "user", name, None, f"acs:ram::{uid}:user/{name}", key.id, key.id)
+                self._keys[key.id] = _Key(key.secret, key.status == "Active", caller)
             self._policies[uid, "user", name] = _compiled(f"user {name}", user.policies)
         for name, secret in account.secrets.items():
             self.secrets[uid, name] = Secret(secret.value, self.clock.now())
@@ -144,7 +145,7 @@ class World:
                 account=uid,
                 name=name,
                 arn=f"acs:ram::{uid}:role/{name}",
-                role_id=f"3{int(hashlib.sha256(f'{uid}/{name}'.encode()).hexdigest(), 16) % 10**17:017d}",
+                role_id=ram_id("role", uid, name),
                 spec=spec,
                 trust=compile_policy(spec.trust, f"role {name}/trust", trust=True),
                 policies=_compiled(f"role {name}", spec.policies),
@@ -280,6 +281,12 @@ class World:
                 for key_id, session in self.sessions.items()
             ],
         }
+
+
+def ram_id(kind: Literal["user", "role"], account: str, name: str) -> str:
+    """The id that RAM gives a user or a role: digits that say nothing, the same in every run."""
+    digits = int(hashlib.sha256(f"{account}/{name}".encode()).hexdigest(), 16) % 10**17
+    return f"{2 if kind == 'user' else 3}{digits:017d}"
 
 
 def _compiled(owner: str, policies: Mapping[str, Any]) -> tuple[Policy, ...]:

@@ -11,7 +11,7 @@ from localcloud.quotas import PUBLISHED
 from localcloud.ram import PolicyError, compile_policy
 from localcloud.switches import Switches
 from localcloud.worldspec import REGIONS, AccountSpec, EcrSpec, Policies, VbrSpec, VpcSpec, WorldFile
-from localcloud.yamlfile import Mistake, Place
+from localcloud.yamlfile import Mistake, Place, dotted
 
 MOST_QUEUES = MOST_TOPICS = 1_000
 MOST_SUBSCRIPTIONS = 100
@@ -22,18 +22,25 @@ class Named(NamedTuple):
 
     accounts: frozenset[str]
     queues: dict[str, frozenset[str]]
-    """By account."""
+    """By account, like the others."""
+    users: dict[str, frozenset[str]]
+    roles: dict[str, frozenset[str]]
 
 
 def named(raw: Any) -> Named:
     """The names in a file as it was given, whatever its shape."""
     accounts = raw.get("accounts") if isinstance(raw, dict) else None
     accounts = accounts if isinstance(accounts, dict) else {}
-    queues = {}
-    for uid, account in accounts.items():
-        owned = account.get("queues") if isinstance(account, dict) else None
-        queues[str(uid)] = frozenset(str(name) for name in owned) if isinstance(owned, dict) else frozenset()
-    return Named(frozenset(map(str, accounts)), queues)
+
+    def owned(kind: str) -> dict[str, frozenset[str]]:
+        things = {
+            str(uid): account.get(kind) if isinstance(account, dict) else None for uid, account in accounts.items()
+        }
+        return {
+            uid: frozenset(map(str, found)) if isinstance(found, dict) else frozenset() for uid, found in things.items()
+        }
+
+    return Named(frozenset(map(str, accounts)), owned("queues"), owned("users"), owned("roles"))
 
 
 def world_mistakes(world: WorldFile, names: Named) -> Iterator[Mistake]:
@@ -53,6 +60,7 @@ def world_mistakes(world: WorldFile, names: Named) -> Iterator[Mistake]:
     yield from _duplicates(world)
     for uid, account_spec in world.accounts.items():
         yield from _account_mistakes(uid, account_spec, names.queues.get(uid, frozenset()))
+        yield from _sign_in_mistakes(uid, account_spec, names)
 
 
 def _switch_mistakes(switches: dict[str, str]) -> Iterator[Mistake]:
@@ -74,6 +82,7 @@ def _duplicates(world: WorldFile) -> Iterator[Mistake]:
         found: list[tuple[Place, str, str]] = [
             (("users", name, "access_key", "id"), f"users.{name}.access_key", user.access_key.id)
             for name, user in account.users.items()
+            if user.access_key is not None
         ]
         if account.access_key is not None:
             found.append((("access_key", "id"), "access_key", account.access_key.id))
@@ -84,6 +93,11 @@ def _duplicates(world: WorldFile) -> Iterator[Mistake]:
         }
         for kind, things in kinds.items():
             found += [((kind, at, "id"), f"{kind}.{thing.id}", thing.id) for at, thing in enumerate(things)]
+        found += [(("people", name), f"people.{name}", f"person {name}") for name in account.people]
+        found += [
+            (("oauth_applications", client), f"oauth_applications.{client}", f"client {client}")
+            for client in account.oauth_applications
+        ]
         for inner, shown, identity in found:
             where = f"accounts.{uid}.{shown}"
             if identity in seen:
@@ -101,6 +115,22 @@ def _account_mistakes(uid: str, account: AccountSpec, queues: frozenset[str]) ->
     yield from _instance_mistakes(uid, account)
     yield from _queue_mistakes(uid, account, queues)
     yield from _topic_mistakes(uid, account, queues)
+
+
+def _sign_in_mistakes(uid: str, account: AccountSpec, names: Named) -> Iterator[Mistake]:
+    for name, person in account.people.items():
+        for kind, wanted, there in (
+            ("user", person.user, names.users.get(uid, frozenset())),
+            ("role", person.role, names.roles.get(uid, frozenset())),
+        ):
+            if wanted is not None and wanted not in there:
+                place: Place = ("accounts", uid, "people", name, kind)
+                yield Mistake(place, f"{dotted(place)}: no {kind} {wanted!r} in this account{meant(wanted, there)}")
+    for client, application in account.oauth_applications.items():
+        for at, other in enumerate(application.installed_in):
+            if other not in names.accounts:
+                place = ("accounts", uid, "oauth_applications", client, "installed_in", at)
+                yield Mistake(place, f"{dotted(place)}: no such account {other!r}{meant(other, names.accounts)}")
 
 
 def _policy_mistakes(where: Place, policies: Policies) -> Iterator[Mistake]:

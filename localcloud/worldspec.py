@@ -1,5 +1,6 @@
 """What the world file may say, key by key; what each key means is its description, for people and for the schema."""
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -56,6 +57,8 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.@_-]{1,64}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
 MnsName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,192}$")]
+PersonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
+ClientId = Annotated[str, StringConstraints(pattern=r"^[0-9]{6,32}$")]
 Policies = dict[str, dict[str, Any]]
 
 
@@ -73,8 +76,9 @@ class AccessKeySpec(_Spec):
 class UserSpec(_Spec):
     """A RAM user."""
 
-    access_key: AccessKeySpec
-    """The key pair that signs as this user."""
+    access_key: AccessKeySpec | None = Field(None, description="key pair that signs as this user; people need none")
+    display_name: str = ""
+    """What tokens of a sign-in call this user; the user's name when nothing is said."""
     policies: Policies = {}
     """Policy documents by name: what the user may do."""
 
@@ -228,6 +232,82 @@ class SecretSpec(_Spec):
     """What it holds at the start, as text; obviously fake. The admin API changes it."""
 
 
+class ApplicationSpec(_Spec):
+    """An OAuth application of RAM, version 2.0: what may ask people to sign in."""
+
+    name: str
+    """What people see when they sign in."""
+    type: Literal["WebApp", "NativeApp"] = "WebApp"
+    """A WebApp has a secret, a NativeApp has none; a ServerApp signs nobody in."""
+    secret: str | None = Field(None, min_length=1, repr=False, description="the client secret; obviously fake")
+    redirect_uris: list[str] = Field(min_length=1)
+    """Where people may be sent back to, compared character by character."""
+    scopes: list[Literal["openid", "aliuid", "profile"]] = Field(["openid", "aliuid", "profile"], min_length=1)
+    """What it may ask for; all of it when it asks for nothing by name."""
+    installed_in: list[Uid] = []
+    """Other accounts whose people may use it; those of its own account always may."""
+    roles: bool = True
+    """Whether sessions of roles may use it: applications made before 2024-09-10 do not let them."""
+    access_token_seconds: int = Field(3600, ge=900, le=10800)
+    """How long an access token is good for."""
+    refresh_token_seconds: int = Field(2592000, ge=7200, le=31536000)
+    """How long a refresh token is good for."""
+
+    @field_validator("redirect_uris")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for address in value:
+            if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s#/][^\s#]*", address) is None:
+                raise ValueError(f"{address!r} is no absolute address without a fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _secrecy(self) -> "ApplicationSpec":
+        if (self.type == "WebApp") != (self.secret is not None):
+            found = "has none" if self.secret is None else "has one"
+            wanted = "a WebApp needs a secret" if self.secret is None else "a NativeApp cannot keep a secret"
+            raise broken_rules([(("type", "secret"), f"{wanted}, this one {found}")])
+        return self
+
+
+class PersonSpec(_Spec):
+    """Somebody to be chosen when an application asks for a sign-in: one of root, user, role with session."""
+
+    root: str | None = Field(None, min_length=1, description="the account itself, by its login name")
+    user: UserName | None = None
+    """A RAM user of this account."""
+    role: RoleName | None = None
+    """A RAM role of this account ..."""
+    session: str | None = Field(None, pattern=r"^[A-Za-z0-9.@_-]{2,64}$", description="... and the session's name")
+    sub: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="how tokens name them; made from account and name when not given",
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "PersonSpec":
+        given = [name for name in ("root", "user", "role") if getattr(self, name) is not None]
+        rules = [
+            (
+                ("root", "user", "role"),
+                len(given) != 1,
+                f"one of root, user and role is wanted, found {' and '.join(given) or 'none'}",
+            ),
+            (("role", "session"), (self.role is None) != (self.session is None), "a role and a session go together"),
+            (
+                ("role", "sub"),
+                self.role is not None and self.sub is not None,
+                "the sub of a role's session is always RoleId:RoleSessionName",
+            ),
+        ]
+        broken = [(fields, text) for fields, wrong, text in rules if wrong]
+        if broken:
+            raise broken_rules(broken)
+        return self
+
+
 class AccountSpec(_Spec):
     """One main account and everything in it."""
 
@@ -251,6 +331,10 @@ class AccountSpec(_Spec):
     """Topics by name."""
     secrets: dict[SecretName, SecretSpec] = {}
     """Secrets by name."""
+    people: dict[PersonName, PersonSpec] = {}
+    """Who signs in at web pages, by a name that no other person in the world has."""
+    oauth_applications: dict[ClientId, ApplicationSpec] = {}
+    """OAuth applications of RAM by client id; quote the id."""
 
 
 class DeploySpec(_Spec):

@@ -274,10 +274,10 @@ class Stream:
         call = self._call(batch, attempt)
         faults = self._cloud.faults
         items = list(batch.items)
-        if faults.planned and faults.delivery("reorder", call) is not None:
+        if faults.planned and faults.asked("reorder", call) is not None:
             items.reverse()
         payload = events.batch(items, batch.shape)
-        twice = faults.planned and faults.delivery("duplicate", call) is not None
+        twice = faults.planned and faults.asked("duplicate", call) is not None
         failure = await self._invoke(call, payload)
         if failure is None and twice:
             await self._invoke(self._call(batch, attempt), payload)  # how a duplicate ends changes nothing

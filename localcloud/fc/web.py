@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from localcloud.call import Call, Caller
+from localcloud.call import ANONYMOUS, Call
 from localcloud.clock import iso
 from localcloud.fc.custom_instances import CustomInstance
 from localcloud.fc.functions import Function
@@ -103,13 +103,10 @@ class Front:
 
     def _call(self, request: web.BaseRequest, request_id: str) -> Call:
         around = self._function.around
-        anonymous = Caller(
-            account="", kind="anonymous", name="", session=None, arn="anonymous", access_key_id="", origin=""
-        )
         return Call(
             service="fc",
             operation="InvokeHTTPTrigger",
-            caller=anonymous,
+            caller=ANONYMOUS,
             account=around.account,
             region=around.region,
             request_id=request_id,

@@ -80,8 +80,8 @@ class Receiver:
         scattered = self._cloud.switches.queue_slices == "on"
         if not (scattered or faults.planned) or not queue.has_active(now_ms):
             return ORDERLY
-        duplicate = faults.delivery("duplicate", call) is not None
-        reorder = faults.delivery("reorder", call) is not None
+        duplicate = faults.asked("duplicate", call) is not None
+        reorder = faults.asked("reorder", call) is not None
         if not (scattered or duplicate or reorder):
             return ORDERLY
         return Manner(duplicate, self._chance if scattered or reorder else None, SLICES if scattered else 1)
