@@ -27,7 +27,7 @@ def main() -> None:
     uvicorn.run(
         app,
         host="0.0.0.0",  # noqa: S104  # the platform calls it from outside of its container
-        port=int(os.environ.get("FC_SERVER_PORT", _PORT)),
+        port=int(os.environ.get("FC_CUSTOM_LISTEN_PORT", _PORT)),
         log_config=None,
         access_log=False,
         server_header=False,

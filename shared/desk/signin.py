@@ -107,13 +107,12 @@ class SignIn:
         if not secrets.compare_digest(state.encode(), kept["state"].encode()):
             raise NotSignedIn("the answer is not of the sign-in that this browser began: begin again")
         provider = self._discovered()
-        with self._session() as session:
+        with self._session(self._secret()) as session:
             try:
                 token = session.fetch_token(
                     provider.token_endpoint,
                     code=code,
                     code_verifier=kept["verifier"],
-                    client_secret=self._secret(),
                     timeout=_SECONDS,
                 )
             except OAuthError as error:
@@ -164,9 +163,10 @@ class SignIn:
             raise NotSignedIn(f"the ID token is not for here and now ({told}): begin again")
         return claims
 
-    def _session(self) -> OAuth2Session:
+    def _session(self, secret: str | None = None) -> OAuth2Session:
         return OAuth2Session(
             self._settings.desk_client_id,
+            secret,
             scope=self._settings.desk_scope,
             redirect_uri=self.redirect,
             token_endpoint_auth_method="client_secret_post",  # noqa: S106  # the name of a way

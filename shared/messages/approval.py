@@ -68,7 +68,7 @@ class Ecr(Message):
 class Instance(Message):
     """The network instance of account B."""
 
-    type: InstanceType
+    type: Annotated[InstanceType, Field(strict=False)]  # a text is what it is, however the JSON was read
     id: InstanceId
     region: RegionId
     owner_uid: AccountId

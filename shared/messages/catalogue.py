@@ -22,6 +22,7 @@ from shared.errors import (
 from shared.messages.codes import SECTIONS as OTHERS
 from shared.messages.codes import Entry, what_next
 from shared.messages.configuration_codes import CONFIGURATION
+from shared.messages.desk_codes import DESK_CODES
 from shared.messages.policy_codes import POLICY
 from shared.messages.queue_codes import QUEUES
 from shared.messages.reasons import NOTES, Note
@@ -29,7 +30,7 @@ from shared.messages.seal_codes import SEALS
 
 __all__ = ["UNKNOWN", "Entry", "Note", "by_status", "entries", "find", "note", "table", "unknown_codes", "what_next"]
 
-SECTIONS = (*OTHERS, QUEUES, SEALS, CONFIGURATION, POLICY)
+SECTIONS = (*OTHERS, QUEUES, SEALS, CONFIGURATION, POLICY, DESK_CODES)
 UNKNOWN = (
     "An unknown code is tried again within bounds where its name says that it passes (`IncorrectStatus*`,\n"
     "`OperationConflict*`, `*InProgress`, `*Busy`), else by its HTTP class (5xx: look again; 429: later; 403: dead; other\n"

@@ -66,7 +66,9 @@ class Wish(Message):
     on_end: OnEnd = Field(default=OnEnd.TEARDOWN, strict=False)
     replaces: Annotated[list[RequestId], Field(max_length=100), AfterValidator(_in_order)] = Field(default=[])
     closes: (
-        Every | Annotated[list[RequestId], Field(min_length=1, max_length=100), AfterValidator(_in_order)] | None
+        Annotated[Every, Field(strict=False)]
+        | Annotated[list[RequestId], Field(min_length=1, max_length=100), AfterValidator(_in_order)]
+        | None
     ) = None
     reason: Why
     ticket: Annotated[str, Field(max_length=200)] = ""

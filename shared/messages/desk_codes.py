@@ -1,0 +1,78 @@
+"""The codes of the desk: why a call, a request or a decision is not taken. A table of data, part of the catalogue."""
+
+from __future__ import annotations
+
+from shared.errors import BadInput, NotAllowed
+from shared.messages.codes import OPERATOR, OWNER_B, REQUESTER, Entry, Section
+
+DESK_CODES = Section(
+    "The desk",
+    (
+        Entry("NotSignedIn", NotAllowed, REQUESTER, "nobody knows who is calling: sign in", "尚未登录，请先登录"),
+        Entry(
+            "UnknownPerson",
+            NotAllowed,
+            OPERATOR,
+            "people.yaml lists nobody with the name that somebody signed in by",
+            "people.yaml 中没有该登录身份对应的人员",
+        ),
+        Entry(
+            "PeopleDecide",
+            NotAllowed,
+            REQUESTER,
+            "a system asks for people and decides for nobody",
+            "系统只能代人提出申请，不能代人审批",
+        ),
+        Entry(
+            "CrossSite",
+            NotAllowed,
+            OPERATOR,
+            "a browser was made to call from another site: nothing was recorded",
+            "浏览器请求来自其他站点，未作任何记录",
+        ),
+        Entry("CallRefused", BadInput, REQUESTER, "the call cannot be read, or is too large", "请求无法读取或过大"),
+        Entry(
+            "NoSuchRequest",
+            BadInput,
+            REQUESTER,
+            "there is no such request, or whoever asks may not see it",
+            "申请不存在或无权查看",
+        ),
+        Entry("RequestEnded", NotAllowed, REQUESTER, "the request has ended: the text says how", "申请已结束"),
+        Entry(
+            "NotLookedYet",
+            NotAllowed,
+            OWNER_B,
+            "preflight has not looked yet: decide once it has",
+            "预检尚未完成，请稍后再审批",
+        ),
+        Entry(
+            "SnapshotChanged",
+            NotAllowed,
+            OWNER_B,
+            "something else is to be decided about by now than was shown: look again",
+            "审批内容已变化，请重新查看后再审批",
+        ),
+        Entry(
+            "NobodyCanDecide",
+            NotAllowed,
+            OPERATOR,
+            "nobody could agree to it: the text says who would have to exist",
+            "没有人可以审批该申请，请按提示补充人员",
+        ),
+        Entry(
+            "EmergencyOpen",
+            NotAllowed,
+            REQUESTER,
+            "an emergency of the same person is open on that grant",
+            "同一人员在该授权上已有未结束的紧急申请",
+        ),
+        Entry(
+            "NameUsedAgain",
+            NotAllowed,
+            REQUESTER,
+            "something else was asked before under the same key",
+            "同一幂等键已用于其他申请",
+        ),
+    ),
+)
