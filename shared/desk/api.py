@@ -162,12 +162,8 @@ def ask(
     """Ask. With an `Idempotency-Key`, asking again under it is answered by how the first stands."""
     by = _voice(parts, caller)
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
-    said = any(one.said for one in answers)
-    if said:
-        parts.wake()
-    else:
-        response.status_code = 200
-    return Asked(requests=[_shown(one) for one in answers], said=said)
+    _after_words(parts, answers[0], response)
+    return Asked(requests=[_shown(one) for one in answers], said=answers[0].said)
 
 
 @api.get("/requests")
@@ -198,30 +194,36 @@ def show(parts: Here, caller: Calling, request_id: Id, response: Response) -> Re
 
 
 @api.post("/requests/{request_id}/decisions", status_code=201)
-def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody) -> RequestShown:
+def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody, response: Response) -> RequestShown:
     """Say yes or no for a side. Saying the same again changes nothing."""
     caller.person_only()
     by = _voice(parts, caller)
     _visible(parts, by, request_id)
     answer = parts.desk().decide(by, request_id, body.side, body.snapshot, agrees=body.agrees, reason=body.reason)
-    if answer.said:
-        parts.wake()
+    _after_words(parts, answer, response)
     return _shown(answer)
 
 
 @api.post("/requests/{request_id}/withdrawal", status_code=201)
-def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody) -> RequestShown:
+def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody, response: Response) -> RequestShown:
     """Ask no more."""
     by = _voice(parts, caller)
     _visible(parts, by, request_id)
     answer = parts.desk().withdraw(by, request_id, body.reason)
-    if answer.said:
-        parts.wake()
+    _after_words(parts, answer, response)
     return _shown(answer)
 
 
 def _voice(parts: Parts, caller: Caller) -> Voice:
     return caller.voice(parts.people(), parts.now())
+
+
+def _after_words(parts: Parts, answer: Answer, response: Response) -> None:
+    """What was said is heard soon; where it was said before, the answer is of no news."""
+    if answer.said:
+        parts.wake()
+    else:
+        response.status_code = 200
 
 
 def _visible(parts: Parts, by: Voice, request_id: str) -> Standing:

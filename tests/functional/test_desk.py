@@ -65,8 +65,8 @@ ROUTES: list[tuple[str, str, Json | None]] = [
 EXPECTED: dict[str, list[int]] = {  # of each kind of caller, in the order of the routes
     "nobody": [401, 401, 401, 401, 401, 401],
     "stranger": [200, 201, 200, 404, 404, 404],
-    "system": [200, 201, 200, 200, 403, 409],
-    "requester": [200, 201, 200, 200, 403, 201],
+    "system": [200, 201, 200, 200, 403, 200],
+    "requester": [200, 201, 200, 200, 409, 201],
     "owner": [200, 201, 200, 200, 409, 403],
 }
 
