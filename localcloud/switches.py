@@ -188,6 +188,16 @@ class Switches(BaseModel):
         description="The deployment tool was seen to give every file in the archive the time 2023-11-01, which makes byte "
         "code that goes by its source's time stale; 'kept' is for other ways of uploading.",
     )
+    loopback_server: Literal["refused", "noted"] = Field(
+        "refused",
+        description="The server of a custom runtime has to listen on 0.0.0.0; one on 127.0.0.1 is never reached. 'noted' lets "
+        "it be, for machines on whose network nothing may be open.",
+    )
+    time_out_ends: Literal["instance", "request"] = Field(
+        "instance",
+        description="Whether a request that takes too long ends its instance, and the other requests in it, or only itself, "
+        "where instanceConcurrency is above 1.",
+    )
     forwarded_headers: Literal["appended", "none"] = Field(
         "appended",
         description="Requests that reach a custom runtime were seen with X-Forwarded-For and X-Forwarded-Proto, to which the "

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import sys
 import time
@@ -13,7 +14,7 @@ from localcloud.fc.instances import GRACE, LEAVE, LOAD_LIMIT, Instance, Surround
 from localcloud.fc.invocations import Invocation, Outcome, StartFailed, error_json, new_request_id
 from localcloud.fc.logs import FunctionLog
 from localcloud.fc.processes import WorkerProcess
-from localcloud.fc.template.props import Props
+from localcloud.fc.template.props import LogConfig, Props
 
 
 class CustomInstance(Instance):
@@ -24,7 +25,7 @@ class CustomInstance(Instance):
         self._port = free_port()
 
     def port(self) -> int:
-        """A free port instead of the template's: several instances share this machine, so the server must read it."""
+        """A free port instead of the template's: several instances share this machine."""
         return self._port
 
     @property
@@ -33,11 +34,8 @@ class CustomInstance(Instance):
         return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start the command and wait until something listens; then call the initializer, if there is one."""
-        config = self.props.custom_runtime_config
-        command = [*(config.command if config else ()), *(config.args if config else ())]
-        if Path(command[0]).name.startswith("python3") and "/" not in command[0]:
-            command[0] = sys.executable  # whichever interpreter the image has, here it is the one with the packages
+        """Start the command and wait until something listens; then the initializer and the first health check, if any."""
+        command = self._command()
         try:
             self.process = await WorkerProcess.start(
                 command,
@@ -56,10 +54,54 @@ class CustomInstance(Instance):
             raise StartFailed(
                 error_json(f"nothing listens on port {self._port}; the server must use FC_CUSTOM_LISTEN_PORT")
             ) from None
+        self._reachable()
         initializer = self.props.instance_lifecycle_config.initializer
         if initializer is not None:
             await self._hook("/initialize", float(initializer.timeout))
+        await self._healthy()
         self.rest()
+
+    def _command(self) -> list[str]:
+        """The command with this machine's interpreter, and this instance's port wherever the template's stands."""
+        config = self.props.custom_runtime_config
+        if config is None:
+            raise StartFailed(error_json("there is no command"))
+        port = re.compile(rf"(.*[=:])?{config.port}")
+        command = [port.sub(rf"\g<1>{self._port}", word) if port.fullmatch(word) else word for word in config.args]
+        if not config.python:
+            return [*config.command, *command]
+        # Whichever interpreter the image has, here it is the one with the packages, or the package's own without any.
+        python = self.around.interpreters.get(config.python)
+        return [*([sys.executable] if python is None else [str(python), "-S"]), *config.command[1:], *command]
+
+    def _reachable(self) -> None:
+        """The platform asks from outside: a server that listens on 127.0.0.1 only is never reached (deploy.md section 6)."""
+        if listens_on_loopback_only(self._port):
+            why = f"the server listens on 127.0.0.1:{self._port} only; on the platform it must be 0.0.0.0 (FunctionNotStarted)"
+            if self.around.switches.loopback_server == "refused":
+                self.kill()
+                raise StartFailed(error_json(why))
+            self.remark("", why)
+
+    async def _healthy(self) -> None:
+        """The first health check decides whether the instance has started; 200 to 399 is healthy."""
+        config = self.props.custom_runtime_config
+        check = config.health_check_config if config is not None else None
+        if check is None:
+            return
+        await asyncio.sleep(check.initial_delay_seconds)
+        said = "no answer"
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with (
+                asyncio.timeout(check.timeout_seconds),
+                aiohttp.ClientSession() as session,
+                session.get(f"{self.base}{check.http_get_url}", allow_redirects=False) as response,
+            ):
+                if 200 <= response.status < 400:
+                    return
+                said = f"status {response.status}"
+        self.kill()
+        raise StartFailed(error_json(f"the first health check of {check.http_get_url} failed: {said}"))
 
     async def _listening(self) -> None:
         process = self.process
@@ -130,18 +172,19 @@ class CustomInstance(Instance):
             "x-fc-function-handler": self.props.handler,
             "x-fc-function-memory": str(self.props.memory_size),
             "x-fc-function-timeout": str(self.props.timeout),
+            "x-fc-qualifier": "LATEST",
+            "x-fc-version-id": "",
             "x-fc-region": self.around.region,
             "x-fc-account-id": self.around.account,
+            "x-fc-retry-count": "0",
             "x-fc-control-path": path,
         }
-        key = self.key()
-        if key is not None:
-            headers |= {
-                "x-fc-access-key-id": key[0],
-                "x-fc-access-key-secret": key[1],
-                "x-fc-security-token": key[2],
-            }
-        return headers
+        log = self.props.log_config
+        project, logstore = (log.project, log.logstore) if isinstance(log, LogConfig) else ("", "")
+        headers |= {"x-fc-service-name": "", "x-fc-service-logproject": project, "x-fc-service-logstore": logstore}
+        # Without a role they are there all the same, and empty.
+        names = ("x-fc-access-key-id", "x-fc-access-key-secret", "x-fc-security-token")
+        return headers | dict(zip(names, self.key() or ("", "", ""), strict=True))
 
     def release(self) -> None:
         """Nothing ties this side to a server that is gone."""
@@ -157,6 +200,17 @@ class CustomInstance(Instance):
             with contextlib.suppress(StartFailed):
                 await self._hook("/pre-stop", float(hook.timeout))
         await self.process.end(LEAVE)
+
+
+def listens_on_loopback_only(port: int) -> bool:
+    """Whether a TCP port of this machine is open on 127.0.0.1 and nowhere else; False where Linux does not say."""
+    try:
+        lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return False
+    local = [line.split()[1] for line in lines if line.split()[3] == "0A"]
+    # A server on [::] has no line here, and takes everybody in.
+    return [place.partition(":")[0] for place in local if int(place.partition(":")[2], 16) == port] == ["0100007F"]
 
 
 def free_port() -> int:

@@ -47,7 +47,8 @@ class Deployed:
         return [*self.streams, *self.timers]
 
     def start(self) -> None:
-        """Let the triggers pull."""
+        """Let the triggers pull, and keep the instances that are to be kept."""
+        self.function.pool.keep()
         for trigger in self.pullers:
             trigger.start()
 

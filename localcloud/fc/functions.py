@@ -42,6 +42,8 @@ class Function:
             capacity,
             spec.props.reserved_concurrency,
             spec.props.instance_concurrency,
+            kept=spec.props.scaling_config.min_instances,
+            remark=lambda text: log.write("", "", "runtime", text),
         )
 
     def _make(self) -> Instance:
@@ -82,6 +84,7 @@ class Function:
             "role": self.identity.role_arn,
             "created": iso(self.created),
             "reserved_concurrency": self.props.reserved_concurrency,
+            "min_instances": self.props.scaling_config.min_instances,
             "remarks": list(self.remarks),
             "instances": [instance.snapshot() for instance in self.pool.instances],
         }

@@ -203,11 +203,12 @@ class Instance(ABC):
         if self.process is not None and not self.ending and self.around.switches.freeze == "on":
             self.process.freeze()
 
-    async def timed_out(self, limit: float, started: float) -> Outcome:
-        """Nobody runs longer than allowed: SIGTERM first, then SIGKILL (section 4.4)."""
-        self.ending = True
-        if self.process is not None:
-            await self.process.end(GRACE)
+    async def timed_out(self, limit: float, started: float, *, alone: bool = False) -> Outcome:
+        """Nobody runs longer than allowed: SIGTERM first, then SIGKILL (section 4.4); ``alone``: only the answer ends."""
+        if not alone:
+            self.ending = True
+            if self.process is not None:
+                await self.process.end(GRACE)
         return self.outcome("timed_out", error_json(f"Function timed out after {limit:g} seconds"), started)
 
     async def crashed(self, started: float) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from localcloud.fc.errors import DeployError
-from localcloud.fc.template.props import PYTHON_RUNTIMES
+from localcloud.fc.template.props import Props
 
 _PLACES = (
     ".pyenv/versions/{version}*/bin/python{version}",
@@ -19,10 +19,17 @@ _PLACES = (
 """Where Pythons of several versions are kept, below the home folder."""
 
 
-async def as_built(runtimes: Iterable[str]) -> dict[str, Path]:
-    """The Python of each built-in runtime; a DeployError names the first that cannot be found here."""
+def wanted(props: Props) -> str:
+    """The Python that a function runs on, such as python3.12: its runtime, or what its command names; empty without one."""
+    if props.custom_runtime_config is not None:
+        return props.custom_runtime_config.python
+    return props.runtime
+
+
+async def as_built(pythons: Iterable[str]) -> dict[str, Path]:
+    """Where each Python is on this machine; a DeployError names the first that cannot be found here."""
     found: dict[str, Path] = {}
-    for runtime in sorted(set(runtimes) & PYTHON_RUNTIMES):
+    for runtime in sorted({python for python in pythons if "." in python}):
         version = runtime.removeprefix("python")
         for candidate in _candidates(version):
             if await _version_of(candidate) == version:

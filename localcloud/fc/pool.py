@@ -13,6 +13,10 @@ ACCOUNT_INSTANCES = 100
 """Instances an account may have in a region; of the two documented figures the lower (function-compute.md section 4.4)."""
 
 
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Real seconds before an instance that is to be kept, and did not start, is tried again: twice as long each time."""
+
+
 @dataclass
 class Capacity:
     """The account's instances: what functions reserve is taken from what the others share."""
@@ -40,11 +44,25 @@ class Capacity:
 class Pool:
     """Finds an instance for each request."""
 
-    def __init__(self, make: Callable[[], Instance], capacity: Capacity, reserved: int | None, slots: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Instance],
+        capacity: Capacity,
+        reserved: int | None,
+        slots: int,
+        *,
+        kept: int = 0,
+        remark: Callable[[str], None],
+    ) -> None:
         self._make = make
         self._capacity = capacity
         self._reserved = reserved
         self._slots = slots
+        self._kept = kept
+        """How many instances are there whether or not anybody asks."""
+        self._remark = remark
+        self._keeping: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
         self._claimed: dict[Instance, int] = {}
         self._starts: dict[Instance, asyncio.Task[None]] = {}
         self._watchers: set[asyncio.Task[None]] = set()
@@ -78,8 +96,16 @@ class Pool:
             if instance in self._claimed:
                 self._claimed[instance] -= 1
 
+    def keep(self) -> None:
+        """From now on there are as many instances as are to be kept: whoever ends is replaced, asked or not."""
+        if self._kept and self._keeping is None:
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+
     async def stop(self) -> None:
         """End all instances in peace."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
         for start in self._starts.values():
             start.cancel()
         if self._starts:
@@ -102,14 +128,37 @@ class Pool:
             # One that is up before one that still starts; of those the one used last, which is how caches stay warm.
             chosen = min(free, key=lambda instance: (not self._starts[instance].done(), self._claimed[instance]))
         else:
-            self._room()
-            chosen = self._make()
-            self._claimed[chosen] = 0
-            if self._reserved is None:
-                self._capacity.shared_in_use += 1
-            self._starts[chosen] = asyncio.get_running_loop().create_task(self._start(chosen))
+            chosen = self._begin()
         self._claimed[chosen] += 1
         return chosen
+
+    def _begin(self) -> Instance:
+        """Start one more; raises Refusal when there is no room for it."""
+        self._room()
+        made = self._make()
+        self._claimed[made] = 0
+        if self._reserved is None:
+            self._capacity.shared_in_use += 1
+        self._starts[made] = asyncio.get_running_loop().create_task(self._start(made))
+        return made
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if sum(not instance.ending for instance in self._claimed) >= self._kept:
+                self._gone.clear()
+                await self._gone.wait()
+                continue
+            try:
+                start = self._starts[self._begin()]
+                await asyncio.wait({start})
+                start.result()
+            except (Refusal, StartFailed) as problem:
+                self._remark(f"an instance that is to be kept did not start: {problem}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
 
     def _room(self) -> None:
         """Raise the documented refusal when no further instance may be started."""
@@ -150,6 +199,7 @@ class Pool:
     def _forget(self, instance: Instance) -> None:
         if self._claimed.pop(instance, None) is not None and self._reserved is None:
             self._capacity.shared_in_use -= 1
+        self._gone.set()
         start = self._starts.pop(instance, None)
         if start is not None and start.done() and not start.cancelled():
             start.exception()  # taken note of by whoever waited for it

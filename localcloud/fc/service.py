@@ -97,8 +97,8 @@ class FcService:
                     await self._forkserver.start()
             except ForkServerError as problem:
                 raise DeployError(f"cannot be preloaded: {problem.strerror}") from None
-            runtimes = {spec.props.runtime for spec in specs} if self.as_built else set[str]()
-            around = self._surroundings(await interpreters.as_built(runtimes))
+            pythons = {interpreters.wanted(spec.props) for spec in specs} if self.as_built else set[str]()
+            around = self._surroundings(await interpreters.as_built(pythons))
             functions = [
                 Function(
                     replace(spec, code=folders[spec.code]),

@@ -8,8 +8,10 @@ fails is not documented for HTTP triggers: here 502, and 504 after a time-out.
 
 import asyncio
 import base64
+import io
 import json
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -28,10 +30,18 @@ from localcloud.plain import PlainServer, TlsWitness
 from localcloud.refusal import Cut, Refusal
 
 BODY_LIMIT = 32 * 1024 * 1024
+HEADERS_LIMIT = 8 * 1024
+"""Bytes of all names and values together, both ways."""
+PATH_LIMIT = 4 * 1024
+"""Bytes of path and query."""
+_READABLE = 64 * 1024
+"""Longer lines are refused by the library, in its own words."""
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
     | {"transfer-encoding", "upgrade"}
 )
+_OURS = frozenset({"date", "server"})
+"""What the platform says itself, whatever a function's server says."""
 _TEXT = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
 
 
@@ -50,6 +60,11 @@ class Front:
         self.requests = 0
 
     @property
+    def _shared(self) -> bool:
+        """Whether a request that takes too long leaves its instance to the others."""
+        return self._cloud.switches.time_out_ends == "request" and self._function.props.instance_concurrency > 1
+
+    @property
     def url(self) -> str:
         """Where the function can be reached."""
         return f"http://127.0.0.1:{self.port}"
@@ -60,10 +75,18 @@ class Front:
             # Frozen servers do not keep connections well, so none is kept.
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
             auto_decompress=False,
+            max_line_size=_READABLE,
+            max_field_size=_READABLE,
             timeout=aiohttp.ClientTimeout(total=None),
         )
         self._runner = web.ServerRunner(
-            PlainServer(self._handle, on_tls=self._tls.on(lambda: f"127.0.0.1:{self.port}"), access_log=None),
+            PlainServer(
+                self._handle,
+                on_tls=self._tls.on(lambda: f"127.0.0.1:{self.port}"),
+                access_log=None,
+                max_line_size=_READABLE,
+                max_field_size=_READABLE,
+            ),
             shutdown_timeout=0.5,
         )
         await self._runner.setup()
@@ -124,7 +147,10 @@ class Front:
             raise Refusal(405, "MethodNotAllowed", f"the trigger '{self.name}' does not take {request.method} requests")
         if "Upgrade" in request.headers.get("Connection", "").title():
             raise Refusal(501, "NotEmulated", "Upgrading a connection (WebSocket) is not emulated by this local cloud.")
-        body = await read_body(request, BODY_LIMIT)
+        _check_size("headers", _size(request.headers.items()), HEADERS_LIMIT)
+        _check_size("path", len(request.raw_path.encode()), PATH_LIMIT)
+        # Whole, before an instance is claimed: a client that sends slowly holds nobody up.
+        body = await read_body(request, BODY_LIMIT, code="InvalidArgument")
         call.effect = True
         try:
             async with self._function.pool.instance() as instance:
@@ -149,6 +175,9 @@ class Front:
         with instance.working(request_id):
             try:
                 async with asyncio.timeout(limit), self._forward(request, body, instance, request_id) as upstream:
+                    if _size(upstream.headers.items()) > HEADERS_LIMIT:
+                        message = f"the headers of the answer have more than {HEADERS_LIMIT} bytes"
+                        return _failure(502, "BadResponse", message, request_id)
                     if self._cloud.faults.planned:
                         # Trouble after the effect must still be able to take the answer away: it may not have begun.
                         whole = web.Response(status=upstream.status, reason=upstream.reason, body=await upstream.read())
@@ -160,7 +189,7 @@ class Front:
                     async for chunk in upstream.content.iter_any():
                         await response.write(chunk)
             except TimeoutError:
-                outcome = await instance.timed_out(limit, started)
+                outcome = await instance.timed_out(limit, started, alone=self._shared)
             except aiohttp.ClientError:
                 outcome = await instance.broke_off(started)
             else:
@@ -172,7 +201,7 @@ class Front:
 
     def _copy_headers(self, upstream: aiohttp.ClientResponse, response: web.StreamResponse, request_id: str) -> None:
         for name, value in upstream.headers.items():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in _HOP_BY_HOP | _OURS and not name.lower().startswith("x-fc-"):
                 response.headers.add(name, value)
         self._mark(response, request_id)
 
@@ -187,12 +216,14 @@ class Front:
             # Nobody outside may speak for the platform.
             if name.lower() not in _HOP_BY_HOP | {"content-length"} and not name.lower().startswith("x-fc-")
         ]
+        if self._cloud.switches.forwarded_headers == "appended":
+            headers = _forwarded(headers, {"X-Forwarded-For": request.remote or "", "X-Forwarded-Proto": "http"})
         headers += list(instance.headers(request_id, "/http-invoke").items())
         return self._session.request(
             request.method,
             URL(f"{instance.base}{request.raw_path}", encoded=True),
             headers=headers,
-            data=body or None,
+            data=io.BytesIO(body) if body else None,  # bytes as they are would be sent in one go
             allow_redirects=False,
             skip_auto_headers={"User-Agent", "Accept", "Accept-Encoding", "Content-Type"},
         )
@@ -286,13 +317,34 @@ class Front:
             response.headers["Content-Disposition"] = "attachment"
 
 
-async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+def _size(headers: Iterable[tuple[str, str]]) -> int:
+    return sum(len(name.encode()) + len(value.encode(errors="surrogateescape")) for name, value in headers)
+
+
+def _check_size(what: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise Refusal(
+            400, "InvalidArgument", f"the {what} of the request have {size} bytes; at most {limit} are possible"
+        )
+
+
+def _forwarded(headers: list[tuple[str, str]], seen: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each value behind those that are there already, as every proxy adds its own: what stands first may be forged."""
+    names = {name.lower() for name in seen}
+    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    for name, value in seen.items():
+        before = [given for other, given in headers if other.lower() == name.lower()]
+        kept.append((name, ",".join([*before, value])))
+    return kept
+
+
+async def read_body(request: web.BaseRequest, limit: int, *, code: str = "EntityTooLarge") -> bytes:
     """The body of a request, refused beyond ``limit`` bytes."""
     parts = bytearray()
     async for chunk in request.content.iter_any():
         parts += chunk
         if len(parts) > limit:
-            raise Refusal(400, "EntityTooLarge", f"payload size exceeds maximum allowed size ({limit} bytes)")
+            raise Refusal(400, code, f"payload size exceeds maximum allowed size ({limit} bytes)")
     return bytes(parts)
 
 

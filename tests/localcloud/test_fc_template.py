@@ -184,6 +184,12 @@ TRIGGER = f"{PROPS}.triggers.0"
             {"asyncInvokeConfig": {"destinationConfig": {"onFailure": {"destination": "acs:mns:::/queues/x"}}}},
             "is neither acs:mns:REGION:UID:/queues/NAME/messages",
         ),
+        (
+            {"scalingConfig": {"minInstances": 2}, "concurrencyConfig": {"reservedConcurrency": 1}},
+            "minInstances (2) may not exceed reservedConcurrency (1), which counts them too",
+        ),
+        ({"scalingConfig": {"scheduledPolicies": []}}, "'scheduledPolicies' is documented, but not emulated"),
+        ({"provisionConfig": {"defaultTarget": 1}}, "'provisionConfig' is documented, but not emulated"),
         ({"concurrencyConfig": {}}, f"{PROPS}.concurrencyConfig.reservedConcurrency: this key is missing"),
         ({"triggers": [{"triggerType": "mns_topic"}]}, f"{TRIGGER}: triggerType 'mns_topic' is documented, but not"),
         ({"triggers": [http_trigger(), http_trigger()]}, "two triggers are named 'http'"),
@@ -304,10 +310,19 @@ def test_custom_runtimes_and_their_settings_are_read(write: Any) -> None:
                 vpcConfig={"vpcId": "vpc-1", "vSwitchIds": ["vsw-1"], "securityGroupId": "sg-1"},
                 logConfig={"project": "p", "logstore": "l", "enableRequestMetrics": True},
                 concurrencyConfig={"reservedConcurrency": 2},
+                scalingConfig={"minInstances": 1},
+                customRuntimeConfig={
+                    "command": ["/opt/python3.12/bin/python3.12"],
+                    "args": ["-m", "uvicorn", "web.app:app"],
+                    "healthCheckConfig": {"httpGetUrl": "/health", "timeoutSeconds": 1},
+                },
             )
         )
     )
     assert spec.props.custom
+    assert spec.props.scaling_config.min_instances == 1
+    assert spec.props.custom_runtime_config is not None
+    assert spec.props.custom_runtime_config.python == "python3.12"
     assert spec.props.reserved_concurrency == 2
 
 

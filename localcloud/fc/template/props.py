@@ -70,11 +70,39 @@ class AsyncInvokeConfig(Part):
     destination_config: DestinationConfig = DestinationConfig()
 
 
+class HealthCheckConfig(Part):
+    """Asked once, when an instance starts; what is asked of a running one is not emulated."""
+
+    http_get_url: Annotated[str, Field(pattern=r"^/")]
+    initial_delay_seconds: Annotated[int, Field(ge=0, le=120)] = 0
+    period_seconds: Annotated[int, Field(ge=1, le=120)] = 3
+    timeout_seconds: Annotated[int, Field(ge=1, le=3)] = 1
+    failure_threshold: Annotated[int, Field(ge=1, le=120)] = 3
+    success_threshold: Annotated[int, Field(ge=1, le=120)] = 1
+
+
 class CustomRuntimeConfig(Part):
-    not_emulated = frozenset({"healthCheckConfig"})
     command: Annotated[list[str], Field(min_length=1)]
     args: list[str] = Field(default_factory=list)
     port: Annotated[int, Field(ge=1, le=65535)] = 9000
+    health_check_config: HealthCheckConfig | None = None
+
+    @property
+    def python(self) -> str:
+        """The interpreter that the command names, such as python3.12; empty when it is something else."""
+        folder, _, name = self.command[0].rpartition("/")
+        known = folder == "" or folder.startswith(("/opt/python3", "/var/fc/lang/python3"))
+        return name if known and re.fullmatch(r"python3(\.\d+)?", name) else ""
+
+
+class ScalingConfig(Part):
+    """Instances that are there before anybody asks; what makes their number change is not emulated."""
+
+    not_emulated = frozenset(
+        {"horizontalScalingPolicies", "scheduledPolicies", "residentPoolId", "enableOnDemandScaling", "enableMixMode"}
+        | {"requestDispatchPolicy"}
+    )
+    min_instances: Annotated[int, Field(ge=0)] = 0
 
 
 class LogConfig(Part):
@@ -119,7 +147,7 @@ class Props(Part):
     """``resources.<id>.props`` of component fc3 (function-compute.md section 2.2)."""
 
     not_emulated = frozenset(
-        {"layers", "provisionConfig", "scalingConfig", "tracingConfig", "customDNS", "nasConfig", "ossMountConfig"}
+        {"layers", "provisionConfig", "tracingConfig", "customDNS", "nasConfig", "ossMountConfig"}
         | {"vpcBinding", "annotations", "endpoint", "gpuConfig", "customContainerConfig", "enableLongLiving"}
         | {"sessionAffinity", "sessionAffinityConfig", "instanceIsolationMode", "supplement"}
     )
@@ -142,6 +170,7 @@ class Props(Part):
     instance_lifecycle_config: LifecycleConfig = LifecycleConfig()
     async_invoke_config: AsyncInvokeConfig = AsyncInvokeConfig()
     concurrency_config: ConcurrencyConfig | None = None
+    scaling_config: ScalingConfig = ScalingConfig()
     custom_runtime_config: CustomRuntimeConfig | None = None
     custom_domain: CustomDomain | None = None
     tags: list[Tag] = Field(default_factory=list)
@@ -206,6 +235,14 @@ class Props(Part):
                 ("runtime", "instanceConcurrency"),
                 not self.custom and self.instance_concurrency > 1,
                 "instanceConcurrency above 1 works for custom runtimes only",
+            ),
+            (
+                ("scalingConfig", "concurrencyConfig"),
+                self.reserved_concurrency is not None and self.scaling_config.min_instances > self.reserved_concurrency,
+                (
+                    f"minInstances ({self.scaling_config.min_instances}) may not exceed reservedConcurrency "
+                    f"({self.reserved_concurrency}), which counts them too"
+                ),
             ),
             (
                 ("cpu", "memorySize"),

@@ -46,4 +46,4 @@ class Handler(BaseHTTPRequestHandler):
         """Be silent."""
 
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["FC_CUSTOM_LISTEN_PORT"])), Handler).serve_forever()
+ThreadingHTTPServer(("0.0.0.0", int(os.environ["FC_CUSTOM_LISTEN_PORT"])), Handler).serve_forever()  # noqa: S104 - where the platform asks
