@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     journal = _talking(commands, "journal", _journal, "show which calls were made and what came of them")
     journal.add_argument("--follow", "-f", action="store_true", help="go on as calls come")
-    journal.add_argument("--service", default="", help="sts, vpc, ecr, mns or fc")
+    journal.add_argument("--service", default="", help="sts, vpc, ecr, kms, mns, fc or oauth")
     journal.add_argument("--operation", default="", help="such as AssumeRole")
     journal.add_argument("--account", default="", help="uid of the caller or of the owner")
     journal.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -342,6 +342,17 @@ class DeploySpec(_Spec):
 
     account: Uid
     """The account that functions run in; the first one when nothing is said."""
+    http_ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = {}
+    """Ports of HTTP triggers by function, where an address has to be known beforehand; any free one otherwise."""
+
+    @field_validator("http_ports")
+    @classmethod
+    def _distinct(cls, value: dict[str, int]) -> dict[str, int]:
+        ports = list(value.values())
+        for name, port in value.items():
+            if ports.count(port) > 1:
+                raise ValueError(f"port {port} of {name!r} is given to another function too")
+        return value
 
 
 class SettleSpec(_Spec):

@@ -28,7 +28,7 @@ from localcloud.fc.tasks import FINAL, Tasks
 from localcloud.fc.template.load import FunctionSpec, load
 from localcloud.fc.template.triggers import EventBridgeTrigger, HttpTrigger, TimerTrigger
 from localcloud.fc.timers import Timer
-from localcloud.fc.web import Front, read_body
+from localcloud.fc.web import Front, is_free, read_body
 from localcloud.kernel import Cloud
 from localcloud.mns.platform import PlatformAccess
 from localcloud.ordered import Names
@@ -50,6 +50,7 @@ class FcService:
         """Modules that workers of built-in runtimes have imported when they are born."""
         self.as_built = False
         """Code folders hold their dependencies, so their runtime's Python runs them with no packages of its own."""
+        self._http_ports = cloud.file.deploy.http_ports if cloud.file.deploy is not None else {}
         self._queues = Queues(platform)
         self._tasks = Tasks(cloud, self._queues, self._find)
         self._deployed: Names[Deployed] = Names()
@@ -82,6 +83,7 @@ class FcService:
                 reserved = self._capacity.planned({spec.name: spec.props.reserved_concurrency for spec in specs})
             except (DeployError, ValueError) as problem:
                 raise DeployError(f"{path} {problem}") from None
+            self._check_ports(path, specs)
             remarks = await self._notice(path, specs, identities)
             try:
                 await self._reaper.start()
@@ -182,6 +184,18 @@ class FcService:
             raise DeployError("\n  ".join([f"{path} cannot be deployed:", *problems]))
         return remarks
 
+    def _check_ports(self, path: Path, specs: list[FunctionSpec]) -> None:
+        """A port that the world file gives to an HTTP trigger has to be free, or the function's already."""
+        for spec in specs:
+            port = self._http_ports.get(spec.name, 0)
+            before = self._deployed.get(spec.name)
+            if not port or (before is not None and before.front is not None):
+                continue
+            if any(isinstance(trigger, HttpTrigger) for trigger in spec.props.triggers) and not is_free(port):
+                raise DeployError(
+                    f"{path} cannot be deployed: port {port}, which the world file gives to {spec.name}, is taken"
+                )
+
     def _remark(self, function: Function, remarks: list[Remark]) -> None:
         """Say it where people look: in the function's log, its description and the journal."""
         for remark in remarks:
@@ -225,10 +239,10 @@ class FcService:
     async def _put_to_work(self, function: Function) -> None:
         """Replace what was deployed under the name before, keeping its HTTP port, and let the triggers pull."""
         deployed = Deployed(function)
-        port = 0
+        port = self._http_ports.get(function.name, 0)
         before = self._deployed.take(function.name)
         if before is not None:
-            port = before.front.port if before.front is not None else 0
+            port = before.front.port if before.front is not None else port
             await before.stop()
         for trigger in function.props.triggers:
             if isinstance(trigger, EventBridgeTrigger):

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import io
 import json
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -315,6 +316,17 @@ class Front:
         response.headers["X-Fc-Request-Id"] = request_id
         if self._function.props.custom_domain is None:
             response.headers["Content-Disposition"] = "attachment"
+
+
+def is_free(port: int) -> bool:
+    """Whether an HTTP trigger could listen on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _size(headers: Iterable[tuple[str, str]]) -> int:

@@ -130,12 +130,20 @@ class Answer:
 class Functions:
     """A local cloud with one account, its functions, and clients for both."""
 
-    def __init__(self, run_cloud: RunCloud, folder: Path, **world: Any) -> None:
-        self.account = new_account()
+    def __init__(
+        self,
+        run_cloud: RunCloud,
+        folder: Path,
+        account: str = "",
+        more: Mapping[str, Any] | None = None,
+        **world: Any,
+    ) -> None:
+        """``more`` is what else the account owns."""
+        self.account = account or new_account()
         self._folder = folder
         root, self.root = user("operator", allow("*"))
         nobody, self.nobody = user("nobody", allow("mns:*"))
-        account = {
+        owned = {
             "users": {"operator": root, "nobody": nobody},
             "roles": {
                 "worker": {"trust": trust(service="fc.aliyuncs.com"), "policies": {"all": allow("*")}},
@@ -149,7 +157,7 @@ class Functions:
             {
                 "region": HANGZHOU,
                 "deploy": {"account": self.account},
-                "accounts": {self.account: {"name": "functions", "enterprise": "1", **account}},
+                "accounts": {self.account: {"name": "functions", "enterprise": "1", **owned, **(more or {})}},
                 **world,
             }
         )

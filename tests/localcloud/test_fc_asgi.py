@@ -2,6 +2,7 @@
 headers, limits and credentials, all as an s.yaml describes it."""
 
 import http.client
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from localcloud.fc.custom_instances import free_port
 from localcloud.fc.errors import DeployError
+from localcloud.worldfile import WorldError, check_world
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.fc_harness import Functions, http_trigger, until
-from tests.localcloud.harness import Key
+from tests.localcloud.harness import Key, new_account
 from tests.localcloud.processes import alive, frozen
 
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -116,8 +119,8 @@ async def health(response: Response) -> None:
 class Asgi(Functions):
     """Functions that are servers of their own, written into a folder of the test's."""
 
-    def __init__(self, run_cloud: RunCloud, folder: Path) -> None:
-        super().__init__(run_cloud, folder)
+    def __init__(self, run_cloud: RunCloud, folder: Path, **world: Any) -> None:
+        super().__init__(run_cloud, folder, **world)
         self.code = folder / "code"
         (self.code / "web").mkdir(parents=True)
         (self.code / "web" / "app.py").write_text(APPLICATION)
@@ -426,6 +429,101 @@ def test_an_answer_comes_as_it_is_made(asgi: Asgi) -> None:
         assert answer.raw.read(5) == b"first"
         assert requests.get(f"{url}/open", timeout=60).status_code == 200
         assert answer.raw.read() == b"second"
+
+
+# The address
+
+
+def test_an_address_can_be_known_beforehand(run_cloud: RunCloud, tmp_path: Path) -> None:
+    """The world file gives the trigger its port, which it keeps; a port that is taken stops the deployment."""
+    port = free_port()
+    account = new_account()
+    world = {"deploy": {"account": account, "http_ports": {"desk": port}}}
+    asgi = Asgi(run_cloud, tmp_path, account=account, **world)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(DeployError, match=f"port {port}, which the world"):
+        asgi.web()
+    assert asgi.cloud.inside(lambda _: asgi.cloud.fc.functions()) == []
+    assert asgi.web() == f"http://127.0.0.1:{port}"
+    assert asgi.web() == f"http://127.0.0.1:{port}"
+    assert requests.get(f"http://127.0.0.1:{port}/open", timeout=60).status_code == 200
+    with pytest.raises(WorldError, match=r"deploy.http_ports: .*given to another function too"):
+        check_world({"version": 1, "accounts": {account: {}}, **_same_port(account, port)})
+
+
+SIGNING_IN = """
+import os
+
+from authlib.integrations.base_client import BaseApp, FrameworkIntegration, OAuth2Mixin, OpenIDMixin
+from authlib.integrations.requests_client import OAuth2Session
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+
+class Client(OAuth2Mixin, OpenIDMixin, BaseApp):
+    client_cls = OAuth2Session
+
+
+issuer = os.environ["ISSUER"]
+client = Client(
+    FrameworkIntegration("desk"),
+    client_id=os.environ["CLIENT_ID"],
+    client_secret=os.environ["CLIENT_SECRET"],
+    server_metadata_url=f"{issuer}/.well-known/openid-configuration",
+    client_kwargs={
+        "scope": "openid aliuid profile",
+        "code_challenge_method": "S256",
+        "token_endpoint_auth_method": "client_secret_post",
+    },
+)
+begun = {}
+app = FastAPI()
+
+
+@app.get("/health")
+def health() -> None: ...
+
+
+@app.get("/login")
+def login() -> RedirectResponse:
+    found = client.create_authorization_url(os.environ["CALLBACK"])
+    begun[found["state"]] = found["code_verifier"]
+    return RedirectResponse(found["url"], status_code=302)
+
+
+@app.get("/callback")
+def callback(code: str, state: str) -> dict[str, object]:
+    token = client.fetch_access_token(os.environ["CALLBACK"], code=code, code_verifier=begun.pop(state))
+    return dict(client.parse_id_token(token, nonce=None))
+"""
+
+
+def test_people_sign_in_at_a_function(run_cloud: RunCloud, tmp_path: Path) -> None:
+    """From the function's login to the provider's page and back, with addresses that the world file knows."""
+    port, account, client = free_port(), new_account(), "4000000000000000001"
+    callback = f"http://127.0.0.1:{port}/callback"
+    application = {"name": "desk", "secret": "example-secret", "redirect_uris": [callback]}
+    people = {"operator": {"user": "operator"}}
+    asgi = Asgi(
+        run_cloud,
+        tmp_path,
+        account=account,
+        more={"people": people, "oauth_applications": {client: application}},
+        deploy={"account": account, "http_ports": {"desk": port}},
+    )
+    (asgi.code / "web" / "app.py").write_text(SIGNING_IN)
+    variables = {"ISSUER": asgi.cloud.url, "CLIENT_ID": client, "CLIENT_SECRET": "example-secret", "CALLBACK": callback}
+    asgi.web(environmentVariables=variables)
+    with requests.Session() as browser:
+        page = browser.get(f"http://127.0.0.1:{port}/login", timeout=60)
+        assert page.url.startswith(f"{asgi.cloud.url}/oauth2/v1/auth?")
+        landed = browser.post(page.url, data={"person": "operator"}, timeout=60)
+    assert landed.url.startswith(callback)
+    claims = landed.json()
+    assert (claims["aid"], claims["upn"]) == (account, f"operator@{account}.onaliyun.com")
+
+
+def _same_port(account: str, port: int) -> dict[str, Any]:
+    return {"deploy": {"account": account, "http_ports": {"desk": port, "other": port}}}
 
 
 # What does not start

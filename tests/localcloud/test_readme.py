@@ -13,6 +13,7 @@ from localcloud.ros.functions import EMULATED
 from localcloud.ros.kinds import KINDS
 from localcloud.server import PRODUCTS
 from localcloud.switches import Switches
+from localcloud.worldfile import parse_world
 
 README = (Path(__file__).parents[2] / "localcloud" / "README.md").read_text(encoding="utf-8")
 
@@ -57,3 +58,11 @@ def test_the_row_of_templates_is_complete() -> None:
 
     assert set(re.findall(r"ALIYUN::\w+::\w+", row)) == set(KINDS)
     assert set(re.findall(r"Fn::\w+|\bRef\b", row)) == set(EMULATED)
+
+
+def test_the_world_with_people_is_one() -> None:
+    """What the README shows of signing in is a world file."""
+    (shown,) = re.findall(r"```yaml\n(version: 1\n.*?)```", README, re.DOTALL)
+
+    world = parse_world(shown)
+    assert sorted(world.accounts["1000000000000001"].people) == ["hub-root", "on-call", "requester"]
