@@ -93,6 +93,11 @@ class Instance(ABC):
         """Whether it stands still because nobody asks anything of it."""
         return self.process is not None and self.process.frozen
 
+    @property
+    def outlives_time_outs(self) -> bool:
+        """Whether a request that takes too long leaves its instance to the others."""
+        return self.around.switches.time_out_ends == "request" and self.props.instance_concurrency > 1
+
     def kill(self) -> None:
         """End its process at once."""
         self.ending = True
@@ -203,9 +208,9 @@ class Instance(ABC):
         if self.process is not None and not self.ending and self.around.switches.freeze == "on":
             self.process.freeze()
 
-    async def timed_out(self, limit: float, started: float, *, alone: bool = False) -> Outcome:
-        """Nobody runs longer than allowed: SIGTERM first, then SIGKILL (section 4.4); ``alone``: only the answer ends."""
-        if not alone:
+    async def timed_out(self, limit: float, started: float) -> Outcome:
+        """Nobody runs longer than allowed: SIGTERM first, then SIGKILL (section 4.4)."""
+        if not self.outlives_time_outs:
             self.ending = True
             if self.process is not None:
                 await self.process.end(GRACE)

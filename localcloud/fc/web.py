@@ -61,11 +61,6 @@ class Front:
         self.requests = 0
 
     @property
-    def _shared(self) -> bool:
-        """Whether a request that takes too long leaves its instance to the others."""
-        return self._cloud.switches.time_out_ends == "request" and self._function.props.instance_concurrency > 1
-
-    @property
     def url(self) -> str:
         """Where the function can be reached."""
         return f"http://127.0.0.1:{self.port}"
@@ -190,8 +185,10 @@ class Front:
                     async for chunk in upstream.content.iter_any():
                         await response.write(chunk)
             except TimeoutError:
-                outcome = await instance.timed_out(limit, started, alone=self._shared)
+                outcome = await instance.timed_out(limit, started)
             except aiohttp.ClientError:
+                if request.transport is None or request.transport.is_closing():
+                    raise Cut("the client left before its answer was whole") from None
                 outcome = await instance.broke_off(started)
             else:
                 await response.write_eof()

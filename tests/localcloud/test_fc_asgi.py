@@ -228,6 +228,7 @@ def test_who_takes_too_long(asgi: Asgi, ends: str, alone: bool) -> None:
     assert (late[0].status_code, late[0].json()["errorMessage"]) == (504, "Function timed out after 4 seconds")
     assert (waiting[0].status_code == 200) is alone
     assert (requests.get(f"{url}/open", timeout=60).json()["pid"] == before) is alone
+    asgi.cloud.inside_async(lambda: asgi.cloud.fc.kill("desk"))  # who waits for ever would hold up the end
 
 
 # One instance that is kept
@@ -284,7 +285,7 @@ def test_more_than_one_can_be_kept_and_the_end_is_in_order(asgi: Asgi) -> None:
     """Two before anybody asks; a deployment replaces both, and the application's own end runs."""
     two: dict[str, Any] = {"scalingConfig": {"minInstances": 2}, "concurrencyConfig": {"reservedConcurrency": 2}}
     asgi.web(**two)
-    until(lambda: len(asgi.instances()) == 2, "both")
+    until(lambda: [one["state"] for one in asgi.instances()] == ["frozen"] * 2, "both, at rest")
     before = {one["pid"] for one in asgi.instances()}
     asgi.web(**two)
     until(lambda: len(asgi.instances()) == 2, "both again")
@@ -429,6 +430,23 @@ def test_an_answer_comes_as_it_is_made(asgi: Asgi) -> None:
         assert answer.raw.read(5) == b"first"
         assert requests.get(f"{url}/open", timeout=60).status_code == 200
         assert answer.raw.read() == b"second"
+
+
+def test_a_client_that_leaves_ends_nobody(asgi: Asgi) -> None:
+    """The journal says who left; the instance goes on."""
+    url = asgi.web()
+    answer = requests.get(f"{url}/stream", stream=True, timeout=60)
+    assert answer.raw.read(5) == b"first"
+    pid = asgi.instances()[0]["pid"]
+    answer.close()
+    assert requests.get(f"{url}/open", timeout=60).json()["pid"] == pid
+
+    def left() -> list[str]:
+        entries = asgi.cloud.journal(service="fc", operation="InvokeHTTPTrigger")
+        return [entry["message"] for entry in entries if entry["params"]["path"] == "/stream"]
+
+    assert until(left, "the end of the first request") == ["the client left before its answer was whole"]
+    assert requests.get(f"{url}/open", timeout=60).json()["pid"] == pid
 
 
 # The address
