@@ -118,7 +118,8 @@ class OauthService:
         def show() -> web.Response:
             application, scopes = self._checked(params)
             remembered = self._people.get(asked.cookie)
-            if self._cloud.switches.sign_in_remembered == "on" and remembered is not None:
+            kept = self._cloud.switches.sign_in_remembered == "on"
+            if kept and remembered is not None and not application.refuses(remembered):
                 return self._back(params, {"code": self._code(application, scopes, remembered, params)})
             return web.Response(body=page.choice(application, scopes, self._people.values()), headers=page.HEADERS)
 

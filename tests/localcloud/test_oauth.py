@@ -10,6 +10,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from joserfc.errors import JoseError
 
+from localcloud.oauth.service import COOKIE
 from localcloud.worldfile import WorldError, parse_world
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.oauth_kit import CALLBACK, CLIENT, NATIVE, SECRET, SignIn, buttons, fields
@@ -352,6 +353,8 @@ def test_a_browser_may_be_remembered(desk: SignIn) -> None:
     sent = requests.get(desk.authorize(), cookies=cookies, allow_redirects=False, timeout=30)
     assert desk.exchange(fields(sent)["code"]).status_code == 200
     assert requests.get(desk.authorize(), allow_redirects=False, timeout=30).status_code == 200
+    stranger = {COOKIE: "nobody"}
+    assert requests.get(desk.authorize(), cookies=stranger, allow_redirects=False, timeout=30).status_code == 200
 
 
 def test_older_pages_said_other_things(desk: SignIn) -> None:
