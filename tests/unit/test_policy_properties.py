@@ -196,7 +196,7 @@ vouchings = some.fixed_dictionaries(
         "opens": some.booleans(),
         "everyone": some.booleans(),
         "endless": some.booleans(),
-        "hours": some.sampled_from([0, 1, 2160, 2161, 10**9]),
+        "hours": some.sampled_from([0, 1, 24, 25, 2160, 2161, 10**9]),
         "age": some.integers(-200, 200),
         "prefixes": some.fixed_dictionaries(
             {
@@ -211,6 +211,7 @@ vouchings = some.fixed_dictionaries(
         "four_eyes": some.sampled_from(["kept", "own", "unproved", "broken"]).map(
             lambda id_: {"type": "FourEyes", "id": id_}
         ),
+        "emergency": some.booleans(),
     }
 )
 SHIPPED = Policy(POLICY)
@@ -226,20 +227,22 @@ def shipped_without(names: frozenset[str]) -> Policy:
 
 def forbidden_by(context: dict[str, Any]) -> set[str]:
     """What the shipped policy says, said once more."""
-    if not context["opens"]:
-        return set()
-    return {
-        name
-        for name, fine in {
+    sides, hours = context["sides"], context["hours"]
+    of_both = {"emergency-day": not context["emergency"] or (not context["endless"] and hours <= 24)}
+    of_a_revoke = {"someone-answers": any(sides.values())}
+    rules = of_both | (
+        of_a_revoke
+        if not context["opens"]
+        else {
             "four-eyes": context["four_eyes"]["id"] in {"kept", "own"},
-            "instance-side": context["sides"]["grant"],
+            "instance-side": sides["grant"] or (context["emergency"] and sides["associate"]),
             "endless-both-sides": not context["endless"] or all(context["sides"].values()),
             "longest-lease": context["endless"] or context["hours"] <= 90 * 24,
             "inside-supernets": context["prefixes"]["outside"] == 0,
             "wide-range": context["prefixes"]["widest"] >= 12 or all(context["leads"].values()),
-        }.items()
-        if not fine
-    }
+        }
+    )
+    return {name for name, fine in rules.items() if not fine}
 
 
 @unhurried

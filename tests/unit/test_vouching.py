@@ -65,6 +65,7 @@ def test_a_grant_is_told_whole(approve: MakeApproval) -> None:
             "sides": {"grant": True, "associate": True},
             "leads": {"grant": False, "associate": True},
             "four_eyes": {"type": "FourEyes", "id": "kept"},
+            "emergency": False,
         },
     )
     assert SHIPPED.decide(question) == Answer(allowed=True, rules=("issuers-vouch",))
@@ -221,6 +222,7 @@ def test_a_revoke_asks_for_nothing(closes: Any, everyone: bool) -> None:
         "sides": {"grant": False, "associate": True},
         "leads": {"grant": False, "associate": True},
         "four_eyes": {"type": "FourEyes", "id": "broken"},
+        "emergency": False,
     }
     assert SHIPPED.decide(question).allowed
 
