@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    asking,
     config,
     config_ledger,
     dead,
@@ -39,6 +40,12 @@ command(app, "lift")(holding.lift)
 command(app, "doctor")(doctor.doctor)
 command(app, "onboard")(onboarding.onboard)
 command(app, "offboard")(offboarding.offboard)
+command(app, "login")(asking.login)
+command(app, "ask")(asking.ask)
+command(app, "requests")(asking.requests)
+command(app, "request")(asking.request)
+command(app, "decide")(asking.decide)
+command(app, "withdraw")(asking.withdraw)
 command(app, "seal")(seal.seal_file)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)

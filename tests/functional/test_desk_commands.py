@@ -1,0 +1,111 @@
+"""The commands over the desk's API: sign in, ask, list, show, decide, withdraw; and what they say when it does not work."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.functional.desked import Browser, Desked, desked, wish
+from tests.functional.launch import clean_environment
+from tests.functional.world import ROOT
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
+    """One for all of them."""
+    with desked(tmp_path_factory.mktemp("desk")) as made:
+        yield made
+
+
+def told(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command as somebody whose tokens are kept there."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *command],
+        cwd=ROOT,
+        env=clean_environment(DESK_ADDRESS=desk.address, XDG_STATE_HOME=str(home)),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def signed_in(desk: Desked, home: Path, person: str) -> Path:
+    """Sign in with the command, by the page that it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "login", "--no-browser"],
+        cwd=ROOT,
+        env=clean_environment(DESK_ADDRESS=desk.address, XDG_STATE_HOME=str(home)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    address = process.stderr.readline().rpartition(" ")[2].strip()
+    browser = Browser(desk.address)
+    page = browser.get(address).headers["Location"]
+    back = requests.post(page, data={"person": person}, allow_redirects=False, timeout=30).headers["Location"]
+    assert requests.get(browser.get(back).headers["Location"], timeout=30).status_code == 200
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, person in out) == (0, True)
+    (kept,) = home.rglob("token.json")
+    assert kept.stat().st_mode & 0o077 == 0
+    return home
+
+
+def test_from_signing_in_to_the_lease(desk: Desked, tmp_path: Path) -> None:
+    """As two people do it, each with their own tokens."""
+    asking, deciding = (signed_in(desk, tmp_path / name, name) for name in ("requester", "owner"))
+    asked = told(desk, asking, "ask", "-", stdin=json.dumps(wish(301)))
+    assert asked.returncode == 0, asked.stderr
+    request_id = asked.stdout.split()[0]
+    assert "a yes is wanted for: grant" in asked.stdout
+    again = told(desk, asking, "ask", "-", "--json", stdin=json.dumps(wish(301)))
+    assert request_id in again.stdout or json.loads(again.stdout)["said"]
+    early = told(desk, deciding, "decide", request_id, "grant", "yes")
+    assert (early.returncode, "preflight has not looked yet" in early.stderr) == (1, True)
+    desk.look(request_id)
+    shown = told(desk, deciding, "request", request_id)
+    assert re.search(r"round 1, snapshot [0-9a-f]{64}", shown.stdout)
+    agreed = told(desk, deciding, "decide", request_id, "grant", "yes", "--reason", "It is ours to give")
+    assert agreed.returncode == 0, agreed.stderr
+    assert "recorded: yes for the grant side" in agreed.stdout
+    desk.hear()
+    for form in ("table", "csv", "json"):
+        listed = told(desk, asking, "requests", "--stage", "approved", "-o", form)
+        assert (listed.returncode, request_id in listed.stdout) == (0, True)
+
+
+def test_what_goes_wrong_is_one_line(desk: Desked, tmp_path: Path) -> None:
+    """Nobody is signed in, a word that is none, a file that is none, a request that is not there, a desk that is not."""
+    home = signed_in(desk, tmp_path / "home", "requester")
+    for command, code, why in (
+        (("request", "r-" + "0" * 20), 1, "that you may see"),
+        (("decide", "r-1", "grant", "maybe"), 2, "must be yes or no"),
+        (("ask", str(tmp_path / "none.json")), 2, "cannot be read as JSON"),
+        (("requests", "-o", "xml"), 2, "must be table, json or csv"),
+        (("request", "../me"), 2, "must be letters, digits and -"),
+        (("requests", "--desk", "http://127.0.0.1:1"), 2, "nobody is signed in at"),
+    ):
+        found = told(desk, home, *command)
+        assert (found.returncode, why in found.stderr) == (code, True), found.stderr
+        assert found.stderr.count("\n") == 1
+    nobody = told(desk, tmp_path / "nobody", "requests")
+    assert (nobody.returncode, "run `ecr-grants login`" in nobody.stderr) == (2, True)
+
+
+def test_what_was_asked_is_withdrawn(desk: Desked, tmp_path: Path) -> None:
+    """By whoever asked."""
+    home = signed_in(desk, tmp_path / "home", "requester")
+    asked = told(desk, home, "ask", "-", "--json", stdin=json.dumps([wish(310), wish(311)]))
+    first, second = (one["request_id"] for one in json.loads(asked.stdout)["requests"])
+    assert f"{first} is withdrawn" in told(desk, home, "withdraw", first, "--reason", "Not needed").stdout
+    assert json.loads(told(desk, home, "request", second, "--json").stdout)["stage"] == "open"
