@@ -16,7 +16,7 @@ from localcloud.call import Call
 from localcloud.clock import Clock, iso_precise
 from localcloud.ordered import Shelf
 from localcloud.switches import Switches
-from localcloud.worldfile import VbrSpec, VpcSpec, WorldFile
+from localcloud.worldfile import REGIONS, VbrSpec, VpcSpec, WorldFile
 
 T = TypeVar("T")
 
@@ -157,6 +157,7 @@ class Ecr:
     created: float
     timeline: _Timeline = field(default_factory=_Timeline)
     locked_until: float = 0.0
+    biz_status: str = "Normal"
 
     def status(self, when: float) -> str:
         """Its state at a time; GONE when it does not exist."""
@@ -183,6 +184,7 @@ class Network:
     def __init__(self, file: WorldFile, clock: Clock, switches: Switches) -> None:
         self.settle = file.settle
         self.limits = file.limits
+        self.ecr_regions = REGIONS if file.ecr_regions is None else frozenset(file.ecr_regions)
         self._switches = switches
         self.enterprise = {uid: account.enterprise for uid, account in file.accounts.items()}
         self.vpcs: dict[str, tuple[str, VpcSpec]] = {}
@@ -214,6 +216,7 @@ class Network:
                 self.vbrs_in.setdefault((uid, vbr.region), []).append(vbr)
             for spec in account.ecrs:
                 ecr = Ecr(spec.id, uid, spec.asn, spec.name, spec.description, tuple(spec.tags.items()), self.started)
+                ecr.biz_status = spec.biz_status
                 # Lagging reads may look back before the start: what the world file says was always there.
                 ecr.timeline.phases.append(Phase(0.0, spec.status))
                 self._keep_ecr(ecr)

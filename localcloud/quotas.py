@@ -52,6 +52,7 @@ _VPC = (
     "DescribeVirtualBorderRouters",
     "DescribeVpcGrantRulesToEcr",
     "DescribeGrantRulesToEcr",
+    "DescribeBgpGroups",
 )
 PUBLISHED: Mapping[str, Quota] = {
     **{f"ecr:{operation}": Quota(limit=120, seconds=60) for operation in _CHANGES},

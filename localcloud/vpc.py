@@ -11,7 +11,7 @@ from localcloud.network import Grant, Link
 from localcloud.operations import Product, Reply, Work, token_page
 from localcloud.params import Params
 from localcloud.refusal import Refusal, not_emulated
-from localcloud.worldfile import REGIONS, VbrSpec, VpcSpec
+from localcloud.worldfile import REGIONS, RouteSourceSpec, VbrSpec, VpcSpec
 
 _SETTLED = {"ACTIVE": "Attached", "INACTIVE": "Attached", "UPDATING": "Attached"}
 _ON_THE_WAY = {
@@ -122,6 +122,7 @@ def describe_vpc_attribute(cloud: Cloud, caller: Caller, params: Params) -> Work
         sources = [
             _source(link, call.seen) for link in cloud.network.links(call.seen, node_id=vpc_id) if link.kind == "VPC"
         ]
+        sources += [_other_source(owner, source) for source in vpc.route_sources]
         return {
             **_vpc(cloud, owner, vpc),
             "ClassicLinkEnabled": False,
@@ -144,6 +145,16 @@ def _source(link: Link, when: float) -> Reply:
         "SourceOwnerId": int(link.ecr_owner),
         "Status": status,
         "RoutePropagated": status == "Attached",
+    }
+
+
+def _other_source(owner: str, source: RouteSourceSpec) -> Reply:
+    return {
+        "SourceType": source.type,
+        "SourceInstanceId": source.id,
+        "SourceOwnerId": int(owner),
+        "Status": source.status,
+        "RoutePropagated": source.propagated,
     }
 
 
@@ -234,6 +245,46 @@ def _vbr(cloud: Cloud, vbr: VbrSpec, when: float) -> Reply:
         "Tags": {"Tags": [{"Key": key, "Value": value} for key, value in vbr.tags.items()]},
         "AssociatedCens": {"AssociatedCen": []},
         "AssociatedPhysicalConnections": {"AssociatedPhysicalConnection": []},
+    }
+
+
+def describe_bgp_groups(cloud: Cloud, caller: Caller, params: Params) -> Work:
+    """The BGP groups of the caller's VBRs; ``LocalAsn`` is the cloud's side (VPC OpenAPI, DescribeBgpGroups).
+
+    A VBR whose world file names no ASN has none.
+    """
+    region = _region(params)
+    router = params.text("RouterId", r"vbr-[a-z0-9]+")
+    page = _numbered_page(params)
+    _refuse_unknown_effects(params, "BgpGroupId")
+    if params.flag("IsDefault"):
+        raise not_emulated("the parameter IsDefault")
+
+    def look(call: Call) -> Reply:  # noqa: ARG001
+        found = [
+            vbr
+            for vbr in cloud.network.vbrs_in.get((caller.account, region), ())
+            if vbr.bgp_asn is not None and router in {"", vbr.id}
+        ]
+        shown, counts = _paged(found, page)
+        return {**counts, "BgpGroups": {"BgpGroup": [_bgp_group(vbr) for vbr in shown]}}
+
+    resource = f"acs:vpc:{region}:{caller.account}:virtualborderrouter/{router or '*'}"
+    return Work([("vpc:DescribeBgpGroups", resource)], look=look, region=region)
+
+
+def _bgp_group(vbr: VbrSpec) -> Reply:
+    return {
+        "BgpGroupId": f"bgpg-{vbr.id.removeprefix('vbr-')}",
+        "Name": "",
+        "Description": "",
+        "RouterId": vbr.id,
+        "RegionId": vbr.region,
+        "Status": "Available",
+        "LocalAsn": str(vbr.bgp_asn),
+        "PeerAsn": "64512",
+        "IpVersion": "IPv4",
+        "IsFake": "false",
     }
 
 
@@ -329,6 +380,7 @@ PRODUCT = Product(
         "DescribeVpcs": describe_vpcs,
         "DescribeVpcAttribute": describe_vpc_attribute,
         "DescribeVirtualBorderRouters": describe_virtual_border_routers,
+        "DescribeBgpGroups": describe_bgp_groups,
         "DescribeVpcGrantRulesToEcr": describe_vpc_grant_rules_to_ecr,
         "DescribeGrantRulesToEcr": describe_grant_rules_to_ecr,
     },

@@ -47,6 +47,9 @@ def world_mistakes(world: WorldFile, names: Named) -> Iterator[Mistake]:
     """All of them, each with its place."""
     if world.region not in REGIONS:
         yield Mistake(("region",), f"region: unknown region {world.region!r}{meant(world.region, REGIONS)}")
+    for at, region in enumerate(world.ecr_regions or ()):
+        if region not in REGIONS:
+            yield Mistake(("ecr_regions", at), f"ecr_regions: unknown region {region!r}{meant(region, REGIONS)}")
     if world.deploy is not None and world.deploy.account not in names.accounts:
         account = world.deploy.account
         yield Mistake(

@@ -94,6 +94,19 @@ class RoleSpec(_Spec):
     """The longest session that may be asked for."""
 
 
+class RouteSourceSpec(_Spec):
+    """Something beside an ECR that a VPC gets routes from."""
+
+    type: Literal["CEN", "VPN", "TR"]
+    """What kind of instance it is."""
+    id: str
+    """Such as tr-0a1b2c."""
+    status: Literal["Attaching", "Attached", "Detaching"] = "Attached"
+    """Whether it is attached, or on the way to or from it."""
+    propagated: bool = True
+    """Whether the VPC learns its routes; a VPC that does cannot be associated with an ECR."""
+
+
 class VpcSpec(_Spec):
     """A VPC."""
 
@@ -111,6 +124,8 @@ class VpcSpec(_Spec):
     """Only an Available VPC can be granted and associated."""
     secondary_cidrs: list[str] = []
     """Further address ranges."""
+    route_sources: list[RouteSourceSpec] = []
+    """What it gets routes from beside an ECR."""
     tags: dict[str, str] = {}
     """Tags by key."""
 
@@ -152,6 +167,8 @@ class EcrSpec(_Spec):
     """Its description."""
     status: Literal["ACTIVE", "UPDATING", "LOCKED_ATTACHING", "LOCKED_DETACHING", "RECLAIMING", "DELETING"] = "ACTIVE"
     """Only an ACTIVE one can be changed."""
+    biz_status: Literal["Normal", "FinancialLocked"] = "Normal"
+    """Whether its owner is in arrears; kept and shown."""
     tags: dict[str, str] = {}
     """Tags by key."""
 
@@ -393,6 +410,8 @@ class WorldFile(_Spec):
     """The region that this local cloud is."""
     deploy: DeploySpec | None = None
     """Where the functions of a template run."""
+    ecr_regions: list[str] | None = None
+    """Regions whose instances an ECR reaches; none means all."""
     accounts: dict[Uid, AccountSpec]
     """Main accounts by uid; quote the uid."""
     switches: dict[str, str] = {}

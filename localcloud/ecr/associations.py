@@ -12,7 +12,7 @@ from localcloud.network import Ecr, GrantKey, Link, Trace, new_id
 from localcloud.operations import Change, Reply, Work, token_page
 from localcloud.params import Params
 from localcloud.refusal import not_emulated
-from localcloud.worldfile import REGIONS
+from localcloud.worldfile import VpcSpec
 
 ASSOCIATION_ID = r"ecr-assoc-[a-z0-9]{6,40}"
 
@@ -52,7 +52,7 @@ def create_association(cloud: Cloud, caller: Caller, params: Params) -> Work:
 
     def check(call: Call) -> Change:
         ecr = own_ecr(cloud, caller, ecr_id, call.now)
-        if region not in REGIONS:
+        if region not in network.ecr_regions:
             raise refuse("UnsupportedRegion", "Feature not supported in specified region.")
         key = GrantKey(ecr_id, caller.account, "VPC", vpc_id, region)
         granted_by(cloud, caller, key, vpc_owner, "Vpc", not_granted())
@@ -62,7 +62,7 @@ def create_association(cloud: Cloud, caller: Caller, params: Params) -> Work:
                 "Cross-border binding of resources is subject to compliance constraints.",
             )
         changeable(cloud, caller, ecr_id, call)
-        if network.vpcs[vpc_id][1].status != "Available":
+        if not _takes_routes(network.vpcs[vpc_id][1]):
             raise rejected("Vpc")
         present = present_link(cloud, call, key)
         if present is not None:
@@ -96,6 +96,12 @@ def create_association(cloud: Cloud, caller: Caller, params: Params) -> Work:
         return change
 
     return Work(on_ecr("CreateExpressConnectRouterAssociation", caller, ecr_id), check=check)
+
+
+def _takes_routes(vpc: VpcSpec) -> bool:
+    """A VPC has one dynamic source of routes (section 7); how another one is refused is not documented."""
+    learns = any(source.propagated and source.type != "VPN" for source in vpc.route_sources)
+    return vpc.status == "Available" and not learns
 
 
 def _count(items: Iterable[object]) -> int:

@@ -8,7 +8,6 @@ from localcloud.kernel import Cloud
 from localcloud.network import GrantKey, Link, Trace, new_id
 from localcloud.operations import Change, Reply, Work, token_page
 from localcloud.params import Params
-from localcloud.worldfile import REGIONS
 
 
 def _child(params: Params) -> tuple[str, str]:
@@ -28,7 +27,7 @@ def attach_child(cloud: Cloud, caller: Caller, params: Params) -> Work:
 
     def check(call: Call) -> Change:
         ecr = own_ecr(cloud, caller, ecr_id, call.now)
-        if region not in REGIONS:
+        if region not in network.ecr_regions:
             raise refuse("UnsupportedRegion", "Feature not supported in specified region.")
         key = GrantKey(ecr_id, caller.account, "VBR", vbr_id, region)
         ungranted = rejected("Ec") if cloud.switches.attach_ungranted == "rejected" else not_granted()

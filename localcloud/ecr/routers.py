@@ -8,7 +8,6 @@ from localcloud.network import Ecr
 from localcloud.operations import Change, Reply, Work, token_page
 from localcloud.params import Params
 from localcloud.refusal import not_emulated
-from localcloud.worldfile import REGIONS
 
 DEFAULT_ASN, RESERVED_ASN = 45104, 65025
 
@@ -74,7 +73,7 @@ def _ecr(ecr: Ecr, when: float) -> Reply:
         "Description": ecr.description,
         "AlibabaSideAsn": ecr.asn,
         "Status": ecr.status(when),
-        "BizStatus": "Normal",
+        "BizStatus": ecr.biz_status,
         "ResourceGroupId": "rg-default",
         "GmtCreate": iso(ecr.created),
         "GmtModified": iso(ecr.created),
@@ -107,7 +106,7 @@ def delete_ecr(cloud: Cloud, caller: Caller, params: Params) -> Work:
     return Work(on_ecr("DeleteExpressConnectRouter", caller, ecr_id), check=check)
 
 
-def list_supported_regions(cloud: Cloud, caller: Caller, params: Params) -> Work:  # noqa: ARG001
+def list_supported_regions(cloud: Cloud, caller: Caller, params: Params) -> Work:
     """Where instances of a type can be reached (section 6)."""
     node_type = params.required("NodeType")
     if node_type == "TR":
@@ -116,6 +115,6 @@ def list_supported_regions(cloud: Cloud, caller: Caller, params: Params) -> Work
         raise params.illegal("NodeType")
 
     def look(call: Call) -> Reply:  # noqa: ARG001
-        return {"SupportedRegionIdList": sorted(REGIONS)}
+        return {"SupportedRegionIdList": sorted(cloud.network.ecr_regions)}
 
     return Work(on_ecr("ListExpressConnectRouterSupportedRegion", caller, "*"), look=look)

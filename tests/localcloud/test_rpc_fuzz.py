@@ -33,6 +33,7 @@ OPERATIONS = {
         "DescribeVirtualBorderRouters",
         "DescribeVpcGrantRulesToEcr",
         "DescribeGrantRulesToEcr",
+        "DescribeBgpGroups",
     ],
     "2015-04-01": ["AssumeRole", "GetCallerIdentity"],
 }
@@ -43,6 +44,7 @@ NAMES = [
     "AssociationRegionId", "AllowedPrefixes.1", "AllowedPrefixes.x", "AllowedPrefixesMode", "Tag.1.Key", "Tag.1.Value",
     "Tag.2.Value", "TagModels.1.TagKey", "Filter.1.Key", "Filter.1.Value.1", "Filter.0.Key", "ChildInstanceId",
     "ChildInstanceType", "ChildInstanceRegionId", "AlibabaSideAsn", "Name", "Description", "DryRun", "ClientToken",
+    "RouterId", "BgpGroupId", "IsDefault",
     "RoleArn", "RoleSessionName", "DurationSeconds", "Policy", "ExternalId", "NodeType", "Action", "Version",
 ]  # fmt: skip
 NASTY = [

@@ -1,8 +1,10 @@
 """VPC through the official SDK: what the owner of an instance can look at."""
 
+from functools import partial
 from typing import Any
 
 import pytest
+from alibabacloud_expressconnectrouter20230901 import models as ecr
 from alibabacloud_vpc20160428 import models as vpc
 
 from tests.localcloud.conftest import RunCloud
@@ -209,6 +211,11 @@ def test_grant_rules_of_a_vbr_need_one(run_cloud: RunCloud, change: dict[str, An
             lambda c, _: c.describe_virtual_border_routers(vpc.DescribeVirtualBorderRoutersRequest(region_id=HANGZHOU)),
         ),
         (
+            "vpc:DescribeBgpGroups",
+            "virtualborderrouter/{vbr}",
+            lambda c, at: c.describe_bgp_groups(vpc.DescribeBgpGroupsRequest(region_id=HANGZHOU, router_id=at.vbr_id)),
+        ),
+        (
             "vpc:DescribeVpcGrantRulesToEcr",
             "vpc/{vpc}",
             lambda c, at: c.describe_vpc_grant_rules_to_ecr(
@@ -273,3 +280,75 @@ def test_other_operations_of_the_product_are_refused_by_name(run_cloud: RunCloud
 
     assert refused(call) == (501, "NotEmulated")
     assert "DescribeVSwitches" in cloud.journal()[-1]["message"]
+
+
+def test_a_vbr_shows_its_bgp_group(run_cloud: RunCloud) -> None:
+    """The cloud's ASN is the one that the world file names; a VBR for which it names none has no group."""
+    at = stage()
+    owned = at.world["accounts"][at.spoke]["vbrs"]
+    owned[0]["bgp_asn"] = 45104
+    owned.append({"id": "vbr-withoutbgp", "region": HANGZHOU})
+    cloud = run_cloud(at.world)
+
+    def groups(key: Any, **more: Any) -> list[tuple[str, str, str]]:
+        request = vpc.DescribeBgpGroupsRequest(region_id=HANGZHOU, **more)
+        found = cloud.vpc(key).describe_bgp_groups(request).body.bgp_groups.bgp_group
+        return [(one.router_id, one.local_asn, one.status) for one in found]
+
+    assert groups(at.b) == groups(at.b, router_id=at.vbr_id) == [(at.vbr_id, "45104", "Available")]
+    assert groups(at.b, router_id="vbr-withoutbgp") == groups(at.a) == []
+
+
+def test_a_vpc_that_learns_routes_elsewhere_is_shown_and_not_associated(run_cloud: RunCloud) -> None:
+    """One dynamic source per VPC: a transit router's routes stand in the way, unless the VPC does not learn them."""
+    at = stage()
+    source = {"type": "TR", "id": "tr-0a1b2c", "propagated": True}
+    at.world["accounts"][at.spoke]["vpcs"][0]["route_sources"] = [source]
+    at.world["accounts"][at.spoke]["vpcs"].append(
+        {
+            "id": "vpc-quiet",
+            "region": HANGZHOU,
+            "cidr": "10.50.0.0/16",
+            "route_sources": [{**source, "propagated": False}],
+        }
+    )
+    cloud = run_cloud(at.world)
+
+    held = attribute(cloud, at).associated_propagation_sources.associated_propagation_sources
+    assert [(one.source_type, one.source_instance_id, one.status, one.route_propagated) for one in held] == [
+        ("TR", "tr-0a1b2c", "Attached", True)
+    ]
+    for vpc_id, answer in ((at.vpc_id, "OperationFailed.RejectedByVpcYaochi"), ("vpc-quiet", "")):
+        cloud.ecr(at.b).grant_instance_to_express_connect_router(
+            ecr.GrantInstanceToExpressConnectRouterRequest(**{**at.vpc_grant, "instance_id": vpc_id})
+        )
+        request = ecr.CreateExpressConnectRouterAssociationRequest(
+            ecr_id=at.ecr_id, association_region_id=HANGZHOU, vpc_id=vpc_id, vpc_owner_id=int(at.spoke)
+        )
+        attempt = partial(cloud.ecr(at.a).create_express_connect_router_association, request)
+        if answer:
+            assert refused(attempt) == (400, answer)
+        else:
+            assert attempt().body.success
+
+
+def test_the_regions_that_an_ecr_reaches_are_the_worlds(run_cloud: RunCloud) -> None:
+    """Where none are named it is all of them; elsewhere nothing is associated. Arrears of its owner are shown."""
+    at = stage()
+    at.world["accounts"][at.hub]["ecrs"][0]["biz_status"] = "FinancialLocked"
+    cloud = run_cloud({**at.world, "ecr_regions": ["cn-shanghai"]})
+    client = cloud.ecr(at.a)
+
+    regions = client.list_express_connect_router_supported_region(
+        ecr.ListExpressConnectRouterSupportedRegionRequest(node_type="VPC")
+    )
+    assert regions.body.supported_region_id_list == ["cn-shanghai"]
+    cloud.ecr(at.b).grant_instance_to_express_connect_router(
+        ecr.GrantInstanceToExpressConnectRouterRequest(**at.vpc_grant)
+    )
+    request = ecr.CreateExpressConnectRouterAssociationRequest(
+        ecr_id=at.ecr_id, association_region_id=HANGZHOU, vpc_id=at.vpc_id, vpc_owner_id=int(at.spoke)
+    )
+    assert refused(lambda: client.create_express_connect_router_association(request)) == (400, "UnsupportedRegion")
+    [shown] = client.describe_express_connect_router(ecr.DescribeExpressConnectRouterRequest()).body.ecr_list
+    assert shown.biz_status == "FinancialLocked"
