@@ -380,6 +380,16 @@ def reconcile_failed(*, what: What, account: Account | None) -> None:
     """Comparing a grant, an account or a router met a fault of ours, or a whole pass did."""
 
 
+@word(
+    "preflight.failed",
+    Level.ERROR,
+    "A fault of ours: report it with its traceback. What it was about is unknown to whoever decides.",
+    traceback=True,
+)
+def preflight_failed(*, what: What, account: Account | None) -> None:
+    """Looking at something before people decide met a fault of ours."""
+
+
 @word("drift.found", Level.WARNING)
 def drift_found(*, drift_kind: DriftClass, grant: GrantId, text: Reason) -> None:
     """The cloud is not as it had settled; it is being mended."""

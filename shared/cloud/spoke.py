@@ -18,7 +18,7 @@ from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import SpokeSeen
 
 # The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
-_NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
+NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
 
 
 _PAGE = 100  # the most that DescribeVpcGrantRulesToEcr gives in one page
@@ -56,7 +56,7 @@ class Spoke:
             try:
                 body = self._calls.vpc(key, "DescribeVpcAttribute", request, trail)
             except PermanentError as error:
-                if _NO_SUCH_VPC.search(error.code):
+                if NO_SUCH_VPC.search(error.code):
                     return nothing
                 raise
             sources = body.associated_propagation_sources
