@@ -14,7 +14,7 @@ from alibabacloud_expressconnectrouter20230901.client import Client as EcrClient
 from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 
-from shared.cloud.calls import Calls
+from shared.cloud.calls import Calls, reading
 from shared.cloud.hub import as_shown, status_of
 from shared.cloud.pages import Pages
 from shared.cloud.spoke import NO_SUCH_VPC
@@ -68,6 +68,7 @@ class Survey:
         self._calls = calls
         self._pages = Pages(calls)
 
+    @reading
     def enter(self, account: str) -> None:
         """Assume the account's role anew. Raises PermissionMissing where it does not let us in."""
         self._calls.enter(account)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from alibabacloud_sts20150401.models import AssumeRoleRequest
+from Tea.exceptions import TeaException
 
 from localcloud.worldfile import REGIONS
 from shared.cloud.calls import Calls, Trail
@@ -26,7 +27,8 @@ from shared.rules.preflight import preflight
 from shared.rules.shown import content, differences, digest, snapshot, unseen
 from shared.settings import Settings
 from tests.configured import CONFIG_KEYS_TEXT
-from tests.functional.preflight_worlds import KINDS, NOT_REACHED, VPC, World, generated, healthy, sound
+from tests.functional.preflight_faults import generated
+from tests.functional.preflight_worlds import KINDS, NOT_REACHED, VPC, World, healthy, sound
 from tests.functional.world import HUB, RECONCILE_FUNCTION, REGION, Key, Stage
 from tests.localcloud.harness import Key as HarnessKey
 from tests.localcloud.harness import LocalCloud
@@ -74,6 +76,9 @@ def house() -> Iterator[House]:
     stage = Stage()
     faulty, good = list(generated(stage)), list(sound(stage))
     loose = [healthy(stage, kind, f"{kind}: loose") for _ in range(4) for kind in KINDS]
+    stage.file["quotas"] = {
+        "sts:AssumeRole": None
+    }  # each look has calls of its own, whose pace knows nothing of the others
     stage.file["ecr_regions"] = sorted(REGIONS - {NOT_REACHED})
     arn = f"acs:ram::{HUB}:role/{RECONCILE_FUNCTION}"
     policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": [arn]}]}
@@ -140,6 +145,16 @@ def test_what_is_wrong_comes_with_what_to_do(told: list[Told]) -> None:
 def test_a_look_takes_few_calls(told: list[Told]) -> None:
     """However much is on a router."""
     assert max(one.calls for one in told) <= MOST_CALLS
+
+
+def test_a_look_is_bounded_however_many_accounts_are_listed(house: House) -> None:
+    """An instance that is nowhere is not looked for in all of them."""
+    world = next(one for one in house.faulty if one.expected is PreflightCheck.INSTANCE_EXISTS)
+    crowd = replace(world, others=sorted({one.spoke.uid for one in house.faulty} - {world.spoke.uid}))
+    assert len(crowd.others) > 60
+    calls = house.calls(crowd)
+    house.look(crowd, Survey(calls))
+    assert calls.made <= MOST_CALLS + 20
 
 
 def test_its_sessions_are_narrowed_to_exactly_what_it_reads(house: House, told: list[Told]) -> None:
@@ -239,3 +254,38 @@ def test_the_snapshot_is_the_same_until_something_that_lasts_changes(house: Hous
     assert digest(now) == snapshot(world.asked, house.look(world)) != digest(before)
     cidr = world.instance["cidr"]
     assert differences(before, now) == (f"the instance's address ranges, before: {cidr}; now: {cidr}, 172.20.0.0/16",)
+
+
+REFUSED = {
+    PreflightCheck.INSTANCE_USABLE,
+    PreflightCheck.ECR_USABLE,
+    PreflightCheck.ECR_REGION,
+    PreflightCheck.ROUTE_SOURCE,
+    PreflightCheck.VBR_ASN,
+    PreflightCheck.VBR_MP_BGP,
+    PreflightCheck.CROSS_ACCOUNT,
+}
+"""What the platform itself refuses, when the grant and the association are tried."""
+
+
+def test_the_platform_agrees_with_what_is_told(house: House, told: list[Told]) -> None:
+    """Grant and association go through in healthy worlds, and are refused in those where the platform would mind the fault.
+
+    The last test of the file, since it changes the worlds.
+    """
+    assert told
+    free = [one for one in house.sound if not one.linked and one.router.get("status") is None]
+    minded = [one for one in house.faulty if one.expected in REFUSED and "biz_status" not in one.router]
+    assert len(free) >= 15
+    assert len(minded) >= 18
+    for world in free:
+        _make(house, world)
+    for world in minded:
+        with pytest.raises(TeaException):
+            _make(house, world)
+
+
+def _make(house: House, world: World) -> None:
+    """Grant and associate what is asked for, as both accounts' administrators."""
+    link = (world.hub, world.spoke, world.instance["id"], world.prefixes)
+    World.prepare(replace(world, granted=[], linked=[link]), house.cloud)
