@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import GrantKey
-
-
-class RequestKind(StrEnum):
-    """What a request asks for."""
-
-    GRANT = "grant"
-    CHANGE = "change"
-    REVOKE = "revoke"
 
 
 @dataclass(frozen=True, slots=True)

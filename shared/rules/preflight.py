@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
 from shared.rules import preflight_routes as routes
 from shared.rules.checked import Answer, Checked, PreflightCheck, Report, failed, passed, unknown
-from shared.rules.looked import Asked, Looked, RequestKind, RoleSeen, Unread
+from shared.rules.looked import Asked, Looked, RoleSeen, Unread
 
 _USABLE = {InstanceType.VPC: "Available", InstanceType.VBR: "active"}  # sections 2.1 and 2.3
 _PASSING = frozenset({"UPDATING", "ASSOCIATING", "DISSOCIATING"})  # busy with a change of somebody's (section 1.4)

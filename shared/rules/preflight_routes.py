@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
 from shared.rules.checked import Answer, failed, passed, unknown
-from shared.rules.looked import Asked, EcrUse, Looked, NeighbourSeen, RequestKind, Unread
+from shared.rules.looked import Asked, EcrUse, Looked, NeighbourSeen, Unread
 
 WRITES_A_MINUTE = 120  # of one account, region and API (openapi-ecr-vpc-sts.md section 7)
 SETTLES_SECONDS = 300

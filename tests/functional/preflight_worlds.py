@@ -14,10 +14,11 @@ from typing import Any
 
 from alibabacloud_expressconnectrouter20230901 import models as ecr
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.checked import PreflightCheck
 from shared.rules.inventory import Inventory
-from shared.rules.looked import Asked, Limits, Own, RequestKind
+from shared.rules.looked import Asked, Limits, Own
 from tests.functional.world import HUB_ROLE, REGION, SPOKE_ROLE, Hub, Key, Spoke, Stage
 from tests.localcloud.harness import Key as HarnessKey
 from tests.localcloud.harness import LocalCloud

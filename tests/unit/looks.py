@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.looked import (
     Asked,
@@ -17,7 +18,6 @@ from shared.rules.looked import (
     Looked,
     NeighbourSeen,
     Own,
-    RequestKind,
     RoleSeen,
     Unread,
 )

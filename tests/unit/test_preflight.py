@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
 from shared.rules.checked import NAMES_OTHERS, OF_ACCOUNT_A, Checked, CheckResult, PreflightCheck, Report
 from shared.rules.looked import (
@@ -18,7 +19,6 @@ from shared.rules.looked import (
     Limits,
     Looked,
     NeighbourSeen,
-    RequestKind,
     RoleSeen,
     RouteSource,
 )

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.rules.looked import Asked, EcrSeen, InstanceSeen, Looked, Own, RequestKind, RoleSeen
+from shared.messages.consent import RequestKind
+from shared.rules.looked import Asked, EcrSeen, InstanceSeen, Looked, Own, RoleSeen
 from shared.rules.shown import content, differences, digest, snapshot, unseen
 from tests.unit.looks import BLIND, NOW, REGION, SEEN, VBR_KEY, A, B, C, asking, grants, seen
 
