@@ -32,7 +32,10 @@ from tests.functional.waiting import until
 from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, RECONCILE_FUNCTION, REGION, ROOT, Spoke, Stage
 from tests.said import lines_of, strange
 
-FAULTS_OF_OURS = {"message.failed", "grant.failed", "batch.failed", "reconcile.failed", "preflight.failed"}
+FAULTS_OF_OURS = {
+    *("message.failed", "grant.failed", "batch.failed", "reconcile.failed", "preflight.failed", "desk.failed"),
+    "consent.failed",
+}
 NOT_SHOWN = {"reconcile.unreadable", "head.unsigned"}
 OF_A_START = {"start.failed"}
 DENIED = {"kind": "error", "status": 403, "code": "NoPermission", "message": "You are not authorized."}

@@ -273,13 +273,16 @@ def test_a_version_is_not_passed_over(made: Ledger, tmp_path: Path) -> None:
     """What the second change needs before it may rest on what the first leaves after it."""
     upgrade_schema(made)
     migrations = next_migrations(tmp_path)
-    later = (migrations / "versions" / CHANGE.name).read_text("utf-8").replace("0005", "0006").replace("0004", "0005")
-    (migrations / "versions" / "0006_more.py").write_text(later.replace("made_by", "unmade_by"), "utf-8")
+    after, name = NEXT + 1, f"{NEXT + 1:04d}"
+    later = (migrations / "versions" / CHANGE.name).read_text("utf-8")
+    for number in (NEXT, CODE):  # the newer first: each is one more
+        later = later.replace(f'"{number:04d}"', f'"{number + 1:04d}"')
+    (migrations / "versions" / f"{name}_more.py").write_text(later.replace("made_by", "unmade_by"), "utf-8")
 
-    with pytest.raises(LedgerError, match="more than one behind 0006: deploy the versions between"):
-        upgrade_schema(made, Half.BEFORE, code=6, migrations=migrations)
+    with pytest.raises(LedgerError, match=f"more than one behind {name}: deploy the versions between"):
+        upgrade_schema(made, Half.BEFORE, code=after, migrations=migrations)
     assert check_schema(made) == Schema(REVISION, CODE, CODE)
-    assert upgrade_schema(made, Half.AFTER, code=6, migrations=migrations) == Schema("0006", 6, 6)
+    assert upgrade_schema(made, Half.AFTER, code=after, migrations=migrations) == Schema(name, after, after)
 
 
 def test_a_half_that_is_cut_off_leaves_the_ledger_as_it_was(made: Ledger, tmp_path: Path) -> None:
