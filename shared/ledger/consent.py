@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Protocol
 
 import sqlalchemy as sql
@@ -216,6 +217,42 @@ def chain_fault(connection: Connection, heard: Mapping[int, str]) -> str | None:
     return f"fact {min(left)} of the consent chain is missing: the record has heard it" if left else None
 
 
+def request_fault(connection: Connection) -> str | None:
+    """The first request whose row is not what its facts come to, as far as they were heard; as a sentence. None when all are."""
+    query = (
+        sql.select(consent, *(column.label(f"row_{column.name}") for column in requests.c))
+        .select_from(requests.outerjoin(consent, consent.c.request_id == requests.c.request_id))
+        .order_by(requests.c.request_id, consent.c.seq)
+    )
+    with connection.execute(query.execution_options(yield_per=500)) as found:
+        for request_id, together in groupby(found, key=lambda row: row.row_request_id):
+            facts = list(together)
+            heard = [kept(row).fact for row in facts if row.seq is not None and row.seq <= facts[0].row_heard]
+            if wrong := _wrong_row(facts[0], heard):
+                return f"the request {request_id} {wrong}"
+    nobodys = sql.select(consent.c.request_id).where(~sql.exists().where(requests.c.request_id == consent.c.request_id))
+    row = connection.execute(nobodys.order_by(consent.c.seq).limit(1)).first()
+    return None if row is None else f"something was said of the request {row.request_id}, which has no row"
+
+
+def _wrong_row(row: Any, heard: Sequence[AnyFact]) -> str | None:
+    """What of a request's row is not what its facts come to."""
+    standing = fold(heard) if heard else None
+    ended = None if standing is None or standing.ended is None else _millis(standing.ended.at)
+    expected: dict[str, Any] = {
+        "stage": str(Stage.OPEN if standing is None else standing.stage),
+        "round": 0 if standing is None else standing.round,
+        "ended_at": ended,
+    }
+    expected |= {} if standing is None else _asked_columns(standing.asked)
+    for name, value in expected.items():
+        if getattr(row, f"row_{name}") != value:
+            return f"has {name} {getattr(row, f'row_{name}')!r}, what was said comes to {value!r}"
+    if (row.row_due_at is None) != (ended is not None):
+        return "is waited for although it ended" if ended is not None else "is open, and nobody waits for it"
+    return None
+
+
 def heard_in(page: Sequence[Row[Any]]) -> dict[int, str]:
     """The hashes of the facts that these events are about, by their places in the consent chain."""
     found: dict[int, str] = {}
@@ -227,21 +264,28 @@ def heard_in(page: Sequence[Row[Any]]) -> dict[int, str]:
 
 
 def _request_row(asked: Asked) -> dict[str, Any]:
-    wish = asked.wish
     return {
         "request_id": asked.request_id,
-        "batch": asked.batch,
-        "grant_id": wish.grant.grant_id,
-        "ecr_owner_uid": wish.ecr.owner_uid,
-        "instance_owner_uid": wish.instance.owner_uid,
-        "kind": wish.kind,
-        "requester": asked.by.person,
-        "asked_at": _millis(asked.at),
+        **_asked_columns(asked),
         "stage": Stage.OPEN,
         "round": 0,
         "due_at": _millis(due(asked, 0)),
         "reminded": 0,
         "heard": 0,
+    }
+
+
+def _asked_columns(asked: Asked) -> dict[str, Any]:
+    """What of a request's row never changes."""
+    wish = asked.wish
+    return {
+        "batch": asked.batch,
+        "grant_id": wish.grant.grant_id,
+        "ecr_owner_uid": wish.ecr.owner_uid,
+        "instance_owner_uid": wish.instance.owner_uid,
+        "kind": str(wish.kind),
+        "requester": asked.by.person,
+        "asked_at": _millis(asked.at),
     }
 
 

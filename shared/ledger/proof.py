@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.consent import chain_fault, heard_in
+from shared.ledger.consent import chain_fault, heard_in, request_fault
 from shared.ledger.heads import Head
 from shared.ledger.record import START_OF_CHAIN, chained, digest_of
 from shared.ledger.replay import Replay
@@ -59,6 +59,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
         or wrong
         or replay.first_difference(connection)
         or chain_fault(connection, heard)
+        or request_fault(connection)
     )
 
 

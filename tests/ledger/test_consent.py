@@ -443,6 +443,30 @@ def test_a_lease_whose_facts_were_edited_makes_nothing(room: Room, database: Dat
     assert "fact 1 of request" in str(room.gated.ledger.read(first_fault, [], None))
 
 
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "approved without a word": ({"stage": "approved"}, "has stage 'approved', what was said comes to 'open'"),
+    "somebody else's": ({"requester": "owner"}, "has requester 'owner', what was said comes to 'requester'"),
+    "about another grant": ({"grant_id": "g-0"}, "has grant_id 'g-0'"),
+    "of another round": ({"round": 7}, "has round 7, what was said comes to 1"),
+    "ended": ({"ended_at": NOW}, "has ended_at"),
+    "forgotten": ({"due_at": None}, "is open, and nobody waits for it"),
+    "without its name": ({"request_id": "r-other"}, "r-other"),
+}
+
+
+@pytest.mark.parametrize("how", ROWS)
+def test_a_requests_row_that_was_edited_is_named(room: Room, database: Database, how: str) -> None:
+    """It decides nothing, and it is what people are shown."""
+    request_id, _ = room.ready()
+    room.ready()
+    room.hear()
+    assert room.gated.ledger.read(first_fault, [], None) is None
+    values, why = ROWS[how]
+    with database.connected() as connection:
+        connection.execute(requests.update().where(requests.c.request_id == request_id).values(**values))
+    assert why in str(room.gated.ledger.read(first_fault, [], None))
+
+
 def test_a_lease_of_the_desk_that_somebody_wrote_makes_nothing(room: Room, database: Database) -> None:
     """A copy of a true one on another name: its facts are not there."""
     request_id, snapshot = room.ready()
