@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import secrets
 import sys
 import threading
 import uuid
@@ -12,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import typer
 
@@ -39,7 +42,9 @@ def login(
         client = DeskClient(desk)
         waiting = _Waiting(("127.0.0.1", 0), _Back)
         waiting.timeout = 1
-        address = f"{client.address}/sign-in?port={waiting.server_port}"
+        verifier, waiting.mark = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+        told = {"port": waiting.server_port, "challenge": _challenge(verifier), "mark": waiting.mark}
+        address = f"{client.address}/sign-in?{urlencode(told)}"
         remark(f"sign in here: {address}")
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -49,7 +54,9 @@ def login(
         waiting.server_close()
         if waiting.code is None:
             raise NotSo(f"nobody signed in within {_SIGN_IN_SECONDS} s")
-        token = client.call("POST", "/tokens", signed_in=False, json={"code": waiting.code})["token"]
+        token = client.call("POST", "/tokens", signed_in=False, json={"code": waiting.code, "verifier": verifier})[
+            "token"
+        ]
         keep_token(client.address, str(token))
         me = client.get("/me")
     say(f"signed in as {me['subject']}" + ("" if me["person"] is None else f", who is {me['person']}"))
@@ -61,15 +68,17 @@ class _Waiting(HTTPServer):
     """Waits on this machine for the browser to come back."""
 
     code: str | None = None
+    mark: str = ""
 
 
 class _Back(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # as the library names it
         """Take the code, once."""
-        found = parse_qs(urlsplit(self.path).query).get("code")
-        text = b"This window can be closed.\n" if found else b"No sign-in came with this.\n"
+        assert isinstance(self.server, _Waiting)  # noqa: S101  # it is
+        said = parse_qs(urlsplit(self.path).query)
+        found = said.get("code") if said.get("mark") == [self.server.mark] else None  # else it is somebody else's
+        text = b"This window can be closed.\n" if found else b"No sign-in of this command came with this.\n"
         if found:
-            assert isinstance(self.server, _Waiting)  # noqa: S101  # it is
             self.server.code = found[0]
         self.send_response(200 if found else 400)
         self.send_header("Content-Type", "text/plain")
@@ -182,6 +191,11 @@ def withdraw(
         document(found)
     else:
         say(f"{request_id} is {found['stage']}")
+
+
+def _challenge(verifier: str) -> str:
+    """What the desk is shown of a verifier beforehand (RFC 7636, S256)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def _read(file: Path) -> list[Any]:

@@ -337,6 +337,11 @@ class DeskSettings(BaseModel):
     desk_scope: Annotated[str, StringConstraints(pattern=r"^openid( [a-z_]{1,40}){0,9}$"), UsedBy(DESK)] = Field(
         default="openid aliuid profile", validation_alias="DESK_SCOPE", description="what the provider is asked for"
     )
+    desk_without_nonce: Annotated[bool, UsedBy(DESK)] = Field(
+        default=True,
+        validation_alias="DESK_WITHOUT_NONCE",
+        description="whether an ID token without a nonce is taken: Alibaba Cloud documents none; for others say no",
+    )
     desk_role_sessions: Annotated[bool, UsedBy(DESK)] = Field(
         default=False,
         validation_alias="DESK_ROLE_SESSIONS",

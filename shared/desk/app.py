@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlencode
 
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.api import Here, api
 from shared.desk.parts import COOKIE, Parts
-from shared.desk.problems import Problem, answer, guarded, install
+from shared.desk.problems import NotSignedIn, Problem, answer, guarded, install
 from shared.desk.signin import local_path
 from shared.desk.tokens import SESSION, SHORT, Use
+from shared.errors import BadInput
 
 LARGEST = 1_000_000
 """Bytes of a body: 200 requests have a quarter of it."""
@@ -34,6 +36,7 @@ class CodeBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     code: Annotated[str, Field(max_length=8000)]
+    verifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{43,128}$")]
 
 
 class Bearer(BaseModel):
@@ -52,8 +55,8 @@ def make(parts: Parts) -> FastAPI:
     install(app)
     app.include_router(api)
     _sign_in(app)
-    app.middleware("http")(_mannered)
     app.middleware("http")(guarded)
+    app.middleware("http")(_mannered)  # outside of it: what failed has the headers, too
     return app
 
 
@@ -78,10 +81,16 @@ def _sign_in(app: FastAPI) -> None:
         parts: Here,
         to: Annotated[str, Query(max_length=500)] = "/",
         port: Annotated[int | None, Query(ge=1024, le=65535)] = None,
+        challenge: Annotated[str, Query(pattern=r"^([A-Za-z0-9_-]{43})?$")] = "",
+        mark: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,100}$")] = "",
     ) -> Response:
-        """Off to the provider. ``port``: where a command line on the same machine waits."""
+        """Off to the provider. ``port``: where a command line on the same machine waits; what it is sent back there is worth
+        nothing without the verifier of its ``challenge`` (RFC 7636), and comes with its ``mark``.
+        """
+        if port is not None and not challenge:
+            raise BadInput("challenge: must be given with a port")
         begun = parts.sign_in.begin()
-        kept = {**begun.kept, "to": local_path(to), "port": str(port or "")}
+        kept = {**begun.kept, "to": local_path(to), "port": str(port or ""), "challenge": challenge, "mark": mark}
         response = RedirectResponse(begun.address, 303)
         _put(response, _BEGUN, parts.seals.make(Use.STATE, kept, SHORT), int(SHORT.total_seconds()))
         return response
@@ -98,9 +107,8 @@ def _sign_in(app: FastAPI) -> None:
         subject, at = parts.sign_in.finish(code, state, kept)
         said = {"subject": subject, "at": at.timestamp()}
         if kept["port"]:
-            address = f"http://127.0.0.1:{kept['port']}/?" + urlencode(
-                {"code": parts.seals.make(Use.CODE, said, SHORT)}
-            )
+            given = parts.seals.make(Use.CODE, {**said, "challenge": kept["challenge"]}, SHORT)
+            address = f"http://127.0.0.1:{kept['port']}/?" + urlencode({"code": given, "mark": kept["mark"]})
             response: Response = RedirectResponse(address, 303)
         else:
             response = RedirectResponse(kept["to"], 303)
@@ -119,6 +127,8 @@ def _sign_in(app: FastAPI) -> None:
     def exchange(parts: Here, body: CodeBody) -> Bearer:
         """A code that the command line was sent back with, for a bearer token; it can be exchanged once."""
         said = parts.seals.read(Use.CODE, body.code)
+        if create_s256_code_challenge(body.verifier) != said.pop("challenge"):
+            raise NotSignedIn("verifier: the code belongs to another sign-in")
         parts.spend(body.code)
         token = parts.seals.make(Use.BEARER, said, SESSION)
         return Bearer(token=token, seconds=int(SESSION.total_seconds()))

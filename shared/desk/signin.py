@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +73,6 @@ class SignIn:
     def __init__(self, settings: DeskSettings, secret: Callable[[], str], clock: Callable[[], datetime]) -> None:
         """``secret``: the client's, asked for when it is used."""
         self._settings, self._secret, self._clock = settings, secret, clock
-        self._lock = threading.Lock()
         self._provider: Provider | None = None
         self._keys: jwk.KeySet | None = None
 
@@ -114,6 +112,7 @@ class SignIn:
                     code=code,
                     code_verifier=kept["verifier"],
                     timeout=_SECONDS,
+                    allow_redirects=False,  # the secret goes nowhere else
                 )
             except OAuthError as error:
                 raise NotSignedIn(
@@ -122,9 +121,9 @@ class SignIn:
             except (requests.RequestException, ValueError, KeyError):
                 raise CloudUnreachable("the provider of sign-ins does not answer: try again") from None
         claims = self._claims(str(token.get("id_token", "")), provider)
-        if claims.nonce is not None and claims.nonce != kept["nonce"]:
+        if claims.nonce != kept["nonce"] and (claims.nonce is not None or not self._settings.desk_without_nonce):
             raise NotSignedIn("nonce: the answer is of another sign-in: begin again")
-        signed_in = datetime.fromtimestamp(claims.auth_time or claims.iat, self._clock().tzinfo)
+        signed_in = datetime.fromtimestamp(min(claims.auth_time or claims.iat, claims.iat), self._clock().tzinfo)
         return self.subject(claims), signed_in
 
     def subject(self, claims: Claims) -> str:
@@ -174,27 +173,25 @@ class SignIn:
         )
 
     def _discovered(self) -> Provider:
-        with self._lock:
-            if self._provider is None:
-                issuer = self._settings.desk_issuer
-                found = self._get(f"{issuer}/.well-known/openid-configuration")
-                try:
-                    provider = Provider.model_validate(found)
-                except ValidationError:
-                    raise CloudUnreachable("the provider of sign-ins does not describe itself as it must") from None
-                if provider.issuer != issuer:
-                    raise CloudUnreachable(f"the provider of sign-ins says that it is {provider.issuer[:100]!r}")
-                self._provider = provider
-            return self._provider
+        if self._provider is None:  # two at once ask twice, and nobody waits for another's answer
+            issuer = self._settings.desk_issuer
+            found = self._get(f"{issuer}/.well-known/openid-configuration")
+            try:
+                provider = Provider.model_validate(found)
+            except ValidationError:
+                raise CloudUnreachable("the provider of sign-ins does not describe itself as it must") from None
+            if provider.issuer != issuer:
+                raise CloudUnreachable(f"the provider of sign-ins says that it is {provider.issuer[:100]!r}")
+            self._provider = provider
+        return self._provider
 
     def _signers(self, provider: Provider, *, again: bool) -> jwk.KeySet:
-        with self._lock:
-            if self._keys is None or again:  # keys change: asked once more before a token is refused
-                try:
-                    self._keys = jwk.KeySet.import_key_set(self._get(provider.jwks_uri))
-                except (JoseError, ValueError, TypeError, KeyError):
-                    raise CloudUnreachable("the provider of sign-ins has no keys that can be read") from None
-            return self._keys
+        if self._keys is None or again:  # keys change: asked once more before a token is refused
+            try:
+                self._keys = jwk.KeySet.import_key_set(self._get(provider.jwks_uri))
+            except (JoseError, ValueError, TypeError, KeyError):
+                raise CloudUnreachable("the provider of sign-ins has no keys that can be read") from None
+        return self._keys
 
     def _get(self, address: str) -> Any:
         """What the provider says at an address; not more than can be meant, and from nowhere else."""

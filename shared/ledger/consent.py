@@ -298,4 +298,5 @@ def _digest(body: str) -> str:
 
 
 def _millis(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
+    """Epoch milliseconds; what is finer does not count, as in every message."""
+    return round(moment.replace(microsecond=moment.microsecond // 1000 * 1000).timestamp() * 1000)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 import requests
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from shared.messages.catalogue import find
 from tests.functional.desked import Browser, Desked, Json, desked, wish
@@ -220,18 +221,24 @@ def test_nobody_is_sent_elsewhere(desk: Desked, to: str) -> None:
 
 
 def test_the_command_line_gets_a_token_once(desk: Desked) -> None:
-    """Sent back to its own port on this machine with a code, which it exchanges."""
-    browser = Browser(desk.address)
-    page = browser.get("/sign-in?port=50000").headers["Location"]
+    """Sent back to its own port on this machine with a code, which only whoever began can exchange, and once."""
+    browser, verifier = Browser(desk.address), "v" * 43
+    began = {"port": "50000", "challenge": create_s256_code_challenge(verifier), "mark": "mine"}
+    page = browser.get(f"/sign-in?{urlencode(began)}").headers["Location"]
     back = requests.post(page, data={"person": "owner"}, allow_redirects=False, timeout=30).headers["Location"]
     where = urlsplit(browser.get(back).headers["Location"])
     assert (where.hostname, where.port) == ("127.0.0.1", 50000)
-    code = parse_qs(where.query)["code"][0]
-    first, again = (browser.post("/api/v1/tokens", {"code": code}) for _ in range(2))
+    said = parse_qs(where.query)
+    assert said["mark"] == ["mine"]
+    code = said["code"][0]
+    thief = browser.post("/api/v1/tokens", {"code": code, "verifier": "w" * 43})
+    assert (thief.status_code, thief.json()["code"]) == (401, "NotSignedIn")
+    first, again = (browser.post("/api/v1/tokens", {"code": code, "verifier": verifier}) for _ in range(2))
     assert (first.status_code, again.status_code) == (200, 401)
     headers = {"Authorization": f"Bearer {first.json()['token']}"}
     assert Browser(desk.address).get("/api/v1/me", headers=headers).json()["person"] == "owner"
     assert Browser(desk.address).get("/api/v1/me", headers={"Authorization": f"Bearer {code}"}).status_code == 401
+    assert Browser(desk.address).get("/sign-in?port=50000").status_code == 422
 
 
 def test_headers_keep_browsers_from_guessing(desk: Desked) -> None:
