@@ -22,6 +22,8 @@ class CalmCloud:
         self.associations: dict[GrantKey, AssociationSeen] = {}
         self.trouble: dict[GrantKey, GrantError] = {}
         """What account B's side answers about a grant instead."""
+        self.ranges: dict[GrantKey, tuple[str, ...]] = {}
+        """The address ranges of instances, where account B shows any."""
         self.missing: set[GrantKey] = set()
         """Whose instance is not there."""
 
@@ -29,7 +31,8 @@ class CalmCloud:
         """Account B's view."""
         if key in self.trouble:
             raise self.trouble[key]
-        return SpokeSeen(key not in self.missing, key in self.granted, key in self.associations)
+        here = key not in self.missing, key in self.granted, key in self.associations
+        return SpokeSeen(*here, cidrs=self.ranges.get(key))
 
     def grant(self, key: GrantKey, _token: str, _trail: Trail) -> None:
         """As account B."""

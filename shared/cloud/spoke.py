@@ -16,6 +16,7 @@ from shared.cloud.gathering import Listed
 from shared.errors import PermanentError
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.facts import SpokeSeen
+from shared.rules.leases import in_order
 
 # The code for an unknown VPC is spelt in several ways across the product (VPC OpenAPI metadata; Terraform provider).
 NO_SUCH_VPC = re.compile(r"vpc(id)?\.?notfound", re.IGNORECASE)
@@ -64,7 +65,7 @@ class Spoke:
             routers = [source.source_instance_id for source in listed if source.source_type == "ECR"]
             elsewhere = next((router for router in routers if router != key.ecr_id), None)
             right_place = not body.region_id or body.region_id == key.instance_region
-            return SpokeSeen(right_place, False, key.ecr_id in routers, elsewhere)
+            return SpokeSeen(right_place, False, key.ecr_id in routers, elsewhere, cidrs=ranges_of(body))
         wanted_id = vpc.DescribeVirtualBorderRoutersRequestFilter(key="VbrId", value=[key.instance_id])
         lookup = vpc.DescribeVirtualBorderRoutersRequest(region_id=key.instance_region, filter=[wanted_id])
         body = self._calls.vpc(key, "DescribeVirtualBorderRouters", lookup, trail)
@@ -161,6 +162,13 @@ class Spoke:
             client_token=token,
         )
         self._calls.ecr(key, key.instance_owner_uid, operation, request, trail)
+
+
+def ranges_of(one: Any) -> tuple[str, ...]:
+    """The IPv4 ranges of a VPC, as DescribeVpcs and DescribeVpcAttribute show them alike."""
+    held = one.secondary_cidr_blocks
+    more = (held.secondary_cidr_block if held else None) or []
+    return in_order(text for text in (one.cidr_block, *more) if text)
 
 
 def _moment(text: object) -> int | None:

@@ -17,7 +17,7 @@ from alibabacloud_vpc20160428.client import Client as VpcClient
 from shared.cloud.calls import Calls, reading
 from shared.cloud.hub import as_shown, status_of
 from shared.cloud.pages import Pages
-from shared.cloud.spoke import NO_SUCH_VPC
+from shared.cloud.spoke import NO_SUCH_VPC, ranges_of
 from shared.errors import PermanentError
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.leases import in_order
@@ -129,7 +129,7 @@ class Survey:
             owner=_text(body.owner_id) or key.instance_owner_uid,
             region=body.region_id or key.instance_region,
             status=body.status,
-            cidrs=_ranges(body),
+            cidrs=ranges_of(body),
             sources=tuple(
                 RouteSource(
                     as_shown(one.source_type, "kind"), as_shown(one.source_instance_id, "id"), one.route_propagated
@@ -214,7 +214,7 @@ class Survey:
         """The address ranges of an account's VPCs in a region, at most 20 of them; one that is not there is not in it."""
         request = vpc.DescribeVpcsRequest(region_id=region, vpc_id=",".join(vpcs[:_IDS]), page_size=50)
         body = self._calls.read("DescribeVpcs", VpcClient, account, region, request)
-        return {one.vpc_id: _ranges(one) for one in (body.vpcs.vpc if body.vpcs else None) or []}
+        return {one.vpc_id: ranges_of(one) for one in (body.vpcs.vpc if body.vpcs else None) or []}
 
     def _vpc_call(self, operation: str, key: GrantKey, request: Any) -> Any:
         return self._calls.read(operation, VpcClient, key.instance_owner_uid, key.instance_region, request)
@@ -225,13 +225,6 @@ class Survey:
 
 def _text(value: object) -> str | None:
     return str(value) if value else None
-
-
-def _ranges(one: Any) -> tuple[str, ...]:
-    """The IPv4 ranges of a VPC, as DescribeVpcs and DescribeVpcAttribute show them alike."""
-    held = one.secondary_cidr_blocks
-    more = (held.secondary_cidr_block if held else None) or []
-    return in_order(text for text in (one.cidr_block, *more) if text)
 
 
 def _associated(one: Any) -> NeighbourSeen:

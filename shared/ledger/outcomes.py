@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ from shared.ledger.rows import (
 from shared.ledger.snapshot import Rows
 from shared.ledger.tables import EVERYONE, approvals, events, marks, sides
 from shared.ledger.writes import anything_landed, past_writes, served_by
-from shared.messages.approval import Action, Every, GrantApproval, RevokeApproval
+from shared.messages.approval import DESK, Action, Every, GrantApproval, RevokeApproval
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request, Served
 from shared.rules.answers import done_text
 from shared.rules.drift import how_it_ended, still_so
@@ -217,13 +217,24 @@ def tell_unwanted(connection: Connection, work: Work, now: int, *, let_go: bool)
     append(connection, now, unwanted_event(work))
 
 
-def refuse(connection: Connection, work: Work, reason: Reason, now: int, *, newest: bool = False) -> bool:
+def refuse(
+    connection: Connection,
+    work: Work,
+    reason: Reason,
+    now: int,
+    *,
+    newest: bool = False,
+    only: Collection[str] | None = None,
+) -> bool:
     """Reject the grant requests that still wait on this grant. False when none did.
 
-    ``newest``: only the one that was approved last, where it is their sum that cannot be had.
+    ``newest``: only the one that was approved last, where it is their sum that cannot be had. ``only``: of these alone, by the
+    ids of their approvals.
     """
     rows = held_rows(connection, work)
     waiting = [row for row in rows.waiting() if row.action == Action.GRANT]
+    if only is not None:
+        waiting = [row for row in waiting if row.approval_id in only]
     if newest and waiting:
         waiting = [max(waiting, key=lambda row: (row.approved_at, row.admitted_at, row.approval_id))]
     about = about_work(work)
@@ -293,8 +304,17 @@ def finish(
         message_id=approval.message_id,
         reason=reason,
         facts={"approval_id": approval.approval_id},
+        people=_people(approval),
         again=outcome is EventKind.DEAD and approval.outcome == EventKind.DEAD,
     )
+
+
+def _people(approval: Row[Any]) -> list[str]:
+    """Whom the outcome of a request of people concerns: whoever asked, and whoever agreed."""
+    if approval.issuer != DESK:
+        return []
+    said = json.loads(approval.content)
+    return list(dict.fromkeys([said["requested_by"], *said["approved_by"]]))
 
 
 def request_of(approval: Row[Any] | Lease | GrantApproval | RevokeApproval) -> Request:

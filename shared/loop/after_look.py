@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
@@ -18,7 +18,7 @@ from shared.errors import (
     Superseded,
 )
 from shared.ledger.intents import intend, resolve, saw
-from shared.ledger.outcomes import gone_event, put_off, settle, tell_unwanted, up_event
+from shared.ledger.outcomes import gone_event, put_off, refuse, settle, tell_unwanted, up_event
 from shared.ledger.rows import Held, keep
 from shared.ledger.transactions import Run
 from shared.loop.claimed import Claimed
@@ -189,7 +189,20 @@ class AfterLook:
             if isinstance(why, ProofBroken):
                 words.proof_broken(grant=held.grant_id, side=self._means.driver.side, reason=str(why))
             return self._raise(run, held, why)
-        return self._intend(run, held, step, proven.wanted)
+        changed = self._means.gate.changed(held, self._look.cidrs) if step is Step.CREATE else {}
+        return self._lapse(run, held, changed) if changed else self._intend(run, held, step, proven.wanted)
+
+    def _lapse(self, run: Run, held: Held, changed: Mapping[str, str]) -> Callable[[], None]:
+        """People decided about something else than is there. Those who were shown the same are told at once; of others thought
+        again.
+        """
+        difference = next(iter(changed.values()))
+        told = {approval_id for approval_id, why in changed.items() if why == difference}
+        error = NotAllowed(f"it lapsed, nobody decided about what is there now: {difference}", code="WorldChanged")
+        run(keep, held, self._now)
+        run(refuse, held, Reason.of(error), self._now, only=told)
+        words.request_rejected(grant=held.grant_id, code=error.code, reason=str(error))
+        return self._side.forget_call
 
     def _intend(self, run: Run, held: Held, step: Step, wanted: Wanted) -> Callable[[], Begun | None]:
         """Commit to one write."""

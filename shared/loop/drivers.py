@@ -21,6 +21,7 @@ class Look:
     step: Callable[[Work, bool], Step]  # (work, whether what is there is ours)
     in_use: bool  # the other side holds on to it
     elsewhere: str | None = None  # another ECR that it hangs on
+    cidrs: tuple[str, ...] | None = None  # the instance's address ranges, where they were looked at
 
 
 class Driver(Protocol):
@@ -122,7 +123,7 @@ class SpokeDriver:
 
         state = State.PRESENT if seen.granted else State.ABSENT
         told = Seen(state, ours=seen.granted or None, since=seen.since)
-        return _SpokeLook(told, seen.granted, step, seen.associated, seen.elsewhere, spoke=seen)
+        return _SpokeLook(told, seen.granted, step, seen.associated, seen.elsewhere, seen.cidrs, spoke=seen)
 
     def create(self, work: Work, intent: Intent, trail: Trail) -> None:
         self._cloud.grant(work.key, intent.intent_id, trail)

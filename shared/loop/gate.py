@@ -7,7 +7,7 @@ stands is kept, and closing goes on by the last one that could; nothing is admit
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,16 +20,18 @@ from shared.ledger.configuration import Kept, Stored, last_versions, newest_numb
 from shared.ledger.consent import kept as kept_fact
 from shared.ledger.rows import Held, lease_of
 from shared.ledger.transactions import Ledger
-from shared.messages.approval import DESK, GrantApproval, RevokeApproval
+from shared.messages.approval import DESK, Action, GrantApproval, RevokeApproval
 from shared.messages.configuration import SealKey
 from shared.messages.forms import GrantKey
 from shared.messages.seal import Sealed, read_seal
 from shared.rules.configuration import Version, verified
+from shared.rules.consent import fold
 from shared.rules.inventory import Inventory
 from shared.rules.leases import Lease, Timing, wanted
 from shared.rules.proving import unproven, unsaid
 from shared.rules.questions import ensure
 from shared.rules.sealing import check_fresh, reopen
+from shared.rules.shown import changed_since
 
 if TYPE_CHECKING:
     from shared.rules.policy import Policy
@@ -297,6 +299,26 @@ class Gate:
         if not broken:
             return held, None
         return _less(held, believed), ProofBroken("; ".join(broken))
+
+    def changed(self, held: Held, cidrs: Sequence[str] | None) -> dict[str, str]:
+        """The requests of people that wait for what is to be made now although it is not what they decided about any more: why,
+        as a sentence, by the ids of their approvals. ``cidrs``: the instance's address ranges as seen now.
+        """
+        assert held.rows is not None  # noqa: S101  # it was read behind the lock
+        found: dict[str, str] = {}
+        for row in held.rows.waiting():
+            if row.issuer == DESK and row.action == Action.GRANT:
+                why = _differs(row.request_id, held, cidrs)
+                found |= {} if why is None else {row.approval_id: why}
+        return found
+
+
+def _differs(request_id: str, held: Held, cidrs: Sequence[str] | None) -> str | None:
+    assert held.rows is not None  # noqa: S101  # as above
+    with suppress(BadInput):  # what cannot be read proves nothing, and makes nothing
+        shown = fold(kept_fact(row).fact for row in held.rows.facts if row.request_id == request_id).looked
+        return None if shown is None else changed_since(shown.content, cidrs)
+    return None
 
 
 def _unsaid(lease: Lease, held: Held, proof: str, until: int) -> str | None:

@@ -68,6 +68,13 @@ DESK_CODES = Section(
             "同一人员在该授权上已有未结束的紧急申请",
         ),
         Entry(
+            "WorldChanged",
+            NotAllowed,
+            REQUESTER,
+            "the instance is not what was decided about any more: the text says what changed; ask again",
+            "实例已与审批时不同，申请失效，请重新申请",
+        ),
+        Entry(
             "NameUsedAgain",
             NotAllowed,
             REQUESTER,

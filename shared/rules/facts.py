@@ -145,6 +145,7 @@ class SpokeSeen:
     associated: bool
     elsewhere: str | None = None  # another ECR that B's instance hangs on
     since: int | None = None  # when the grant was given, as the platform says (epoch milliseconds)
+    cidrs: tuple[str, ...] | None = None  # the address ranges of a VPC; None: they were not looked at
 
 
 @dataclass(frozen=True, slots=True)

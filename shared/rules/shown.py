@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.rules.leases import in_order
@@ -87,6 +87,16 @@ def differences(before: str, now: str) -> tuple[str, ...]:
     old, new = json.loads(before), json.loads(now)
     parts = ("asked", _NONE), ("also", _NONE), ("seen", "not seen")
     return tuple(line for part, absent in parts for line in _changed(old[part], new[part], absent))
+
+
+def changed_since(shown: Mapping[str, Any], cidrs: Sequence[str] | None) -> str | None:
+    """What of an instance is not as it was shown to those who decided, as a sentence; None where nothing is, as far as both
+    were seen.
+    """
+    before = (shown.get("seen") or {}).get("cidrs")
+    if before is UNSEEN or cidrs is None:
+        return None
+    return next(iter(_changed({"cidrs": before}, {"cidrs": list(in_order(cidrs))}, "not seen")), None)
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any], absent: str) -> list[str]:

@@ -81,7 +81,7 @@ class Room:
     def look(self, request_id: str, **seen: Any) -> str:
         """Preflight has looked. Returns the snapshot."""
         asked = self.desk.show(request_id).standing.asked
-        shown = {"wish": asked.wish.content, "world": seen.pop("world", {"cidrs": ["10.20.0.0/16"]})}
+        shown = {"wish": asked.wish.content, "seen": seen.pop("seen", {"cidrs": ["10.20.0.0/16"]})}
         fact = Looked(request_id=request_id, at=asked.at, snapshot=snapshot_of(shown), content=shown, **seen)
         looked(self.gated.ledger, fact)
         return fact.snapshot
@@ -161,6 +161,28 @@ def test_what_suffices_becomes_a_lease_and_stands(room: Room, database: Database
     assert room.gated.ledger.read(first_fault, [], None) is None
     kinds = [kind for kind in database.kinds() if kind in ("asked", "looked", "decided", "approved", "admitted")]
     assert kinds == ["asked", "looked", "decided", "admitted", "approved"]
+
+
+def test_what_is_not_as_it_was_shown_lapses(room: Room, database: Database) -> None:
+    """The instance has another range by the time of the first intent: nothing is made, and who asked is told what changed."""
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    room.hear()
+    room.cloud.ranges[key()] = ("10.20.0.0/16", "10.99.0.0/16")
+    room.visit()
+    assert room.cloud.granted == set()
+    (row,) = database.rows(sql.select(approvals))
+    assert (row.outcome, row.open) == ("rejected", False)
+    (told,) = [json.loads(one.body) for one in database.rows(sql.select(events)) if one.kind == "rejected"]
+    assert told["reason"]["code"] == "WorldChanged"
+    assert "before: 10.20.0.0/16; now: 10.20.0.0/16, 10.99.0.0/16" in told["reason"]["text"]
+    assert told["people"] == ["requester", "owner"]
+
+    again, snapshot = room.ready()
+    room.cloud.ranges[key()] = ("10.20.0.0/16",)
+    room.decide("owner", again, snapshot)
+    room.hear()
+    assert room.visit() == [Outcome.SETTLED, Outcome.SETTLED]
 
 
 def test_each_fact_names_whom_it_concerns(room: Room, database: Database) -> None:
@@ -253,7 +275,7 @@ def test_what_changed_opens_a_new_round(room: Room) -> None:
     """The earlier yes does not count, and whoever decides on what is not shown any more is told so."""
     request_id, before = room.ready(ends_at=None, on_end=OnEnd.REPORT)
     room.decide("owner", request_id, before)
-    after = room.look(request_id, world={"cidrs": ["10.99.0.0/16"]})
+    after = room.look(request_id, seen={"cidrs": ["10.99.0.0/16"]})
     with pytest.raises(NotAllowed, match="round 2") as refused:
         room.decide("router-owner", request_id, before, Side.ASSOCIATE)
     assert refused.value.code == "SnapshotChanged"
