@@ -108,11 +108,7 @@ def ask(
     if as_json:
         document(answer)
         return
-    for one in answer["requests"]:
-        takes = one.get("takes")
-        whose = "nobody else has to agree" if takes is None else f"a yes is wanted for: {', '.join(takes)}"
-        asked = "" if answer["said"] else " (asked before)"
-        say(f"{one['request_id']}  {one['wish']['instance']['id']}  {one['stage']}{asked}; {whose}")
+    _say_asked(answer)
 
 
 def requests(
@@ -124,14 +120,19 @@ def requests(
     """List what you asked for or may decide about, newest first, all of them."""
     with troubles():
         form = _format(output)
-        client, found, after = DeskClient(desk), list[Json](), None
-        while True:
-            page = client.get("/requests", stage=stage, batch=batch, after=after)
-            found += page["requests"]
-            after = page["next"]
-            if after is None:
-                break
+        found = _all(DeskClient(desk), stage=stage, batch=batch)
     _print(found, form)
+
+
+def _all(client: DeskClient, **query: str | None) -> list[Json]:
+    """All requests that a caller may see, page by page."""
+    found, after = list[Json](), None
+    while True:
+        page = client.get("/requests", after=after, **query)
+        found += page["requests"]
+        after = page["next"]
+        if after is None:
+            return found
 
 
 def request(
@@ -147,11 +148,12 @@ def request(
 
 
 def decide(
-    request_id: Annotated[str, typer.Argument(help="The request's id, r-…")],
+    request_id: Annotated[str, typer.Argument(help="The request's id, r-…, or that of a batch, b-…")],
     side: Annotated[str, typer.Argument(help="grant (account B's side) or associate (account A's)")],
     word: Annotated[str, typer.Argument(help="yes or no")],
     desk: DeskAddress,
     reason: Annotated[str, typer.Option(help="Why.")] = "",
+    without: Annotated[list[str] | None, typer.Option(help="Of a batch: not this request; as often as wanted.")] = None,
     snapshot: Annotated[
         str | None, typer.Option(help="What you were shown; without it, what is shown now, which is printed first.")
     ] = None,
@@ -165,6 +167,10 @@ def decide(
         if word not in ("yes", "no"):
             raise SettingsError(f"the word must be yes or no (found {word[:80]!r})")
         client, path = DeskClient(desk), f"/requests/{_id(request_id)}"
+        if request_id.startswith("b-"):
+            said = {"side": side, "agrees": word == "yes", "reason": reason}
+            _decide_batch(client, request_id, said, frozenset(without or ()), as_json=as_json)
+            return
         if snapshot is None:
             shown = client.get(path)
             snapshot = str(shown["snapshot"] or "")
@@ -176,6 +182,115 @@ def decide(
         document(found)
     else:
         say(f"recorded: {word} for the {side} side; the request is {found['stage']}")
+
+
+def _decide_batch(client: DeskClient, batch: str, said: Json, without: frozenset[str], *, as_json: bool) -> None:
+    """The same word for every request of a batch that is open: what is shown of them now is printed first."""
+    found = [one for one in _all(client, stage="open", batch=batch) if one["request_id"] not in without]
+    shown = [client.get(f"/requests/{one['request_id']}") for one in found]
+    about = [{"request_id": one["request_id"], "snapshot": one["snapshot"]} for one in shown if one["snapshot"]]
+    if not as_json:
+        for one in shown:
+            _show(one)
+    if not about:
+        raise NotSo(f"of {batch} nothing is open that preflight has looked at")
+    answers = client.post("/decisions", said | {"about": about})["decisions"]
+    refused = [one for one in answers if one["problem"] is not None]
+    if as_json:
+        document(answers)
+    else:
+        for one in refused:
+            remark(f"{one['request_id']}: {one['problem']['detail']}")
+        unseen = len(shown) - len(about)
+        later = f"; preflight has not looked at {unseen} of them" if unseen else ""
+        say(f"recorded for {len(answers) - len(refused)} of {len(shown)} requests of {batch}{later}")
+    if refused:
+        raise NotSo(f"{len(refused)} were not taken")
+
+
+def review(
+    request_id: Annotated[str, typer.Argument(help="The request's id, r-…")],
+    finding: Annotated[str, typer.Argument(help="in-order or not-in-order")],
+    reason: Annotated[str, typer.Argument(help="What was found.")],
+    desk: DeskAddress,
+    as_json: AsJson = False,
+) -> None:
+    """Close the review of an emergency that others asked for and agreed to."""
+    with troubles():
+        if finding not in ("in-order", "not-in-order"):
+            raise SettingsError(f"the finding must be in-order or not-in-order (found {finding[:80]!r})")
+        body = {"in_order": finding == "in-order", "reason": reason}
+        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/review", body)
+    if as_json:
+        document(found)
+    else:
+        say(f"{request_id} was reviewed by {found['reviewed']}: {finding}")
+
+
+def look_again(
+    request_id: Annotated[str, typer.Argument(help="The request's id, r-…")], desk: DeskAddress, as_json: AsJson = False
+) -> None:
+    """Have preflight look at a request again. What changed by then has to be decided anew."""
+    with troubles():
+        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/looks", {})
+    if as_json:
+        document(found)
+    else:
+        say(f"preflight is told; `ecr-grants request {request_id}` shows what it saw")
+
+
+def revoke(
+    request_id: Annotated[str, typer.Argument(help="The request that was approved, r-…")],
+    reason: Annotated[str, typer.Argument(help="Why it is not wanted any more.")],
+    desk: DeskAddress,
+    everyone: Annotated[
+        bool, typer.Option("--everyone", help="End whatever anybody was approved on its grant, not this request alone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask to end what a request opened. Owners of either side need nobody's yes."""
+    with troubles():
+        client = DeskClient(desk)
+        wish = client.get(f"/requests/{_id(request_id)}")["wish"]
+        body = {name: wish[name] for name in ("ecr", "instance", "ticket")} | {"kind": "revoke", "reason": reason}
+        body["closes"] = "everyone" if everyone else [request_id]
+        _ask_one(client, body, as_json=as_json)
+
+
+def extend(
+    request_id: Annotated[str, typer.Argument(help="The request that was approved, r-…")],
+    until: Annotated[str, typer.Argument(help="The new end, such as 2026-12-24T18:00:00Z.")],
+    reason: Annotated[str, typer.Argument(help="Why it is wanted for longer.")],
+    desk: DeskAddress,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for the same again with another end, in place of what a request opened: nothing is taken down in between."""
+    with troubles():
+        client = DeskClient(desk)
+        wish = client.get(f"/requests/{_id(request_id)}")["wish"]
+        names = ("ecr", "instance", "allowed_prefixes", "on_end", "ticket")
+        body = {name: wish[name] for name in names}
+        body |= {"kind": "change", "replaces": [request_id], "ends_at": until, "reason": reason}
+        _ask_one(client, body, as_json=as_json)
+
+
+def _ask_one(client: DeskClient, wish: Json, *, as_json: bool) -> None:
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(wish, sort_keys=True)))
+    answer = client.post("/requests", {"wishes": [wish]}, {"Idempotency-Key": key})
+    if as_json:
+        document(answer)
+    else:
+        _say_asked(answer)
+
+
+def _say_asked(answer: Json) -> None:
+    for one in answer["requests"]:
+        takes = one.get("takes")
+        whose = "nobody else has to agree" if takes is None else f"a yes is wanted for: {', '.join(takes)}"
+        asked = "" if answer["said"] else " (asked before)"
+        say(f"{one['request_id']}  {one['wish']['instance']['id']}  {one['stage']}{asked}; {whose}")
+    if len(answer["requests"]) > 1:
+        say(f"asked together as {answer['requests'][0]['batch']}")
 
 
 def withdraw(
@@ -253,6 +368,10 @@ def _show(found: Json) -> None:
             f"  yes by {one['person']} for the {one['side']} side at {one['at']}"
             + (f": {one['reason']}" if one["reason"] else "")
         )
+    for one in found["changed"]:
+        say(f"  changed since the round before: {one}")
     for one in found["void"]:
         say(f"  counts no more: yes by {one['person']} for the {one['side']} side")
+    if found["review_until"] is not None:
+        say(f"  an emergency: to be reviewed until {found['review_until']}")
     say(f"  {found['ended']}" if found["ended"] else f"  it lapses at {found['lapses_at']}")

@@ -322,6 +322,17 @@ def grant_failed(*, grant: GrantId, side: OnSide) -> None:
     """The work on a grant met a fault of ours."""
 
 
+@word(
+    "review.overdue",
+    Level.ERROR,
+    "Somebody who may speak for either side, and neither asked for it nor agreed, looks at what was done and says so: "
+    "`ecr-grants review REQUEST in-order REASON`. Until then nobody opens another emergency on that grant, nor does whoever "
+    "asked for this one.",
+)
+def review_overdue(*, request_id: RequestId, grant: GrantId, until: Annotated[str, "when it was due"]) -> None:
+    """An emergency was not reviewed in time; said by every pass of reconcile."""
+
+
 # -- reconcile -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.callers import Caller, CallerKind
 from shared.desk.parts import Parts
-from shared.desk.problems import DOCUMENTED, NotSignedIn
-from shared.errors import BadInput
+from shared.desk.problems import DOCUMENTED, NotSignedIn, Problem, problem_of
+from shared.desk.shown import RequestShown, shown
+from shared.errors import BadInput, NotAllowed
 from shared.ledger.consent import RequestRow, list_requests, standings
-from shared.loop.asking import Answer
+from shared.loop.asking import MOST_AT_ONCE, Answer
 from shared.loop.consent import may_see
 from shared.messages.consent import Voice, Wish
-from shared.messages.forms import Digest, RequestId
-from shared.rules.consent import Stage, Standing, how_it_ended
+from shared.messages.forms import Digest, RequestId, Why
+from shared.rules.consent import Stage, Standing
 from shared.rules.facts import Side
 
 PAGE = 100
+UNSEEN_AN_HOUR = 60
+"""Requests that one person may ask in an hour about accounts that they may not see."""
 api = APIRouter(prefix="/api/v1", responses=DOCUMENTED)
 
 
@@ -46,7 +50,7 @@ class _In(BaseModel):
 class AskBody(_In):
     """One request, or up to 200 that are asked together."""
 
-    wishes: Annotated[list[Wish], Field(min_length=1, max_length=200)]
+    wishes: Annotated[list[Wish], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 
 class DecisionBody(_In):
@@ -58,42 +62,47 @@ class DecisionBody(_In):
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 
+class About(_In):
+    """A request, and what was shown of it."""
+
+    request_id: RequestId
+    snapshot: Digest
+
+
+class DecisionsBody(_In):
+    """The same word for one side of many requests."""
+
+    side: Side
+    agrees: Annotated[bool, Field(strict=True)]
+    about: Annotated[list[About], Field(min_length=1, max_length=MOST_AT_ONCE)]
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class DecisionAnswer(BaseModel):
+    """What became of it for one request: how it stands, or why it was not taken."""
+
+    request_id: str
+    request: RequestShown | None = None
+    problem: Problem | None = None
+
+
+class Decisions(BaseModel):
+    """The same for all of them, in the order of the call."""
+
+    decisions: list[DecisionAnswer]
+
+
+class ReviewBody(_In):
+    """Whether an emergency was in order, and what was found."""
+
+    in_order: Annotated[bool, Field(strict=True)]
+    reason: Why
+
+
 class WithdrawalBody(_In):
     """Why it is not asked any more."""
 
     reason: Annotated[str, Field(max_length=1000)] = ""
-
-
-class Word(BaseModel):
-    """One person's word that counts."""
-
-    person: str
-    side: Side
-    at: datetime
-    instead_of: str | None
-    reason: str
-
-
-class RequestShown(BaseModel):
-    """A request as it stands. ``snapshot``: what a decision binds; without one preflight has not looked yet."""
-
-    request_id: str
-    batch: str | None
-    stage: Stage
-    round: int
-    asked_by: str
-    relay: str | None
-    asked_at: datetime
-    lapses_at: datetime
-    wish: dict[str, Any]
-    snapshot: str | None
-    checks: list[JsonValue]
-    failed: int
-    unknown: int
-    agreed: list[Word]
-    void: list[Word]
-    ended: str | None
-    takes: list[Side] | None = Field(description="the sides whose yes it takes at least, where that was just reckoned")
 
 
 class RequestLine(BaseModel):
@@ -161,9 +170,10 @@ def ask(
 ) -> Asked:
     """Ask. With an `Idempotency-Key`, asking again under it is answered by how the first stands."""
     by = _voice(parts, caller)
+    _count_unseen(parts, by, [wish.instance.owner_uid for wish in body.wishes])
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
     _after_words(parts, answers[0], response)
-    return Asked(requests=[_shown(one) for one in answers], said=answers[0].said)
+    return Asked(requests=[_shown(parts, by, one) for one in answers], said=answers[0].said)
 
 
 @api.get("/requests")
@@ -187,7 +197,7 @@ def show(parts: Here, caller: Calling, request_id: Id, response: Response) -> Re
     """One request, as everything that was said makes it. The ETag changes with it."""
     by = _voice(parts, caller)
     found = _visible(parts, by, request_id)
-    shown = _shown(Answer(found))
+    shown = _shown(parts, by, Answer(found))
     tag = hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]
     response.headers["ETag"] = f'"{tag}"'
     return shown
@@ -201,7 +211,29 @@ def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody, res
     _visible(parts, by, request_id)
     answer = parts.desk().decide(by, request_id, body.side, body.snapshot, agrees=body.agrees, reason=body.reason)
     _after_words(parts, answer, response)
-    return _shown(answer)
+    return _shown(parts, by, answer)
+
+
+@api.post("/decisions")
+def decide_many(parts: Here, caller: Calling, body: DecisionsBody) -> Decisions:
+    """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
+    caller.person_only()
+    by = _voice(parts, caller)
+    found, news = list[DecisionAnswer](), False
+    for one in body.about:
+        try:
+            _visible(parts, by, one.request_id)
+            told = parts.desk().decide(
+                by, one.request_id, body.side, one.snapshot, agrees=body.agrees, reason=body.reason
+            )
+        except (BadInput, NotAllowed) as error:
+            found.append(DecisionAnswer(request_id=one.request_id, problem=problem_of(error)))
+            continue
+        news = news or told.said
+        found.append(DecisionAnswer(request_id=one.request_id, request=_shown(parts, by, told)))
+    if news:
+        parts.wake()
+    return Decisions(decisions=found)
 
 
 @api.post("/requests/{request_id}/withdrawal", status_code=201)
@@ -211,11 +243,40 @@ def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody,
     _visible(parts, by, request_id)
     answer = parts.desk().withdraw(by, request_id, body.reason)
     _after_words(parts, answer, response)
-    return _shown(answer)
+    return _shown(parts, by, answer)
+
+
+@api.post("/requests/{request_id}/review", status_code=201)
+def review(parts: Here, caller: Calling, request_id: Id, body: ReviewBody, response: Response) -> RequestShown:
+    """Close the review of an emergency. Saying the same again changes nothing."""
+    caller.person_only()
+    by = _voice(parts, caller)
+    _visible(parts, by, request_id)
+    answer = parts.desk().review(by, request_id, in_order=body.in_order, reason=body.reason)
+    _after_words(parts, answer, response)
+    return _shown(parts, by, answer)
+
+
+@api.post("/requests/{request_id}/looks", status_code=201)
+def look_again(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
+    """Have preflight look again."""
+    by = _voice(parts, caller)
+    found = _visible(parts, by, request_id)
+    _count_unseen(parts, by, [found.asked.wish.instance.owner_uid])
+    answer = parts.desk().look_again(by, request_id)
+    _after_words(parts, answer, response)
+    return _shown(parts, by, answer)
 
 
 def _voice(parts: Parts, caller: Caller) -> Voice:
     return caller.voice(parts.people(), parts.now())
+
+
+def _count_unseen(parts: Parts, by: Voice, accounts: Sequence[str]) -> None:
+    """Looks into accounts that somebody may not see are few an hour, whatever they find. Raises Throttled."""
+    owned = parts.scope(by.person).accounts
+    for _ in [uid for uid in accounts if uid not in owned][: UNSEEN_AN_HOUR + 1]:
+        parts.count(f"unseen {by.person}", UNSEEN_AN_HOUR, timedelta(hours=1), "requests about accounts of others")
 
 
 def _after_words(parts: Parts, answer: Answer, response: Response) -> None:
@@ -234,32 +295,10 @@ def _visible(parts: Parts, by: Voice, request_id: str) -> Standing:
     return found
 
 
-def _shown(answer: Answer) -> RequestShown:
-    standing = answer.standing
-    asked, looked = standing.asked, standing.looked
-    return RequestShown(
-        request_id=standing.request_id,
-        batch=asked.batch,
-        stage=standing.stage,
-        round=standing.round,
-        asked_by=asked.by.person,
-        relay=asked.by.relay,
-        asked_at=asked.at,
-        lapses_at=asked.lapses_at,
-        wish=asked.wish.content,
-        snapshot=None if looked is None else looked.snapshot,
-        checks=[] if looked is None else looked.checks,
-        failed=0 if looked is None else looked.failed,
-        unknown=0 if looked is None else looked.unknown,
-        agreed=[_word(one) for one in standing.yes],
-        void=[_word(one) for one in standing.void],
-        ended=None if standing.stage is Stage.OPEN else how_it_ended(standing),
-        takes=None if answer.needs is None else list(answer.needs.sides),
-    )
-
-
-def _word(one: Any) -> Word:
-    return Word(person=one.by.person, side=one.side, at=one.at, instead_of=one.instead_of, reason=one.reason)
+def _shown(parts: Parts, by: Voice, answer: Answer) -> RequestShown:
+    grant = answer.standing.asked.wish.grant
+    owned = parts.scope(by.person).accounts
+    return shown(answer, parts.now(), whole=not owned.isdisjoint((grant.instance_owner_uid, grant.ecr_owner_uid)))
 
 
 def _line(row: RequestRow) -> RequestLine:

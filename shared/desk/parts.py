@@ -128,11 +128,15 @@ class Parts:
         raise Unusable("Origin: this call changes something, and comes from another site", 403, code="CrossSite")
 
     def _count(self, caller: Caller) -> None:
-        now, window = self._clock(), int(_WINDOW.total_seconds() * 1000)
-        until = now - now % window + window
-        often = self.ledger.write(count, Kind.CALLER, caller.system or caller.subject, until, now)
-        if often > CALLS:
-            error = Throttled(f"at most {CALLS} calls a minute are taken from one caller")
+        self.count(caller.system or caller.subject, CALLS, _WINDOW, "calls from one caller")
+
+    def count(self, name: str, most: int, window: timedelta, what: str) -> None:
+        """So many in a window of time. Raises Throttled for more."""
+        now, length = self._clock(), int(window.total_seconds() * 1000)
+        until = now - now % length + length
+        often = self.ledger.write(count, Kind.CALLER, name, until, now)
+        if often > most:
+            error = Throttled(f"at most {most} {what} are taken in {window.total_seconds() / 60:g} minutes")
             error.retry_after = (until - now) / 1000
             raise error
 

@@ -20,7 +20,9 @@ from shared.messages.texts import fault
 
 MEDIA = "application/problem+json"
 _FAULTS = 20
-_CONFLICTS = frozenset({"RequestEnded", "NotLookedYet", "SnapshotChanged", "EmergencyOpen", "NameUsedAgain"})
+_CONFLICTS = frozenset(
+    {"RequestEnded", "NotLookedYet", "SnapshotChanged", "EmergencyOpen", "NameUsedAgain", "NoReview"}
+)
 _MISSING = frozenset({"NoSuchRequest", "NoSuchGrant"})
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from shared.ledger.record import START_OF_CHAIN, chained, name_of
 from shared.ledger.tables import consent, requests
 from shared.messages.consent import FACTS, AnyFact, Asked
 from shared.messages.texts import canonical, faults
-from shared.rules.consent import Stage, Standing, due, fold
+from shared.rules.consent import Stage, Standing, due, fold, review_due
 
 # Any number, as long as it is ours; each schema is a ledger of its own. It takes no right but to connect: the desk has no other.
 _ALONE = sql.text("SELECT pg_advisory_xact_lock(20230904, hashtext(current_schema()))")
@@ -123,10 +123,44 @@ def standings(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]
     return {request_id: fold(facts) for request_id, facts in by_request.items()}
 
 
-def open_requests(connection: Connection, grant_ids: Sequence[str]) -> list[str]:
-    """The requests about these grants that have not ended, as far as the grant function has heard."""
-    query = sql.select(requests.c.request_id).where(requests.c.grant_id.in_(grant_ids), requests.c.due_at.is_not(None))
-    return list(connection.execute(query.order_by(requests.c.asked_at, requests.c.request_id)).scalars())
+def _emergencies(connection: Connection, grant_id: str, person: str, now: int) -> list[RequestRow]:
+    """The emergencies that stand in the way of another one of this person on this grant, oldest first: theirs that are open
+    there, those there that wait for their review, and theirs anywhere whose review is overdue.
+    """
+    there, waits = requests.c.grant_id == grant_id, requests.c.review_at.is_not(None)
+    theirs = requests.c.requester == person
+    found: dict[str, Any] = {}
+    for which in (
+        (requests.c.due_at.is_not(None), there, theirs, requests.c.emergency),
+        (waits, there),
+        (waits, theirs, requests.c.review_at <= now),
+    ):
+        found |= {row.request_id: row for row in connection.execute(sql.select(requests).where(*which))}
+    return sorted(found.values(), key=lambda row: (row.asked_at, row.request_id))
+
+
+def in_the_way(connection: Connection, asked: Asked, now: int) -> str | None:
+    """Why an emergency cannot be, as a sentence: another one of the same person on the grant is open and was asked first, or one
+    waits for its review. Of one that is asked just now any is first.
+    """
+    mine = _millis(asked.at), asked.request_id
+    found = _emergencies(connection, asked.wish.grant.grant_id, asked.by.person, now)
+    asked_now = all(row.request_id != asked.request_id for row in found)
+    for row in found:
+        if row.review_at is not None:
+            until = datetime.fromtimestamp(row.review_at / 1000, UTC).isoformat(timespec="seconds")
+            return (
+                f"emergency: {row.request_id} is to be reviewed first, until {until}, by somebody who did not take part"
+            )
+        if asked_now or (row.asked_at, row.request_id) < mine:
+            return f"emergency: {row.request_id} of {row.requester} is open on this grant"
+    return None
+
+
+def overdue_reviews(connection: Connection, now: int, limit: int) -> list[RequestRow]:
+    """The emergencies whose review is overdue, the longest first."""
+    late = requests.c.review_at.is_not(None), requests.c.review_at <= now
+    return list(connection.execute(sql.select(requests).where(*late).order_by(requests.c.review_at).limit(limit)))
 
 
 def due_requests(connection: Connection, now: int, after: tuple[int, str], limit: int) -> list[Row[Any]]:
@@ -147,6 +181,7 @@ class RequestRow(Protocol):
     asked_at: int
     stage: str
     round: int
+    review_at: int | None
 
 
 class Seen(Protocol):
@@ -195,6 +230,7 @@ def note_standing(connection: Connection, standing: Standing, heard: int, remind
     values: dict[str, Any] = {"stage": standing.stage, "round": standing.round, "heard": heard, "reminded": reminded}
     values |= {"due_at": None if ended else _millis(due(standing.asked, reminded))}
     values |= {"ended_at": _millis(standing.ended.at)} if ended and standing.ended is not None else {}
+    values |= {"review_at": _maybe_millis(review_due(standing))} if standing.asked.wish.emergency else {}
     connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
 
 
@@ -243,6 +279,7 @@ def _wrong_row(row: Any, heard: Sequence[AnyFact]) -> str | None:
         "stage": str(Stage.OPEN if standing is None else standing.stage),
         "round": 0 if standing is None else standing.round,
         "ended_at": ended,
+        "review_at": None if standing is None else _maybe_millis(review_due(standing)),
     }
     expected |= {} if standing is None else _asked_columns(standing.asked)
     for name, value in expected.items():
@@ -286,6 +323,7 @@ def _asked_columns(asked: Asked) -> dict[str, Any]:
         "kind": str(wish.kind),
         "requester": asked.by.person,
         "asked_at": _millis(asked.at),
+        "emergency": wish.emergency,
     }
 
 
@@ -295,6 +333,10 @@ def _fact_id(request_id: str, name: str) -> str:
 
 def _digest(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _maybe_millis(moment: datetime | None) -> int | None:
+    return None if moment is None else _millis(moment)
 
 
 def _millis(moment: datetime) -> int:

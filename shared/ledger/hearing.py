@@ -31,9 +31,11 @@ _CURSOR = "consent"
 _KINDS = {
     "asked": EventKind.ASKED,
     "looked": EventKind.LOOKED,
+    "look-asked": EventKind.ASKED,  # again: what wakes preflight
     "decided": EventKind.DECIDED,
     "withdrawn": EventKind.WITHDRAWN,
     "lapsed": EventKind.LAPSED,
+    "reviewed": EventKind.REVIEWED,
 }
 
 Told = Callable[[Standing, AnyFact | None], Sequence[str]]
@@ -91,7 +93,7 @@ def hear(connection: Connection, request_id: str, whom: Told, now: int) -> Heard
 
 
 def remind(connection: Connection, request_id: str, whom: Told, now: int) -> None:
-    """Tell those who may decide that a request waits for them."""
+    """Tell those who may decide that a request waits for them; preflight, where it has not looked yet."""
     row = connection.execute(
         sql.select(requests).where(requests.c.request_id == request_id).with_for_update()
     ).one_or_none()
@@ -99,10 +101,15 @@ def remind(connection: Connection, request_id: str, whom: Told, now: int) -> Non
         return
     standing = fold(one.fact for one in facts_of(connection, request_id))
     note_standing(connection, standing, row.heard, row.reminded + 1)
+    if standing.looked is None:
+        kind, text, people = EventKind.ASKED, f"{request_id} still waits for preflight to look", list[str]()
+    elif row.reminded == 0:
+        return
+    else:
+        kind, text, people = EventKind.REMINDED, f"{request_id} waits to be decided", list(whom(standing, None))
+    reason = Reason(code=ReasonCode.WAITS, text=text)
     name = name_of(EventKind.REMINDED, request_id, str(row.reminded))
-    reason = Reason(code=ReasonCode.WAITS, text=f"{request_id} waits to be decided")
-    people = whom(standing, None)
-    append(connection, now, Event(name, EventKind.REMINDED, **_about(standing), reason=reason, people=people))
+    append(connection, now, Event(name, kind, **_about(standing), reason=reason, people=people))
 
 
 def say_lapsed(connection: Connection, request_id: str, fact: Lapsed) -> None:

@@ -262,7 +262,10 @@ requests = Table(  # how each request stands, as the grant function has heard it
     Column("reminded", Integer, nullable=False),
     Column("heard", Integer, nullable=False),  # its last fact that this row reckons with
     Column("ended_at", BigInteger),
+    Column("emergency", Boolean, nullable=False),
+    Column("review_at", BigInteger),  # until when an emergency that was approved is to be reviewed; empty once it was
 )
+_index("requests_reviewed", requests.c.grant_id, only="review_at IS NOT NULL")
 _index("requests_due", requests.c.due_at, only="due_at IS NOT NULL")
 _index("requests_open", requests.c.grant_id, only="due_at IS NOT NULL")
 Index("requests_of_batch", requests.c.batch, requests.c.request_id)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.errors import BadInput, NotAllowed, Unconfigured
-from shared.ledger.consent import add_facts, open_requests, standings
+from shared.ledger.consent import add_facts, in_the_way, standings
 from shared.ledger.transactions import Ledger
 from shared.loop import consent as heard
 from shared.loop.gate import Gate, Standing
-from shared.messages.consent import AnyFact, Asked, Decided, Looked, Voice, Wish, Withdrawn
+from shared.messages.consent import AnyFact, Asked, Decided, LookAsked, Looked, Reviewed, Voice, Wish, Withdrawn
 from shared.rules import consent
-from shared.rules.consent import Needed, ensure_decidable, ensure_open, speakers
+from shared.rules.consent import Needed, ensure_decidable, ensure_open, how_it_ended, speakers
 from shared.rules.facts import Side
 from shared.rules.questions import ensure
 from shared.rules.vouching import ask, decide
@@ -94,11 +94,10 @@ class Desk:
         return heard.takes(standing, alone, self._clock())
 
     def _one_emergency(self, fact: Asked) -> None:
-        """One emergency is open for each person and grant."""
-        ids = self._ledger.read(open_requests, [fact.wish.grant.grant_id])
-        for other in self._ledger.read(standings, ids).values():
-            if other.asked.wish.emergency and other.asked.by.person == fact.by.person:
-                raise NotAllowed(f"emergency: {other.request_id} of yours is open on this grant", code="EmergencyOpen")
+        """One emergency is open for each person and grant, and none before the last one was reviewed."""
+        why = self._ledger.read(in_the_way, fact, self._clock())
+        if why is not None:
+            raise NotAllowed(why, code="EmergencyOpen")
 
     def _asked(self, fact: Asked, need: Needed | None) -> Answer:
         def say(standing: consent.Standing | None) -> Sequence[AnyFact]:
@@ -164,6 +163,41 @@ class Desk:
                 return []
             ensure_open(known, now)
             return [Withdrawn(request_id=request_id, at=now, by=by, reason=reason)]
+
+        after, added = self._ledger.write(add_facts, request_id, say)
+        return Answer(after, said=bool(added))
+
+    def look_again(self, by: Voice, request_id: str) -> Answer:
+        """Have preflight look again. Raises NotAllowed for what ended, BadInput for no request."""
+        now = self._now()
+
+        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
+            ensure_open(_known(request, request_id), now)
+            return [LookAsked(request_id=request_id, at=now, by=by)]
+
+        after, added = self._ledger.write(add_facts, request_id, say)
+        return Answer(after, said=bool(added))
+
+    def review(self, by: Voice, request_id: str, *, in_order: bool, reason: str) -> Answer:
+        """Close the review of an emergency. Raises NotAllowed for whoever took part or speaks for no side of it, and for what
+        waits for no review; BadInput for no request. Repeating it says nothing twice.
+        """
+        standing, now = self._standing(), self._now()
+        assert standing.version is not None  # noqa: S101  # it stands
+        configuration = standing.version.configuration
+
+        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
+            known = _known(request, request_id)
+            before = known.reviewed
+            if before is not None and (before.by.person, before.in_order) == (by.person, in_order):
+                return []
+            if consent.review_due(known) is None:
+                raise NotAllowed(f"{request_id} waits for no review: it {how_it_ended(known)}", code="NoReview")
+            may = consent.reviewers(known, now, configuration.inventory, configuration.people)
+            if by.person not in may:
+                who = ", ".join(may) or "an owner of either side who took no part would have to exist"
+                raise NotAllowed(f"{request_id}: {by.person} does not review it; who may: {who}", code="NotTheReviewer")
+            return [Reviewed(request_id=request_id, at=now, by=by, in_order=in_order, reason=reason)]
 
         after, added = self._ledger.write(add_facts, request_id, say)
         return Answer(after, said=bool(added))

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from shared import words
 from shared.errors import BadInput, LedgerError, NotAllowed, PermanentError, Superseded, Unconfigured
 from shared.ledger.admission import Admission, Asked, Judged
-from shared.ledger.consent import Kept, due_requests, facts_of, unheard
+from shared.ledger.consent import Kept, due_requests, facts_of, in_the_way, overdue_reviews, unheard
 from shared.ledger.hearing import Heard, amount, hear, heard_until, note_heard, remind, say_lapsed
 from shared.ledger.transactions import Ledger
 from shared.loop.gate import Gate, Standing
 from shared.messages.approval import DESK
 from shared.messages.consent import Amounted, AnyFact, Decided, Lapsed
+from shared.messages.consent import Asked as AskedFact
 from shared.messages.texts import canonical
 from shared.rules import consent
 from shared.rules.configuration import Configuration
@@ -96,15 +97,17 @@ class Consent:
             weighed = weigh(standing, heard.standing, now)
             if weighed.asked is None:
                 return ()
+            stopped = self._in_the_way(heard.standing.asked, now)
             fact = Amounted(
                 request_id=heard.standing.request_id,
                 at=_moment(now),
-                approval=weighed.asked.approval.digest,
-                reason=f"policy lets it, by configuration {standing.number}",
+                approval=None if stopped is not None else weighed.asked.approval.digest,
+                reason=stopped or f"policy lets it, by configuration {standing.number}",
                 configuration=standing.number,
             )
+            asked = None if stopped is not None else weighed.asked
             try:
-                admission = self._ledger.write(amount, heard, weighed.asked, fact, now, self._ledger.timing)
+                admission = self._ledger.write(amount, heard, asked, fact, now, self._ledger.timing)
             except Superseded:
                 self._gate.refresh()
                 again = self._ledger.write(hear, heard.standing.request_id, self._whom, self._clock())
@@ -112,6 +115,9 @@ class Consent:
                 continue
             return admission.touched if isinstance(admission, Admission) else ()
         raise Superseded("one thing after another was said")
+
+    def _in_the_way(self, asked: AskedFact, now: int) -> str | None:
+        return self._ledger.read(in_the_way, asked, now) if asked.wish.emergency else None
 
     def _pass_time(self) -> None:
         after = (-1, "")
@@ -133,10 +139,19 @@ class Consent:
         people = [asked.by.person]
         people += [fact.by.person] if isinstance(fact, Decided) else []
         version = self._gate.standing.version
-        if version is not None and standing.stage is Stage.OPEN and not isinstance(fact, Decided):
+        urgent = asked.wish.emergency and isinstance(fact, Amounted)  # whoever was not asked is told why
+        if version is not None and (urgent or (standing.stage is Stage.OPEN and not isinstance(fact, Decided))):
             people += deciders(version.configuration, standing, asked.at)
         people += [one.by.person for one in standing.void] if fact is not None and fact.fact == "looked" else []
         return list(dict.fromkeys(people))
+
+
+def say_overdue_reviews(ledger: Ledger, now: int) -> None:
+    """Say which emergencies should have been reviewed by now. Raises LedgerError."""
+    for row in ledger.read(overdue_reviews, now, _PAGE):
+        assert row.review_at is not None  # noqa: S101  # that is what is asked for
+        until = _moment(row.review_at).isoformat(timespec="seconds")
+        words.review_overdue(request_id=row.request_id, grant=row.grant_id, until=until)
 
 
 def deciders(configuration: Configuration, standing: consent.Standing, at: datetime) -> list[str]:
@@ -167,7 +182,9 @@ def scope_of(standing: Standing, person: str, now: datetime) -> Scope:
     return Scope(
         person,
         frozenset(
-            uid for uid, account in configuration.inventory.accounts.items() if owners & people.members(account.owner)
+            uid
+            for uid, account in configuration.inventory.accounts.items()
+            if owners & (people.members(account.owner) | people.members(account.fallback))
         ),
     )
 
@@ -232,8 +249,9 @@ def takes(standing: Standing, request: consent.Standing, now: int) -> Needed:
             lead = [each.person for each in may if leads & {each.person, each.instead_of or ""}]
             who = lead if one.leads else [each.person for each in may if each.person not in lead] or lead
             if not who:
-                group = "nobody" if account is None else account.lead if one.leads else account.owner
-                why.append(f"no member of {group} other than {requester} can agree for the {side} side")
+                group = None if account is None else account.lead if one.leads else account.owner
+                members = "nobody" if group is None else f"no member of {group} other than {requester}"
+                why.append(f"{members} can agree for the {side} side")
                 return False
             words_.append(_word(request, side, who[0], at))
         approval = approval_of(request, words_)

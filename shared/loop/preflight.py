@@ -22,11 +22,11 @@ from shared.rules.looked import (
     EcrUse,
     GrantSeen,
     InstanceSeen,
-    Looked,
     NeighbourSeen,
     Own,
     RoleSeen,
     Unread,
+    World,
 )
 
 SECONDS = 25.0
@@ -97,7 +97,7 @@ class Preflight:
         self._until = 0.0
         self._missing: list[tuple[str, str]] = []  # (account, what its role did not let us read)
 
-    def look(self, asked: Asked, own: Own) -> Looked:
+    def look(self, asked: Asked, own: Own) -> World:
         """Everything that can be seen of a request. Raises LedgerError alone. ``own``: what the ledger and an operator know; the
         routers that the inventory lists are filled in.
         """
@@ -122,7 +122,7 @@ class Preflight:
         if hub is not None and key.ecr_id in hub.ecrs:  # its role need not let us look at a router that is not listed
             role_a = self._with_missing(key.ecr_owner_uid, role_a)
         role_b = self._with_missing(key.instance_owner_uid, role_b)
-        return Looked(role_a, role_b, instance, grants, ecr, regions, use, replace(own, ecrs=listed))
+        return World(role_a, role_b, instance, grants, ecr, regions, use, replace(own, ecrs=listed))
 
     def _with_missing(self, account: str, role: RoleSeen | Unread) -> RoleSeen | Unread:
         """What is known of a role after everything was read."""

@@ -29,6 +29,7 @@ from shared.ledger.operating import adopt
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import Behind, unsettled_page
+from shared.loop.consent import say_overdue_reviews
 from shared.loop.gate import Gate
 from shared.messages.completion import can_be_told
 from shared.messages.forms import GrantKey, InstanceType
@@ -170,6 +171,7 @@ class Reconcile:
         self._frame.publish()
         report.head = self._sign_head()
         self._measure(report)
+        say_overdue_reviews(self._ledger, self._clock())
         report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
         self._say_done(report)

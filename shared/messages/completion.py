@@ -132,6 +132,7 @@ class EventKind(StrEnum):
     REMINDED = "reminded"  # that it waits to be decided
     APPROVED = "approved"  # what was said suffices
     REFUSED = "refused"
+    REVIEWED = "reviewed"  # an emergency, afterwards
     # to the deployment
     MODE_CHANGED = "mode-changed"
     HOLD_SET = "hold-set"

@@ -226,8 +226,26 @@ class Amounted(_Fact):
     configuration: Count
 
 
-Fact = Annotated[Asked | Looked | Decided | Withdrawn | Lapsed | Amounted, Field(discriminator="fact")]
-AnyFact = Asked | Looked | Decided | Withdrawn | Lapsed | Amounted
+class LookAsked(_Fact):
+    """Somebody wants preflight to look again."""
+
+    fact: Literal["look-asked"] = "look-asked"
+    by: Voice
+
+
+class Reviewed(_Fact):
+    """Somebody who neither asked for an emergency nor agreed to it has looked at it afterwards, and says whether it was in
+    order.
+    """
+
+    fact: Literal["reviewed"] = "reviewed"
+    in_order: bool
+    by: Voice
+    reason: Why
+
+
+AnyFact = Asked | Looked | LookAsked | Decided | Withdrawn | Lapsed | Amounted | Reviewed
+Fact = Annotated[AnyFact, Field(discriminator="fact")]
 FACTS: TypeAdapter[AnyFact] = TypeAdapter(Fact)
 """Reads any of them."""
 

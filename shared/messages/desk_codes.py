@@ -64,8 +64,16 @@ DESK_CODES = Section(
             "EmergencyOpen",
             NotAllowed,
             REQUESTER,
-            "an emergency of the same person is open on that grant",
-            "同一人员在该授权上已有未结束的紧急申请",
+            "an emergency is open on that grant, or waits for its review",
+            "该授权上已有未结束或待复核的紧急申请",
+        ),
+        Entry("NoReview", NotAllowed, REQUESTER, "it waits for no review", "该申请无需复核"),
+        Entry(
+            "NotTheReviewer",
+            NotAllowed,
+            REQUESTER,
+            "an emergency is reviewed by an owner of either side who neither asked for it nor agreed",
+            "紧急申请须由未参与申请和审批的任一方负责人复核",
         ),
         Entry(
             "WorldChanged",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 
 from shared.errors import BadInput, NotAllowed
 from shared.messages.approval import GrantApproval, RevokeApproval
-from shared.messages.consent import Amounted, AnyFact, Asked, Decided, Lapsed, Looked, Withdrawn
+from shared.messages.consent import Amounted, AnyFact, Asked, Decided, Lapsed, LookAsked, Looked, Reviewed, Withdrawn
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
 from shared.rules.inventory import Inventory
@@ -36,7 +36,7 @@ class Standing:
     """How a request stands. ``round``: raised whenever what is shown to deciders changed, which voids what was said before.
 
     ``yes``: what counts in this round, one word for each person and side, in the order it was said. ``void``: what counted in
-    earlier rounds. ``ended``: the fact that ended it.
+    earlier rounds. ``ended``: the fact that ended it. ``reviewed``: the word that closed an emergency's review.
     """
 
     asked: Asked
@@ -47,6 +47,7 @@ class Standing:
     yes: tuple[Decided, ...] = ()
     void: tuple[Decided, ...] = ()
     ended: AnyFact | None = None
+    reviewed: Reviewed | None = None
 
     @property
     def request_id(self) -> str:
@@ -75,8 +76,14 @@ def fold(facts: Iterable[AnyFact]) -> Standing:
                 raise BadInput(f"the facts of {fact.request_id} begin with {fact.fact}, not with its being asked")
             standing = Standing(fact)
             continue
-        if standing.stage is Stage.OPEN and fact.request_id == standing.request_id:
+        if fact.request_id != standing.request_id:
+            continue
+        if standing.stage is Stage.OPEN:
             standing = _after(standing, fact)
+        elif (
+            isinstance(fact, Reviewed) and review_due(standing) is not None and fact.by.person not in involved(standing)
+        ):
+            standing = replace(standing, reviewed=fact)
     if standing is None:
         raise BadInput("there are no facts")
     return standing
@@ -96,7 +103,7 @@ def _after(standing: Standing, fact: AnyFact) -> Standing:
             return _seen(standing, fact)
         case Decided():
             return _said(standing, fact)
-        case Asked():
+        case Asked() | LookAsked() | Reviewed():
             return standing
 
 
@@ -126,14 +133,44 @@ def _said(standing: Standing, fact: Decided) -> Standing:
 
 _REMINDERS = (Fraction(1, 2), Fraction(7, 8))
 """When those who may decide are reminded: after these parts of the time that there is."""
+_LOOKED = timedelta(minutes=15)
+"""When preflight should have looked: what it was told got lost by then, and is told again."""
 
 
 def due(asked: Asked, reminded: int) -> datetime:
-    """When time does something to an open request next, after so many reminders: another one, or its lapse."""
-    if reminded >= len(_REMINDERS):
-        return asked.lapses_at
-    part = _REMINDERS[reminded]
-    return asked.at + (asked.lapses_at - asked.at) * part.numerator / part.denominator
+    """When time does something to an open request next, after so many times that it did: the first is whether preflight has
+    looked, then come the reminders, then its lapse.
+    """
+    whole = asked.lapses_at - asked.at
+    steps = [whole * part.numerator / part.denominator for part in _REMINDERS]
+    steps = [min(_LOOKED, steps[0]), *steps, whole]
+    return asked.at + steps[min(reminded, len(_REMINDERS) + 1)]
+
+
+REVIEW = timedelta(days=3)
+"""How long after it was approved an emergency is reviewed."""
+
+
+def review_due(standing: Standing) -> datetime | None:
+    """Until when an emergency is to be reviewed; None for whatever waits for no review."""
+    approved = standing.stage is Stage.APPROVED and standing.ended is not None
+    if not standing.asked.wish.emergency or not approved or standing.reviewed is not None:
+        return None
+    assert standing.ended is not None  # noqa: S101  # as above
+    return standing.ended.at + REVIEW
+
+
+def involved(standing: Standing) -> frozenset[str]:
+    """Whoever asked, agreed, or was agreed for: none of them reviews it."""
+    agreed = {name for one in standing.yes for name in (one.by.person, one.instead_of) if name is not None}
+    return frozenset(agreed | {standing.asked.by.person})
+
+
+def reviewers(standing: Standing, at: datetime, inventory: Inventory, people: People) -> list[str]:
+    """Who may review an emergency at that time: whoever may speak for either side, and has nothing to do with it."""
+    asked, out = standing.asked, involved(standing)
+    may = (one for side in Side for one in speakers(side, asked.wish.grant, asked.by.person, at, inventory, people))
+    return list(dict.fromkeys(one.person for one in may if not {one.person, one.instead_of} & out))
 
 
 def ensure_open(standing: Standing, now: datetime) -> None:
@@ -168,7 +205,7 @@ def how_it_ended(standing: Standing) -> str:
         case Amounted(approval=None) as fact:
             return f"was refused at {_moment(fact.at)}: {fact.reason}"
         case Amounted() as fact:
-            return f"was approved at {_moment(fact.at)}: what it opened is ended by a revoke"
+            return f"was approved at {_moment(fact.at)}{_urgently(standing)}: what it opened is ended by a revoke"
         case Decided() as fact:
             why = f": {fact.reason}" if fact.reason else ""
             return f"was refused at {_moment(fact.at)} by {fact.by.person} for the {fact.side} side{why}"
@@ -178,6 +215,23 @@ def how_it_ended(standing: Standing) -> str:
             return f"lapsed at {_moment(fact.at)}: {fact.reason}"
         case _:
             return "is open"
+
+
+def _urgently(standing: Standing) -> str:
+    """Who has agreed to an emergency, and for which side nobody was asked."""
+    due_at = review_due(replace(standing, reviewed=None))
+    if due_at is None:
+        return ""
+    who = " and ".join(f"{one.by.person} for the {one.side} side" for one in standing.yes)
+    skipped = [side for side in Side if side not in standing.sides]
+    asked = f"; nobody was asked for the {' and '.join(skipped)} side" if skipped else ""
+    review = f"to be reviewed until {_moment(due_at)}" if standing.reviewed is None else _review(standing.reviewed)
+    return f" as an emergency by {who}{asked}; {review}"
+
+
+def _review(fact: Reviewed) -> str:
+    word = "in order" if fact.in_order else "not in order"
+    return f"reviewed at {_moment(fact.at)} by {fact.by.person}, {word}: {fact.reason}"
 
 
 def told(fact: AnyFact, then: Standing) -> str:
@@ -195,6 +249,10 @@ def told(fact: AnyFact, then: Standing) -> str:
             word, why = ("agrees" if fact.agrees else "refuses"), (f": {fact.reason}" if fact.reason else "")
             instead = f" instead of {fact.instead_of}" if fact.instead_of is not None else ""
             return f"{fact.by.person}{instead} {word} for the {fact.side} side{why}"
+        case LookAsked():
+            return f"{fact.by.person} asks to have {name} looked at again"
+        case Reviewed():
+            return f"{name} was {_review(fact)}"
         case _:
             return f"{name} {how_it_ended(then)}"
 
@@ -223,11 +281,19 @@ class Speaker:
 def speakers(
     side: Side, grant: GrantKey, requester: str, at: datetime, inventory: Inventory, people: People
 ) -> list[Speaker]:
-    """Who may speak for a side at that time: its owners, and whoever one of them delegated to. Never the requester, nor anybody
-    instead of the requester. A person who owns it speaks in their own name.
+    """Who may speak for a side at that time: its owners, and whoever one of them delegated to; where there is nobody of them,
+    its fallback group in the same way. Never the requester, nor anybody instead of the requester. A person who owns it speaks
+    in their own name.
     """
     account = inventory.accounts.get(grant.instance_owner_uid if side is Side.GRANT else grant.ecr_owner_uid)
-    owners = frozenset[str]() if account is None else people.members(account.owner)
+    if account is None:
+        return []
+    groups = (account.owner, account.fallback)
+    found = (_speaking(people.members(group), requester, at, people) for group in groups if group is not None)
+    return next(filter(None, found), [])
+
+
+def _speaking(owners: frozenset[str], requester: str, at: datetime, people: People) -> list[Speaker]:
     found = {person: Speaker(person) for person in sorted(owners) if person != requester}
     for one in people.delegations:
         if one.of in owners and one.holds(at) and requester not in (one.of, one.to):

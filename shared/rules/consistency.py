@@ -63,7 +63,11 @@ def inconsistencies(
 def _of_accounts(inventory: Inventory, groups: frozenset[str] | None) -> Iterator[Inconsistency]:
     for uid, account in inventory.accounts.items():
         at = ("accounts", uid)
-        for field, group in (("owner", account.owner), ("lead", account.lead)):
+        for field, group in (
+            ("owner", account.owner),
+            ("lead", account.lead),
+            ("fallback", account.fallback),
+        ):
             if groups is not None and group is not None and group not in groups:
                 text = f"no group of people.yaml has the name {group}"
                 yield Inconsistency(Part.INVENTORY, (*at, field), text, group, groups)

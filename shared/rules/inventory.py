@@ -46,6 +46,8 @@ class Account(BaseModel):
     owner: str = Field(min_length=1)
     # The group whose word counts where an account's lead must agree; None: nobody's does.
     lead: Annotated[str, Field(min_length=1)] | None = None
+    # The group that decides where the owners have nobody who could; None: nobody does.
+    fallback: Annotated[str, Field(min_length=1)] | None = None
     environment: str = Field(min_length=1)
     role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
     external_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@:/-]+$", min_length=2, max_length=1224)]

@@ -139,7 +139,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class World:
     """Everything that was seen. ``grants``: what the instance is granted to, as account B sees it. ``regions``: where an ECR
     reaches instances of its kind.
     """

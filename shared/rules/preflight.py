@@ -11,13 +11,13 @@ from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
 from shared.rules import preflight_routes as routes
 from shared.rules.checked import Answer, Checked, PreflightCheck, Report, failed, passed, unknown
-from shared.rules.looked import Asked, Looked, RoleSeen, Unread
+from shared.rules.looked import Asked, RoleSeen, Unread, World
 
 _USABLE = {InstanceType.VPC: "Available", InstanceType.VBR: "active"}  # sections 2.1 and 2.3
 _PASSING = frozenset({"UPDATING", "ASSOCIATING", "DISSOCIATING"})  # busy with a change of somebody's (section 1.4)
 
 
-def preflight(asked: Asked, seen: Looked) -> Report:
+def preflight(asked: Asked, seen: World) -> Report:
     """All checks that apply. Never raises: what was not seen is unknown, with its reason."""
     kind = asked.key.instance_type
     checked = []
@@ -48,18 +48,18 @@ def _role(account: str, role: RoleSeen | Unread) -> Answer:
     )
 
 
-def _role_a(asked: Asked, seen: Looked) -> Answer:
+def _role_a(asked: Asked, seen: World) -> Answer:
     return _role(asked.key.ecr_owner_uid, seen.role_a)
 
 
-def _role_b(asked: Asked, seen: Looked) -> Answer:
+def _role_b(asked: Asked, seen: World) -> Answer:
     return _role(asked.key.instance_owner_uid, seen.role_b)
 
 
 # -- the instance ------------------------------------------------------------------------------------------------------
 
 
-def _instance_exists(asked: Asked, seen: Looked) -> Answer:
+def _instance_exists(asked: Asked, seen: World) -> Answer:
     key, instance = asked.key, seen.instance
     if isinstance(instance, Unread):
         return unknown(f"Whether {key.instance_id} exists was not seen: {instance.reason}.")
@@ -72,7 +72,7 @@ def _instance_exists(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{key.instance_type} {key.instance_id} exists.")
 
 
-def _instance_owner(asked: Asked, seen: Looked) -> Answer:
+def _instance_owner(asked: Asked, seen: World) -> Answer:
     key, instance = asked.key, seen.instance
     if isinstance(instance, Unread):
         return unknown(f"Whose {key.instance_id} is was not seen: {instance.reason}.")
@@ -86,7 +86,7 @@ def _instance_owner(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{key.instance_id} is account {key.instance_owner_uid}'s.")
 
 
-def _instance_region(asked: Asked, seen: Looked) -> Answer:
+def _instance_region(asked: Asked, seen: World) -> Answer:
     key, instance = asked.key, seen.instance
     if isinstance(instance, Unread):
         return unknown(f"Where {key.instance_id} is was not seen: {instance.reason}.")
@@ -100,7 +100,7 @@ def _instance_region(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{key.instance_id} is in {key.instance_region}.")
 
 
-def _instance_usable(asked: Asked, seen: Looked) -> Answer:
+def _instance_usable(asked: Asked, seen: World) -> Answer:
     instance, wanted = seen.in_place(asked.key), _USABLE[asked.key.instance_type]
     if isinstance(instance, Unread):
         return unknown(f"Its status was not seen: {instance.reason}.")
@@ -117,7 +117,7 @@ def _instance_usable(asked: Asked, seen: Looked) -> Answer:
 # -- the router --------------------------------------------------------------------------------------------------------
 
 
-def _ecr_exists(asked: Asked, seen: Looked) -> Answer:
+def _ecr_exists(asked: Asked, seen: World) -> Answer:
     key, ecr = asked.key, seen.ecr
     if isinstance(ecr, Unread):
         if key.ecr_id not in seen.own.ecrs:
@@ -134,7 +134,7 @@ def _ecr_exists(asked: Asked, seen: Looked) -> Answer:
     return passed(f"The router {key.ecr_id} exists.")
 
 
-def _ecr_owner(asked: Asked, seen: Looked) -> Answer:
+def _ecr_owner(asked: Asked, seen: World) -> Answer:
     key, ecr = asked.key, seen.ecr
     if isinstance(ecr, Unread):
         return unknown(f"Whose {key.ecr_id} is was not seen: {ecr.reason}.")
@@ -148,7 +148,7 @@ def _ecr_owner(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{key.ecr_id} is account {key.ecr_owner_uid}'s.")
 
 
-def _ecr_region(asked: Asked, seen: Looked) -> Answer:
+def _ecr_region(asked: Asked, seen: World) -> Answer:
     """An ECR itself is in no region: what counts is whether it reaches the instance's."""
     key, regions = asked.key, seen.regions
     if isinstance(regions, Unread):
@@ -163,7 +163,7 @@ def _ecr_region(asked: Asked, seen: Looked) -> Answer:
     return passed(f"An ECR reaches a {key.instance_type} in {key.instance_region}.")
 
 
-def _ecr_usable(asked: Asked, seen: Looked) -> Answer:
+def _ecr_usable(asked: Asked, seen: World) -> Answer:
     key, ecr = asked.key, seen.ecr
     if isinstance(ecr, Unread):
         return unknown(f"The status of {key.ecr_id} was not seen: {ecr.reason}.")
@@ -205,7 +205,7 @@ def _stands(asked: Asked, what: str, *, there: bool, ours: bool | None) -> Answe
     )
 
 
-def _granted(asked: Asked, seen: Looked) -> Answer:
+def _granted(asked: Asked, seen: World) -> Answer:
     key, grants = asked.key, seen.grants
     if isinstance(grants, Unread):
         return unknown(f"Whether {key.instance_id} is granted was not seen: {grants.reason}.")
@@ -213,7 +213,7 @@ def _granted(asked: Asked, seen: Looked) -> Answer:
     return _stands(asked, "granted to", there=there, ours=seen.own.grant_ours)
 
 
-def _associated(asked: Asked, seen: Looked) -> Answer:
+def _associated(asked: Asked, seen: World) -> Answer:
     key = asked.key
     there = routes.hangs_on(asked, seen)
     if there:
@@ -225,7 +225,7 @@ def _associated(asked: Asked, seen: Looked) -> Answer:
     return _stands(asked, "associated with", there=False, ours=None)
 
 
-def _elsewhere(asked: Asked, seen: Looked) -> Answer:
+def _elsewhere(asked: Asked, seen: World) -> Answer:
     key, instance = asked.key, seen.in_place(asked.key)
     if isinstance(instance, Unread):
         return unknown(f"Whether {key.instance_id} is on another ECR was not seen: {instance.reason}.")
@@ -249,7 +249,7 @@ def _elsewhere(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{key.instance_id} is on no other ECR, and granted to none.")
 
 
-_CHECKS: tuple[tuple[PreflightCheck, InstanceType | None, Callable[[Asked, Looked], Answer]], ...] = (
+_CHECKS: tuple[tuple[PreflightCheck, InstanceType | None, Callable[[Asked, World], Answer]], ...] = (
     (PreflightCheck.ROLE_A, None, _role_a),
     (PreflightCheck.ROLE_B, None, _role_b),
     (PreflightCheck.INSTANCE_EXISTS, None, _instance_exists),

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, collapse_addresses
 from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
 from shared.rules.checked import Answer, failed, passed, unknown
-from shared.rules.looked import Asked, EcrUse, Looked, NeighbourSeen, Unread
+from shared.rules.looked import Asked, EcrUse, NeighbourSeen, Unread, World
 
 WRITES_A_MINUTE = 120  # of one account, region and API (openapi-ecr-vpc-sts.md section 7)
 SETTLES_SECONDS = 300
@@ -27,7 +27,7 @@ _PAPER = (
 )
 
 
-def hangs_on(asked: Asked, seen: Looked) -> bool:
+def hangs_on(asked: Asked, seen: World) -> bool:
     """Whether either account shows the instance on this ECR."""
     key, instance = asked.key, seen.in_place(asked.key)
     b_says = not isinstance(instance, Unread) and any(one.ecr_id == key.ecr_id for one in instance.routers)
@@ -38,7 +38,7 @@ def hangs_on(asked: Asked, seen: Looked) -> bool:
 # -- routes ------------------------------------------------------------------------------------------------------------
 
 
-def check_route_source(asked: Asked, seen: Looked) -> Answer:
+def check_route_source(asked: Asked, seen: World) -> Answer:
     """Whether the VPC learns routes from a transit router or the like."""
     key, instance = asked.key, seen.in_place(asked.key)
     if isinstance(instance, Unread):
@@ -71,7 +71,7 @@ def _networks(texts: Iterable[str]) -> list[IPv4Network]:
     return [found for text in texts if (found := _network(text)) is not None]
 
 
-def check_overlap(asked: Asked, seen: Looked) -> Answer:
+def check_overlap(asked: Asked, seen: World) -> Answer:
     """The VPC's address ranges against those of everything on the ECR."""
     key, instance, use = asked.key, seen.in_place(asked.key), seen.use
     if isinstance(instance, Unread):
@@ -106,7 +106,7 @@ def _hit(mine: Iterable[IPv4Network], other: NeighbourSeen) -> str:
     return f"{', '.join(pairs)} of {other.kind} {other.name}, account {other.owner}" if pairs else ""
 
 
-def check_prefixes(asked: Asked, seen: Looked) -> Answer:
+def check_prefixes(asked: Asked, seen: World) -> Answer:
     """The asked prefixes against the VPC's address ranges."""
     key, instance = asked.key, seen.in_place(asked.key)
     if not asked.prefixes:
@@ -133,7 +133,7 @@ def check_prefixes(asked: Asked, seen: Looked) -> Answer:
 # -- virtual border routers, accounts ----------------------------------------------------------------------------------
 
 
-def check_vbr_asn(asked: Asked, seen: Looked) -> Answer:
+def check_vbr_asn(asked: Asked, seen: World) -> Answer:
     """The ASN of its BGP groups must be the ECR's (section 7)."""
     key, instance, ecr = asked.key, seen.in_place(asked.key), seen.ecr
     if isinstance(instance, Unread):
@@ -158,7 +158,7 @@ def check_vbr_asn(asked: Asked, seen: Looked) -> Answer:
     return passed(f"The BGP groups of {key.instance_id} and {key.ecr_id} have the ASN {ecr.asn}.")
 
 
-def check_vbr_mp_bgp(asked: Asked, seen: Looked) -> Answer:
+def check_vbr_mp_bgp(asked: Asked, seen: World) -> Answer:
     """No documented read shows it; a VBR that is on an ECR has shown it."""
     key, instance = asked.key, seen.in_place(asked.key)
     if isinstance(instance, Unread):
@@ -171,7 +171,7 @@ def check_vbr_mp_bgp(asked: Asked, seen: Looked) -> Answer:
     )
 
 
-def check_cross_account(asked: Asked, seen: Looked) -> Answer:
+def check_cross_account(asked: Asked, seen: World) -> Answer:
     """Whether accounts of one enterprise are at both ends, and whether the vendor lets this kind cross accounts (section 7)."""
     key, use = asked.key, seen.use
     paper = _PAPER.format(owner=key.instance_owner_uid, kind=key.instance_type)
@@ -219,7 +219,7 @@ def _enterprises(asked: Asked, use: EcrUse) -> tuple[set[str], set[str]]:
 # -- quotas and time ---------------------------------------------------------------------------------------------------
 
 
-def check_quota(asked: Asked, seen: Looked) -> Answer:
+def check_quota(asked: Asked, seen: World) -> Answer:
     """Whether the ECR takes one more, as far as its limits are known."""
     key, use, limits = asked.key, seen.use, seen.own.limits
     if limits.prefixes is not None and len(asked.prefixes) > limits.prefixes:
@@ -248,7 +248,7 @@ def check_quota(asked: Asked, seen: Looked) -> Answer:
     return passed(f"{there} VPCs are on {key.ecr_id}, which takes {limit}.")
 
 
-def check_time(asked: Asked, seen: Looked) -> Answer:
+def check_time(asked: Asked, seen: World) -> Answer:
     """How long it takes, against the end that is asked for."""
     own = seen.own
     seconds = (own.ahead or 0) * 60 // WRITES_A_MINUTE + SETTLES_SECONDS

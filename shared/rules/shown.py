@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.rules.leases import in_order
-from shared.rules.looked import Asked, Looked, Unread
+from shared.rules.looked import Asked, Unread, World
 
 UNSEEN = None
 """What a fact is while it could not be read. Whoever compares looks again before concluding anything from it."""
@@ -36,7 +36,7 @@ _LABELS = {
 _NONE = "none"
 
 
-def content(asked: Asked, seen: Looked) -> str:
+def content(asked: Asked, seen: World) -> str:
     """The facts that are bound, as canonical JSON (sorted keys, no blanks, ASCII): what is kept beside its hash."""
     key, instance, ecr = asked.key, seen.instance, seen.ecr
     place = seen.in_place(key)
@@ -72,7 +72,7 @@ def digest(kept: str) -> str:
     return hashlib.sha256(kept.encode()).hexdigest()
 
 
-def snapshot(asked: Asked, seen: Looked) -> str:
+def snapshot(asked: Asked, seen: World) -> str:
     """The hash that a decision carries."""
     return digest(content(asked, seen))
 
@@ -82,11 +82,10 @@ def unseen(kept: str) -> tuple[str, ...]:
     return tuple(_LABELS[name] for name, value in sorted(json.loads(kept)["seen"].items()) if value is UNSEEN)
 
 
-def differences(before: str, now: str) -> tuple[str, ...]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
     """What changed between two contents, a sentence each; empty when nothing did."""
-    old, new = json.loads(before), json.loads(now)
     parts = ("asked", _NONE), ("also", _NONE), ("seen", "not seen")
-    return tuple(line for part, absent in parts for line in _changed(old[part], new[part], absent))
+    return tuple(line for part, absent in parts for line in _changed(before.get(part, {}), now.get(part, {}), absent))
 
 
 def changed_since(shown: Mapping[str, Any], cidrs: Sequence[str] | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -61,14 +63,21 @@ ROUTES: list[tuple[str, str, Json | None]] = [
     ("GET", "/api/v1/requests", None),
     ("GET", "/api/v1/requests/{mine}", None),
     ("POST", "/api/v1/requests/{mine}/decisions", {"side": "grant", "agrees": False, "snapshot": ""}),
+    (
+        "POST",
+        "/api/v1/decisions",
+        {"side": "grant", "agrees": False, "about": [{"request_id": "{mine}", "snapshot": "0" * 64}]},
+    ),
+    ("POST", "/api/v1/requests/{mine}/review", {"in_order": True, "reason": "All was well"}),
+    ("POST", "/api/v1/requests/{mine}/looks", None),
     ("POST", "/api/v1/requests/{mine}/withdrawal", {}),
 ]
 EXPECTED: dict[str, list[int]] = {  # of each kind of caller, in the order of the routes
-    "nobody": [401, 401, 401, 401, 401, 401],
-    "stranger": [200, 201, 200, 404, 404, 404],
-    "system": [200, 201, 200, 200, 403, 200],
-    "requester": [200, 201, 200, 200, 409, 201],
-    "owner": [200, 201, 200, 200, 409, 403],
+    "nobody": [401, 401, 401, 401, 401, 401, 401, 401, 401],
+    "stranger": [200, 201, 200, 404, 404, 200, 404, 404, 404],
+    "system": [200, 201, 200, 200, 403, 403, 403, 409, 200],
+    "requester": [200, 201, 200, 200, 409, 200, 409, 201, 201],
+    "owner": [200, 201, 200, 200, 409, 200, 409, 201, 403],
 }
 
 
@@ -82,7 +91,8 @@ def test_every_route_for_every_kind_of_caller(desk: Desked, who: str) -> None:
     found = []
     for method, path, body in ROUTES:
         headers = {"Authorization": f"Bearer {desk.token()}"} if who == "system" else {}
-        answer = browser.call(method, path.format(mine=mine), json=body, headers=headers)
+        told = json.loads(json.dumps(body).replace("{mine}", mine))
+        answer = browser.call(method, path.format(mine=mine), json=told, headers=headers)
         found.append(answer.status_code)
         if answer.status_code >= 400:
             assert answer.headers["Content-Type"] == "application/problem+json"
@@ -282,9 +292,76 @@ def test_a_key_asks_once(desk: Desked) -> None:
     assert (other.status_code, other.json()["code"]) == (409, "NameUsedAgain")
 
 
+def test_a_batch_is_decided_in_one_go(desk: Desked) -> None:
+    """One word for many, each bound to what was shown of it; what cannot be taken of one is said, and stops no other."""
+    browser, owner = desk.browser("requester"), desk.browser("owner")
+    asked = browser.post("/api/v1/requests", {"wishes": [wish(700 + number) for number in range(3)]}).json()["requests"]
+    about = [{"request_id": one["request_id"], "snapshot": desk.look(one["request_id"])} for one in asked]
+    about[1]["snapshot"] = "0" * 64
+    about.append({"request_id": "r-" + "0" * 20, "snapshot": "0" * 64})
+    body = {"side": "grant", "agrees": True, "about": about, "reason": "The plan was agreed"}
+    found = owner.post("/api/v1/decisions", body).json()["decisions"]
+    assert [one["request_id"] for one in found] == [one["request_id"] for one in about]
+    assert [one["problem"] and one["problem"]["code"] for one in found] == [
+        None,
+        "SnapshotChanged",
+        None,
+        "NoSuchRequest",
+    ]
+    assert len(desk.hear()) == 2
+
+
+def test_an_emergency_is_reviewed(desk: Desked) -> None:
+    """One approver of account A; everybody can read until when it is to be reviewed, and by whom it was."""
+    asking, deciding, reviewing = desk.browser("requester"), desk.browser("router-owner"), desk.browser("owner")
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    request_id = ask(asking, 720, emergency=True, ends_at=soon)
+    where = f"/api/v1/requests/{request_id}"
+    body = {"side": "associate", "agrees": True, "snapshot": desk.look(request_id)}
+    assert deciding.post(f"{where}/decisions", body).status_code == 201
+    desk.hear()
+    shown = asking.get(where).json()
+    assert (shown["stage"], shown["review_until"] is None) == ("approved", False)
+    assert "nobody was asked for the grant side" in shown["ended"]
+    finding = {"in_order": False, "reason": "It could have waited"}
+    refused = deciding.post(f"{where}/review", finding).json()
+    assert (refused["code"], "who may: " in refused["detail"]) == ("NotTheReviewer", True)
+    again = asking.post("/api/v1/requests", {"wishes": [wish(720, emergency=True, ends_at=soon)]})
+    assert (again.status_code, again.json()["code"]) == (409, "EmergencyOpen")
+    reviewed = reviewing.post(f"{where}/review", finding)
+    assert (reviewed.status_code, reviewed.json()["reviewed"], reviewed.json()["review_until"]) == (201, "owner", None)
+    assert reviewing.post(f"{where}/review", finding).status_code == 200
+
+
+def test_whoever_may_not_see_account_b_is_shown_the_same_whatever_is_there(desk: Desked) -> None:
+    """Two requests, one of an instance that exists: what their requester is shown of account B differs in nothing."""
+    asking, owner = desk.browser("requester"), desk.browser("owner")
+    there = {"check": "instance-exists", "result": "pass", "found": "it is there", "advice": ""}
+    missing = there | {"result": "fail", "found": "it is not there"}
+    seen = []
+    for number, check in ((730, there), (731, missing)):
+        request_id = ask(asking, number)
+        snapshot = desk.look(request_id, checks=[check], failed=int(check is missing), world={"cidrs": [str(number)]})
+        assert owner.get(f"/api/v1/requests/{request_id}").json()["snapshot"] == snapshot
+        shown = asking.get(f"/api/v1/requests/{request_id}").json()
+        seen.append({name: shown[name] for name in ("snapshot", "round", "checks", "failed", "unknown", "changed")})
+    assert seen[0] == seen[1]
+    assert [one["check"] for one in seen[0]["checks"]] == ["account-b"]
+
+
+def test_asking_about_accounts_of_others_is_limited(desk: Desked) -> None:
+    """However many are asked in one call."""
+    browser = desk.browser("stranger")
+    answers = [
+        browser.post("/api/v1/requests", {"wishes": [wish(800 + number) for number in range(40)]}) for _ in range(2)
+    ]
+    assert [one.status_code for one in answers] == [201, 429]
+    assert int(answers[1].headers["Retry-After"]) > 0
+
+
 def test_a_batch_is_paged(desk: Desked) -> None:
-    """Fifty are asked together, and listed a page at a time, each once."""
-    browser = desk.browser("requester")
+    """Many are asked together, and listed a page at a time, each once."""
+    browser = desk.browser("owner")
     asked = browser.post("/api/v1/requests", {"wishes": [wish(100 + number) for number in range(120)]}).json()[
         "requests"
     ]

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,30 @@ def test_from_signing_in_to_the_lease(desk: Desked, tmp_path: Path) -> None:
     for form in ("table", "csv", "json"):
         listed = told(desk, asking, "requests", "--stage", "approved", "-o", form)
         assert (listed.returncode, request_id in listed.stdout) == (0, True)
+
+
+def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, tmp_path: Path) -> None:
+    """Two are asked together and decided in one go but for one; what was opened is extended, looked at again, and revoked."""
+    asking, deciding = (signed_in(desk, tmp_path / name, name) for name in ("requester", "owner"))
+    asked = told(desk, asking, "ask", "-", "--json", stdin=json.dumps([wish(311), wish(312), wish(313)]))
+    requests_ = json.loads(asked.stdout)["requests"]
+    first, second, third = (one["request_id"] for one in requests_)
+    for request_id in (first, second, third):
+        desk.look(request_id)
+    agreed = told(desk, deciding, "decide", requests_[0]["batch"], "grant", "yes", "--without", third)
+    assert agreed.returncode == 0, agreed.stderr
+    assert "recorded for 2 of 2 requests" in agreed.stdout
+    assert len(desk.hear()) == 2
+    in_a_week = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7 * 86_400))
+    longer = told(desk, asking, "extend", first, in_a_week, "It takes longer", "--json")
+    assert longer.returncode == 0, longer.stderr
+    (change,) = json.loads(longer.stdout)["requests"]
+    assert (change["wish"]["kind"], change["wish"]["replaces"]) == ("change", [first])
+    assert "preflight is told" in told(desk, asking, "look-again", change["request_id"]).stdout
+    ended = told(desk, deciding, "revoke", second, "It is not needed any more")
+    assert "nobody else has to agree" in ended.stdout, ended.stderr
+    none = told(desk, deciding, "review", second, "in-order", "All was well")
+    assert (none.returncode, "waits for no review" in none.stderr) == (1, True)
 
 
 def test_what_goes_wrong_is_one_line(desk: Desked, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from shared.errors import LedgerError, PermissionMissing
 from shared.loop.preflight import SECONDS, Preflight
 from shared.messages.forms import GrantKey
 from shared.rules.checked import CheckResult, PreflightCheck, Report
-from shared.rules.looked import EcrSeen, InstanceSeen, Looked, Unread
+from shared.rules.looked import EcrSeen, InstanceSeen, Unread
+from shared.rules.looked import World as Seen
 from shared.rules.preflight import preflight
 from shared.rules.shown import content, differences, digest, snapshot, unseen
 from shared.settings import Settings
@@ -55,7 +56,7 @@ class House:
         )
         return Calls(settings, lambda: world.inventory, self.keys, session_policy=policy)
 
-    def look(self, world: World, accounts: Survey | None = None, seconds: float = SECONDS) -> Looked:
+    def look(self, world: World, accounts: Survey | None = None, seconds: float = SECONDS) -> Seen:
         """One look at a world."""
         looker = Preflight(accounts or Survey(self.calls(world)), world.inventory, seconds=seconds)
         return looker.look(world.asked, world.looking)
@@ -253,7 +254,9 @@ def test_the_snapshot_is_the_same_until_something_that_lasts_changes(house: Hous
     now = content(world.asked, house.look(world))
     assert digest(now) == snapshot(world.asked, house.look(world)) != digest(before)
     cidr = world.instance["cidr"]
-    assert differences(before, now) == (f"the instance's address ranges, before: {cidr}; now: {cidr}, 172.20.0.0/16",)
+    assert differences(json.loads(before), json.loads(now)) == (
+        f"the instance's address ranges, before: {cidr}; now: {cidr}, 172.20.0.0/16",
+    )
 
 
 REFUSED = {

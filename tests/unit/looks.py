@@ -15,11 +15,11 @@ from shared.rules.looked import (
     GrantSeen,
     InstanceSeen,
     Limits,
-    Looked,
     NeighbourSeen,
     Own,
     RoleSeen,
     Unread,
+    World,
 )
 
 A, B, C = "1000000000000001", "2000000000000002", "3000000000000003"
@@ -35,7 +35,7 @@ VPC_ASKED, VBR_ASKED = Asked(RequestKind.GRANT, VPC_KEY), Asked(RequestKind.GRAN
 VPC_SEEN = InstanceSeen(B, REGION, "Available", ("10.20.0.0/16",))
 VBR_SEEN = InstanceSeen(B, REGION, "active", asns=(45104,))
 NEIGHBOUR = NeighbourSeen("VPC", "vpc-9", REGION, C, "ACTIVE", (), ("10.30.0.0/16",))
-SEEN = Looked(
+SEEN = World(
     role_a=RoleSeen(),
     role_b=RoleSeen(),
     instance=VPC_SEEN,
@@ -49,7 +49,7 @@ SEEN = Looked(
 )
 
 
-def seen(kind: InstanceType = InstanceType.VPC, **changes: Any) -> Looked:
+def seen(kind: InstanceType = InstanceType.VPC, **changes: Any) -> World:
     """A healthy world with some pieces replaced; ``instance_``, ``use_``, ``own_`` and ``ecr_`` change parts of these pieces."""
     base = SEEN if kind is InstanceType.VPC else replace(SEEN, instance=VBR_SEEN)
     for piece in ("instance", "use", "own", "ecr"):

@@ -331,9 +331,9 @@ def test_the_least_that_suffices() -> None:
     assert needed(lambda one: len(one.sides) == 2) == Needed(tuple(Side))
 
 
-@pytest.mark.parametrize(("reminded", "days"), [(0, 3.5), (1, 6.125), (2, 7), (3, 7)])
+@pytest.mark.parametrize(("reminded", "days"), [(0, 1 / 96), (1, 3.5), (2, 6.125), (3, 7), (4, 7)])
 def test_when_time_does_something_next(reminded: int, days: float) -> None:
-    """Half of the time, seven eighths, all of it."""
+    """A quarter of an hour, half of the time, seven eighths, all of it."""
     assert due(asked(), reminded) == START + timedelta(days=days)
 
 

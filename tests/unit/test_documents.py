@@ -45,6 +45,7 @@ def refused(words: str) -> str:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     """What every command wants and no document repeats."""
     monkeypatch.setenv("LEDGER_URL", "sqlite:///nowhere.db")
+    monkeypatch.setenv("DESK_ADDRESS", "https://grants.example.com")
     monkeypatch.setenv("FC_ENDPOINT", "https://1.cn-hangzhou.fc.aliyuncs.com")
 
 

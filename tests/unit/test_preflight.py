@@ -17,10 +17,10 @@ from shared.rules.looked import (
     GrantSeen,
     InstanceSeen,
     Limits,
-    Looked,
     NeighbourSeen,
     RoleSeen,
     RouteSource,
+    World,
 )
 from shared.rules.preflight import preflight
 from tests.unit.looks import (
@@ -45,7 +45,7 @@ PASS, FAIL, UNKNOWN = CheckResult
 K = PreflightCheck
 
 
-def result(check: PreflightCheck, asked: Asked, looked: Looked) -> Checked:
+def result(check: PreflightCheck, asked: Asked, looked: World) -> Checked:
     """One check of a report."""
     return next(each for each in preflight(asked, looked).checks if each.check is check)
 
@@ -405,7 +405,7 @@ CASES: list[Any] = [
 
 
 @pytest.mark.parametrize(("check", "asked", "looked", "expected", "fragment"), CASES)
-def test_a_check(check: PreflightCheck, asked: Asked, looked: Looked, expected: CheckResult, fragment: str) -> None:
+def test_a_check(check: PreflightCheck, asked: Asked, looked: World, expected: CheckResult, fragment: str) -> None:
     """What was seen decides, and the sentence has the facts."""
     found = result(check, asked, looked)
     assert (found.result, fragment in found.found) == (expected, True), found
@@ -414,7 +414,7 @@ def test_a_check(check: PreflightCheck, asked: Asked, looked: Looked, expected: 
 
 
 @pytest.mark.parametrize(("asked", "looked"), [(VPC_ASKED, SEEN), (VBR_ASKED, seen(VBR))], ids=["VPC", "VBR"])
-def test_a_healthy_world_fails_nothing_and_passes_what_can_be_seen(asked: Asked, looked: Looked) -> None:
+def test_a_healthy_world_fails_nothing_and_passes_what_can_be_seen(asked: Asked, looked: World) -> None:
     """The rest is unknown by nature."""
     report = preflight(asked, looked)
     assert report.of(FAIL) == ()
@@ -433,7 +433,7 @@ def test_a_report_has_each_check_that_applies_once_and_in_order() -> None:
 
 def test_nothing_seen_makes_everything_unknown_and_nothing_wrong() -> None:
     """Trouble of the platform is no fault of the request."""
-    blind = Looked(BLIND, BLIND, BLIND, BLIND, BLIND, BLIND, BLIND, replace(SEEN.own, limits=Limits(), ahead=None))
+    blind = World(BLIND, BLIND, BLIND, BLIND, BLIND, BLIND, BLIND, replace(SEEN.own, limits=Limits(), ahead=None))
     for asked in (VPC_ASKED, VBR_ASKED):
         report = preflight(asked, blind)
         assert report.of(FAIL) == ()

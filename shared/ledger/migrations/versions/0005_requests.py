@@ -45,10 +45,21 @@ def before() -> None:
         sa.Column("reminded", sa.Integer(), nullable=False),
         sa.Column("heard", sa.Integer(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("emergency", sa.Boolean(), nullable=False),
+        sa.Column("review_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("request_id"),
     )
     for name, columns in (("requests_due", ["due_at"]), ("requests_open", ["grant_id"])):
         op.create_index(name, "requests", columns, unique=False, sqlite_where=_OPEN, postgresql_where=_OPEN)
+    unreviewed = sa.text("review_at IS NOT NULL")
+    op.create_index(
+        "requests_reviewed",
+        "requests",
+        ["grant_id"],
+        unique=False,
+        sqlite_where=unreviewed,
+        postgresql_where=unreviewed,
+    )
     op.create_index("requests_of_batch", "requests", ["batch", "request_id"], unique=False)
     op.create_index("requests_asked", "requests", ["asked_at", "request_id"], unique=False)
     op.create_table(
