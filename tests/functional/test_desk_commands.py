@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from shared.messages.consent import Wish
 from tests.functional.desked import Browser, Desked, desked, wish
 from tests.functional.launch import clean_environment
+from tests.functional.test_documents import commands
 from tests.functional.world import ROOT
 
 
@@ -107,6 +110,45 @@ def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, tmp_path: Pat
     assert "nobody else has to agree" in ended.stdout, ended.stderr
     none = told(desk, deciding, "review", second, "in-order", "All was well")
     assert (none.returncode, "waits for no review" in none.stderr) == (1, True)
+
+
+def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> None:
+    """Each as whoever would type it, on the wish that the document shows."""
+    path = ROOT / "docs" / "desk.md"
+    (shown,) = re.findall(r"```json\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    instance = json.loads(shown)["instance"]
+    assert set(json.loads(shown)) <= set(Wish.model_fields)
+    one = wish(321) | {name: json.loads(shown)[name] for name in ("on_end", "reason", "ticket", "allowed_prefixes")}
+    (tmp_path / "wish.json").write_text(json.dumps(one), "utf-8")
+    assert instance.keys() == one["instance"].keys()
+    people = {name: signed_in(desk, tmp_path / name, name) for name in ("requester", "owner", "router-owner")}
+    batch = [wish(322, ends_at=None), wish(323, ends_at=None)]
+    several = json.loads(told(desk, people["requester"], "ask", "-", "--json", stdin=json.dumps(batch)).stdout)[
+        "requests"
+    ]
+    for each in several:
+        desk.look(each["request_id"])
+    urgent = wish(324, emergency=True, ends_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)))
+    (line,) = told(desk, people["requester"], "ask", "-", stdin=json.dumps(urgent)).stdout.splitlines()
+    desk.look(line.split()[0])
+    assert told(desk, people["router-owner"], "decide", line.split()[0], "associate", "yes").returncode == 0
+    desk.hear()
+    filled = {"b-…": several[0]["batch"], "--without r-…": f"--without {several[1]['request_id']}"}
+    filled["review r-…"] = f"review {line.split()[0]}"
+    who = {"decide b-": "router-owner", "decide r-": "owner", "review": "owner"}
+    for command in commands(path):
+        text = command.text.removeprefix("ecr-grants ")
+        if text == "login":
+            continue  # that is how each of them signed in
+        person = next((name for words, name in who.items() if text.startswith(words)), "requester")
+        for written, meant in filled.items():
+            text = text.replace(written, meant)
+        words = [str(tmp_path / word) if word == "wish.json" else word for word in shlex.split(text)]
+        done = told(desk, people[person], *words)
+        assert done.returncode == 0, f"desk.md:{command.line}: {text}\n{done.stdout}\n{done.stderr}"
+        if words[0] == "ask":
+            filled["r-…"] = done.stdout.split()[0]
+            desk.look(filled["r-…"])
 
 
 def test_what_goes_wrong_is_one_line(desk: Desked, tmp_path: Path) -> None:

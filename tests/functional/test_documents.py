@@ -89,7 +89,13 @@ def _name(path: Path) -> str:
 
 
 MADE = [one for path in DOCUMENTS for one in commands(path) if one.text.startswith("make ")]
-RUN = [path for path in DOCUMENTS if any(not one.text.startswith("make ") for one in commands(path))]
+ELSEWHERE = {"desk.md": "test_desk_commands.py"}
+"""Documents whose commands need more than a deployment and an operator: which file runs them."""
+RUN = [
+    path
+    for path in DOCUMENTS
+    if path.name not in ELSEWHERE and any(not one.text.startswith("make ") for one in commands(path))
+]
 
 
 @pytest.fixture
@@ -216,6 +222,12 @@ def test_targets_are_run_by_somebody(one: Command) -> None:
     assert re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), f"no target {target}"
     file, words = MADE_BY[target]
     assert words in (ROOT / file).read_text("utf-8")
+
+
+@pytest.mark.parametrize(("document", "file"), ELSEWHERE.items())
+def test_what_is_run_elsewhere_is(document: str, file: str) -> None:
+    """By a test that reads the document."""
+    assert f'"{document}"' in Path(__file__).with_name(file).read_text("utf-8")
 
 
 @pytest.mark.timeout(300)

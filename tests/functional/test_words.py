@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -22,6 +23,8 @@ from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 
 from deploy.queries import ERRORS
 from shared.errors import LedgerError, SettingsError
+from shared.ledger.tables import requests
+from shared.ledger.transactions import Ledger
 from shared.loop.frame import Function
 from tests.configured import PERMITS
 from tests.functional.approvals import approval
@@ -104,7 +107,32 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
             cloud.send(approval(spokes[4].uid, next(spokes[4].vpcs)))
             waited("ledger.away", lambda: None)
         the_gate_is_in_trouble(cloud, spokes[5], waited)
+        an_emergency_is_not_reviewed(cloud)
+        cloud.reconcile()
+        waited("review.overdue")
         yield found
+
+
+def an_emergency_is_not_reviewed(cloud: Deployment) -> None:
+    """One that was approved long ago."""
+    told: dict[str, Any] = {
+        "request_id": "r-urgent",
+        "grant_id": "g-urgent",
+        "ecr_owner_uid": HUB,
+        "instance_owner_uid": "2",
+        "kind": "grant",
+        "requester": "requester",
+        "asked_at": 0,
+        "stage": "approved",
+        "round": 1,
+        "reminded": 0,
+        "heard": 0,
+        "ended_at": 0,
+        "emergency": True,
+        "review_at": 1,
+    }
+    with closing(Ledger(cloud.ledger_url)) as ledger:
+        ledger.write(lambda connection: connection.execute(requests.insert().values(told)))
 
 
 def the_gate_is_in_trouble(cloud: Deployment, spoke: Spoke, waited: Callable[..., None]) -> None:
