@@ -40,7 +40,9 @@ _UNUSED = (
     "uv_cache.json",
 )
 """Files that nothing reads at run time. Of a dist-info the metadata, the entry points and the licences stay."""
-_UNUSED_FOLDERS = (*sorted(TEST_FOLDERS), "bin", "*-stubs", "__pycache__")
+_UNUSED_FOLDERS = (*sorted(TEST_FOLDERS), "bin", "*-stubs", "__pycache__", "sboms", ".agents")
+_NEVER_IMPORTED = ("Crypto", "pycryptodome-*.dist-info")
+"""aliyun-mns-sdk wants pycryptodome and imports nothing of it (seen in 1.3.0): 11 MB."""
 
 
 class BuildError(Exception):
@@ -105,10 +107,12 @@ def install(place: Path, requirements: Path, python: Path) -> None:
 
 def strip(place: Path) -> None:
     """Remove what no import needs; that none does is proved by the check."""
-    for pattern in _UNUSED_FOLDERS:
-        for folder in [*place.rglob(pattern)]:
-            if folder.is_dir():
-                shutil.rmtree(folder)
+    for folder in [one for name in _UNUSED_FOLDERS for one in place.rglob(name)]:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    for name in _NEVER_IMPORTED:
+        for folder in place.glob(name):
+            shutil.rmtree(folder)
     for pattern in _UNUSED:
         for file in [*place.rglob(pattern)]:
             file.unlink()

@@ -148,14 +148,13 @@ def proved(folder: Path, python: Path) -> list[str]:
     faults: list[str] = []
     for function in (*FUNCTIONS, ""):
         command = [str(python), "-I", "-S", "-B", str(Path(__file__).with_name("probe.py")), str(folder)]
-        done = subprocess.run(
-            [*command, *([function] if function else [])], capture_output=True, text=True, env={}, check=False
-        )
+        asked = [function, *FUNCTIONS[function]] if function else []
+        done = subprocess.run([*command, *asked], capture_output=True, text=True, env={}, check=False)
         try:
             faults += json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
             last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-            faults.append(f"the imports of {function or 'the ledger drivers'} end the interpreter ({last})")
+            faults.append(f"the imports of {function or 'what no import names'} end the interpreter ({last})")
     return faults
 
 

@@ -1,7 +1,7 @@
 """Runs inside the runtime's own Python, with nothing but the package on its path: proves imports and byte code.
 
-    python3.12 -I -S -B probe.py FOLDER MODULE        the imports of one function
-    python3.12 -I -S -B probe.py FOLDER               byte code, and what no import names
+    python3.12 -I -S -B probe.py FOLDER MODULE NAME ...    what one function must have, and its imports
+    python3.12 -I -S -B probe.py FOLDER                    byte code, and what no import names
 
 Standard library alone, since the package must not find anything else here. Every import statement that can be reached from
 the modules is carried out, also those inside functions: what loads when it is used must be there, too. Prints one JSON list
@@ -20,8 +20,21 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-BY_NAME = ("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "psycopg")
-"""What no import statement names: a ledger's address does."""
+BY_NAME = {
+    "the address of a ledger": (
+        "sqlalchemy.dialects.postgresql.psycopg",
+        "sqlalchemy.dialects.sqlite.pysqlite",
+        "psycopg",
+    ),
+    "the desk's server": (
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "uvicorn.protocols.http.h11_impl",
+        "uvicorn.protocols.websockets.auto",
+        "anyio._backends._asyncio",
+    ),
+}
+"""What no import statement names, by what does."""
 
 
 class Probe:
@@ -33,11 +46,11 @@ class Probe:
         self._function = ""
         self._seen: set[str] = set()
 
-    def function(self, name: str) -> None:
+    def function(self, name: str, wanted: list[str]) -> None:
         """The module of a function, what it must have, and everything that it can reach."""
         self._function = name
         module = self._import(name, "the runtime")
-        for needed in ("handler", "initialize"):
+        for needed in wanted:
             if module is not None and not callable(getattr(module, needed, None)):
                 self.faults.append(f"{name}.py has no function {needed}()")
         self._follow(name)
@@ -69,9 +82,9 @@ class Probe:
             ):
                 self.faults.append(f"{name} was imported from outside of the package")
 
-    def named(self, name: str) -> None:
+    def named(self, name: str, whose: str) -> None:
         """A module that is looked up by its name only."""
-        self._import(name, "the address of a ledger")
+        self._import(name, whose)
 
     def _follow(self, name: str) -> None:
         if name in self._seen:
@@ -137,10 +150,11 @@ def main() -> None:
     sys.path.insert(0, str(folder))
     probe = Probe(folder)
     if len(sys.argv) > 2:
-        probe.function(sys.argv[2])
+        probe.function(sys.argv[2], sys.argv[3:])
     else:
-        for name in BY_NAME:
-            probe.named(name)
+        for whose, names in BY_NAME.items():
+            for name in names:
+                probe.named(name, whose)
         probe.byte_code()
     probe.strangers()
     print(json.dumps(sorted(set(probe.faults))))

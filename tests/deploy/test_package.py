@@ -15,6 +15,7 @@ from uv import find_uv_bin
 
 from deploy import package
 from deploy.interpreter import VERSION, NoInterpreterError, find, runs_as_deployed
+from deploy.layout import FUNCTIONS
 from deploy.package import REQUIREMENTS, BuildError, main, report_of
 from deploy.packagecheck import MOST_UNPACKED, MOST_ZIPPED, Proof, Report
 from tests.functional.launch import clean_environment
@@ -70,7 +71,7 @@ def test_it_is_sound_and_small(built: Path) -> None:
     assert report.unpacked == sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
     assert not (built / "left_over").exists()
     assert sorted(path.name for path in built.parent.iterdir()) == ["package", "package.report.json"]
-    assert {"grant.py", "associate.py", "reconcile.py", "shared"} <= {path.name for path in built.iterdir()}
+    assert {f"{name}.py" for name in FUNCTIONS} | {"shared"} <= {path.name for path in built.iterdir()}
 
 
 def test_what_is_planted_is_named(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
