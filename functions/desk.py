@@ -1,4 +1,4 @@
-"""The desk's door: the app of ``shared.desk`` over HTTP, as the custom runtime starts it: ``python desk.py``."""
+"""The desk's door: the app of ``shared.desk`` over HTTP, as the custom runtime starts it: ``python -m desk``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uvicorn
 
 from shared import words
 from shared.desk.app import make
+from shared.desk.home import Home
 from shared.desk.opening import opened
 from shared.errors import LedgerError, SettingsError
 from shared.log import configure, seconds_since_start
@@ -19,7 +20,8 @@ def main() -> None:
     """Serve until the platform ends the instance."""
     configure()
     try:
-        app = make(opened())
+        home = Home()
+        app = home.noting(make(opened(home.keys)))
     except (SettingsError, LedgerError) as fault:
         words.start_failed(reason=str(fault))
         raise SystemExit(1) from None
