@@ -53,11 +53,16 @@ class Parts:
 
     def standing(self) -> Standing:
         """The configuration that is believed. Raises Unconfigured where none is."""
-        self.gate.look()
+        self._newest()
         standing = self.gate.standing
         if standing.version is None or standing.fault is not None:
             raise Unconfigured(standing.fault or "")
         return standing
+
+    def _newest(self) -> None:
+        """A desk lives for days: nobody is heard by a configuration that another one followed."""
+        self.gate.look()
+        self.gate.overtaken()
 
     def people(self) -> People:
         """Who there is, by the newest configuration."""
@@ -67,6 +72,7 @@ class Parts:
 
     def desk(self) -> Desk:
         """The use cases."""
+        self._newest()
         return Desk(self.ledger, self.gate, self._clock, lapse=timedelta(days=self.settings.lapse_days))
 
     def scope(self, person: str) -> Scope:
