@@ -15,6 +15,7 @@ from shared.errors import SettingsError
 from shared.ledger.heads import Head, head_of, heads_in
 from shared.ledger.proof import first_fault
 from shared.ledger.revision import CODE
+from shared.ledger.roles import limit_desk
 from shared.ledger.schema import Half, Schema, check_schema, upgrade_schema
 from shared.ledger.transactions import now_ms
 
@@ -44,6 +45,22 @@ def ledger_check(ledger_url: LedgerUrl, as_json: AsJson = False) -> None:
     """Say whether the ledger accepts this version, and which others; exit code 1 when not."""
     with addressed(ledger_url) as ledger:
         _tell(check_schema(ledger), as_json)
+
+
+@command(app, "desk-role")
+def ledger_desk_role(
+    role: Annotated[str, typer.Argument(help="A role of the database that can sign in; it is not made here.")],
+    ledger_url: LedgerUrl,
+    as_json: AsJson = False,
+) -> None:
+    """Let a role do in the ledger what the desk does, and take every other right there from it. Once, and after each upgrade.
+
+    The address must be of whoever owns the tables and may alter the role.
+    """
+    with opened(ledger_url) as ledger:
+        schema = limit_desk(ledger, role)
+        text = f"{role} can read, ask, decide and withdraw in the schema {schema}, and nothing else"
+        either(text, as_json=as_json, role=role, schema=schema)
 
 
 def _tell(found: Schema, as_json: bool) -> None:

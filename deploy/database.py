@@ -16,8 +16,13 @@ def _parameter(description: str, **more: Any) -> dict[str, Any]:
     return {"Type": "String", "Description": description, **more}
 
 
+def _password(whose: str) -> dict[str, Any]:
+    kinds = "8 to 32 letters, digits and !@#$%^&*()_+-= of three kinds"
+    return _parameter(f"{whose}; {kinds}.", NoEcho=True, MinLength=8, MaxLength=32)
+
+
 def database() -> dict[str, Any]:
-    """The instance, its database and its account, and a security group for the functions."""
+    """The instance, its database and its accounts, and a security group for the functions."""
     return {
         "Parameters": {
             "VpcId": _parameter("The VPC that the functions reach the database in."),
@@ -26,12 +31,8 @@ def database() -> dict[str, Any]:
             "ZoneId": _parameter("That vSwitch's zone."),
             "InstanceClass": _parameter("As the console lists it for PostgreSQL in that zone."),
             "EngineVersion": _parameter("As the console lists it, such as 16.0.", AllowedPattern=r"^[1-9][0-9]\.0$"),
-            "Password": _parameter(
-                "Of the database account ecr_grants; 8 to 32 letters, digits and !@#$%^&*()_+-= of three kinds.",
-                NoEcho=True,
-                MinLength=8,
-                MaxLength=32,
-            ),
+            "Password": _password("Of the database account ecr_grants"),
+            "DeskPassword": _password("Of the database account ecr_grants_desk, which the desk signs in as"),
         },
         "Resources": _resources(),
         "Outputs": {
@@ -85,6 +86,16 @@ def _resources() -> dict[str, Any]:
                 "AccountName": attribute("Account", "AccountName"),
                 "DBName": attribute("Database", "DBName"),
                 "AccountPrivilege": "DBOwner",
+            },
+        },
+        # It gets its rights by `ecr-grants ledger desk-role`, which knows the tables.
+        "DeskAccount": {
+            "Type": "ALIYUN::RDS::Account",
+            "Properties": {
+                "DBInstanceId": instance,
+                "AccountName": f"{_NAME}_desk",
+                "AccountPassword": ref("DeskPassword"),
+                "AccountType": "Normal",
             },
         },
         "FunctionsGroup": {

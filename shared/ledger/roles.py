@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
 
+from shared.errors import SettingsError
 from shared.ledger.tables import consent, metadata, requests, used
+from shared.ledger.transactions import Ledger, away
 
 READ_BY_NOBODY = frozenset({"intents"})
 """What the desk has no need to see."""
@@ -36,3 +39,21 @@ def desk_rights(role: str, schema: str = "public") -> list[str]:
         f"ALTER ROLE {whom} CONNECTION LIMIT {CONNECTIONS}",
         f"ALTER ROLE {whom} SET statement_timeout = '{STATEMENT_SECONDS}s'",
     ]
+
+
+def limit_desk(ledger: Ledger, role: str) -> str:
+    """Give a role that exists the desk's rights, and no other, in the schema that the ledger's address chooses; all or nothing.
+    Returns the schema.
+
+    Safe to repeat. Raises LedgerError with the database's reason, SettingsError for a ledger without roles.
+    """
+    if ledger.engine.dialect.name != "postgresql":
+        raise SettingsError("LEDGER_URL: SQLite has no roles: whoever has the file has everything")
+    try:
+        with ledger.engine.begin() as connection:
+            schema = str(connection.scalar(sql.text("SELECT current_schema()")))
+            for statement in desk_rights(role, schema):
+                connection.exec_driver_sql(statement)
+    except SQLAlchemyError as error:
+        raise away(ledger.engine.url, error) from error
+    return schema

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sql
 from sqlalchemy.exc import ProgrammingError
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.ledger.proof import first_fault
-from shared.ledger.roles import READ_BY_NOBODY, desk_rights
+from shared.ledger.roles import READ_BY_NOBODY, limit_desk
 from shared.ledger.tables import consent, metadata, requests, used
 from shared.ledger.transactions import Ledger
 from shared.ledger.used import Kind, count, forget, use_once
@@ -36,8 +38,7 @@ def as_desk(ledger: Ledger, database: Database) -> Iterator[Ledger]:
         connection.exec_driver_sql(
             f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}"
         )  # what is too much is taken away
-        for statement in desk_rights(ROLE):
-            connection.exec_driver_sql(statement)
+    limit_desk(ledger, ROLE)
     url = sql.make_url(database.url).set(username=ROLE, password=PASSWORD)
     mine = Ledger(url.render_as_string(hide_password=False))
     yield mine
@@ -99,3 +100,30 @@ def _refused(ledger: Ledger, statement: str) -> bool:
     except ProgrammingError as error:
         return any(why in str(error.orig) for why in ("permission denied", "must be owner"))
     return False
+
+
+def test_the_command_says_what_it_did(ledger: Ledger, database: Database) -> None:
+    """Twice the same; a role that is not there, and a ledger without roles, are told."""
+
+    def told(role: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["ledger", "desk-role", role, "--ledger-url", database.url])
+        return done.exit_code, done.output
+
+    if database.kind != "postgresql":
+        code, text = told(ROLE)
+        assert (code, "SQLite has no roles" in text) == (2, True)
+        return
+    with database.connected() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {ROLE} LOGIN")
+    try:
+        for _ in range(2):
+            code, text = told(ROLE)
+            assert (code, text) == (
+                0,
+                f"{ROLE} can read, ask, decide and withdraw in the schema public, and nothing else\n",
+            )
+        code, text = told("nobody-at-all")
+        assert (code, 'role "nobody-at-all" does not exist' in text) == (1, True)
+    finally:
+        with database.connected() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
