@@ -53,6 +53,7 @@ from shared.ledger.transactions import Ledger, now_ms
 from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.leases import Level, Wanted
 from tests.configured import CONFIG_KEYS_TEXT, apply, configuration
+from tests.functional.launch import without_desk
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "world.yaml").read_text("utf-8"))
@@ -223,7 +224,7 @@ def serve(folder: Path, all_: Standing, window: float, pipe: Connection) -> None
             files = {"LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}", "CONFIG_KEYS": CONFIG_KEYS_TEXT}
             files["CODE"] = str(linked(folder / "code"))
             paced = {"QUOTA_SECONDS": str(window), "DRIFT_REPAIR": "none"}
-            await server.fc.deploy(ROOT / "s.yaml", {**ends, **files, **paced})
+            await server.fc.deploy(without_desk(folder), {**ends, **files, **paced})
             pipe.send(address)
             await asyncio.get_running_loop().run_in_executor(None, _until_closed, pipe)
         finally:

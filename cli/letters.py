@@ -32,8 +32,8 @@ _KEY = {"ecr_id": ("ecr", "id"), "ecr_owner_uid": ("ecr", "owner_uid")} | {
 
 def dead_letter_queues() -> dict[str, str]:
     """Dead-letter queue by work queue."""
-    approvals = os.environ.get("APPROVALS_QUEUE", "ecr-approvals")
-    return {name: f"{name}-dead" for name in (approvals, wake_queue(Side.GRANT), wake_queue(Side.ASSOCIATE))}
+    approvals, asked = os.environ.get("APPROVALS_QUEUE", "ecr-approvals"), os.environ.get("ASKED_QUEUE", "ecr-asked")
+    return {name: f"{name}-dead" for name in (approvals, wake_queue(Side.GRANT), wake_queue(Side.ASSOCIATE), asked)}
 
 
 def wake_queue(side: Side) -> str:

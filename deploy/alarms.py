@@ -17,14 +17,8 @@ import yaml
 
 from deploy.queries import ERRORS, OUTBOX, PASSES, SAVED, Query, of_error
 from deploy.runbook import document
-from shared.settings import Settings
+from deploy.surroundings import DEAD_LETTER_QUEUES, FUNCTIONS
 
-FUNCTIONS = ("ecr-grants-grant", "ecr-grants-associate", "ecr-grants-reconcile")
-QUEUES = tuple(
-    f"{Settings.model_fields[setting].default}-dead"
-    for setting in ("approvals_queue", "wakes_queue", "associations_queue")
-)
-"""Where the functions' settings are others, these are their defaults."""
 _HIGH, _CRITICAL = 8, 10  # severities of Log Service
 
 Resource = dict[str, Any]
@@ -106,7 +100,7 @@ OF_METRICS = (
         "NumberOfMessagesVisible",
         "QueueMetrics",
         "WithQueueMetrics",
-        tuple(_in_region(queue=name) for name in QUEUES),
+        tuple(_in_region(queue=one.name) for one in DEAD_LETTER_QUEUES),
         "A message lies in a dead-letter queue: no function could take it.",
         "`ecr-grants dead list` has it with its request and its people, `ecr-grants dead show NAME` says what it means; mend "
         "what kept the function from it, then `ecr-grants dead redrive NAME`.",

@@ -21,13 +21,14 @@ from urllib.parse import unquote
 
 from deploy.folder import FOLDER, first_of
 
-SECRETS = ("LEDGER_URL", "LEDGER_PASSWORD", "HEAD_KEY")
+SECRETS = ("LEDGER_URL", "DESK_LEDGER_URL", "LEDGER_PASSWORD", "HEAD_KEY", "DESK_CLIENT_SECRET", "DESK_KEYS")
 """Variables of the functions that are secrets, or hold one."""
 MASK = b"***"
 _ADDRESS = re.compile(rb"(://[^\s:/@'\"]*:)[^\s@'\"]+@")
 _COLOUR = rb"\x1b\[[0-9;]*m"
 _VALUE = re.compile(
-    rb"((?:LEDGER_PASSWORD|HEAD_KEY)(?:" + _COLOUR + rb"|[\\\"' \t:=])+)[^\s\"',\\\x1b:=][^\s\"',\\\x1b]*"
+    rb"((?:LEDGER_PASSWORD|HEAD_KEY|DESK_CLIENT_SECRET|DESK_KEYS)(?:" + _COLOUR + rb"|[\\\"' \t:=])+)"
+    rb"[^\s\"',\\\x1b:=][^\s\"',\\\x1b]*(?:,[A-Za-z0-9+/]{43}=)*"  # keys may be several
 )
 
 
@@ -90,7 +91,10 @@ def known_secrets(environment: Mapping[str, str]) -> list[bytes]:
     for name in SECRETS:
         value = environment.get(name, "")
         match = re.search(r"://[^:/@]*:(.+)@", value)
-        found |= {match.group(1), unquote(match.group(1))} if match else {value} if name != "LEDGER_URL" else set()
+        if match:
+            found |= {match.group(1), unquote(match.group(1))}
+        elif "LEDGER_URL" not in name:
+            found |= {value, *value.split(",")}
     return sorted((one.encode() for one in found if one), key=len, reverse=True)
 
 

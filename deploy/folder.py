@@ -1,6 +1,6 @@
 """Lays out ``.local/deploy`` and writes ``.local/s.yaml``: what `s deploy` is given. ``make deploy-folder``.
 
-    VPC_ID=vpc-… VSWITCH_ID=vsw-… SECURITY_GROUP_ID=sg-… LOG_PROJECT=… TRIGGERS=off python -m deploy.folder
+    VPC_ID=vpc-… VSWITCH_ID=vsw-… SECURITY_GROUP_ID=sg-… LOG_PROJECT=… DESK_ADDRESS=… TRIGGERS=off python -m deploy.folder
 
 A package that was checked, and nothing beside it: what an operator decides is in the ledger, signed. What may be left out of a
 template has to be left out by somebody: the deployment tool's variables can change a value, but not take its key away. So
@@ -50,6 +50,7 @@ class Choices(BaseModel):
     switches: str = Field(default="", validation_alias="VSWITCH_ID", description="one, or several with commas")
     security_group: str = Field(default="", validation_alias="SECURITY_GROUP_ID")
     log_project: str = Field(validation_alias="LOG_PROJECT", description="empty: no logs are kept")
+    desk: str = Field(validation_alias="DESK_ADDRESS", description="empty: no desk")
     triggers: Triggers = Field(validation_alias="TRIGGERS")
 
     @property
@@ -93,6 +94,7 @@ def _explained(variable: str, environment: Mapping[str, str]) -> str:
     return {
         "VPC_ID": "VPC_ID must be set: the VPC from which the database is reached, or nothing (VPC_ID=) for none",
         "LOG_PROJECT": "LOG_PROJECT must be set: the project of Log Service, or nothing (LOG_PROJECT=) to keep no logs",
+        "DESK_ADDRESS": "DESK_ADDRESS must be set: where people reach the desk, or nothing (DESK_ADDRESS=) for no desk",
         "TRIGGERS": "TRIGGERS must be on or off: off at the first deployment, because the limits are set after the triggers",
     }[variable] + found
 
@@ -127,6 +129,7 @@ def rendered(document: dict[str, Any], around: Choices, code: str) -> dict[str, 
     resources = {
         name: {**resource, "props": _props(resource["props"], around, code)}
         for name, resource in document["resources"].items()
+        if name != "desk" or around.desk
     }
     used = {key: value for key, value in document["vars"].items() if key in ("region", "uid", "runtime")}
     return {**document, "vars": used, "resources": resources}

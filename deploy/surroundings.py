@@ -25,11 +25,12 @@ from deploy.shapes import (
 # -- names -------------------------------------------------------------------------------------------------------------
 
 GRANT, ASSOCIATE, RECONCILE = "ecr-grants-grant", "ecr-grants-associate", "ecr-grants-reconcile"
-FUNCTIONS = (GRANT, ASSOCIATE, RECONCILE)
+PREFLIGHT, DESK = "ecr-grants-preflight", "ecr-grants-desk"
+FUNCTIONS = (GRANT, ASSOCIATE, PREFLIGHT, RECONCILE, DESK)
 """Functions, and the role that each runs as: they share their names."""
 HUB_ROLE, SPOKE_ROLE = "ecr-grants-hub", "ecr-grants-spoke"
 """What the functions enter: account A by the first, each account B by the second."""
-APPROVALS, WAKES, ASSOCIATIONS = "ecr-approvals", "ecr-grants-wakes", "ecr-associations"
+APPROVALS, WAKES, ASSOCIATIONS, ASKED = "ecr-approvals", "ecr-grants-wakes", "ecr-associations", "ecr-asked"
 COMPLETIONS = "ecr-completions"
 EXTERNAL_ID = "{prefix}:{account}"
 """An account's external id: of this deployment, and of this account. A stack group can give every account the same prefix."""
@@ -49,6 +50,7 @@ WORK_QUEUES = (
     _work(APPROVALS, "APPROVALS_QUEUE", "Approvals, to the grant function; nothing else may come in here."),
     _work(WAKES, "WAKES_QUEUE", "Wakes and completions, to the grant function."),
     _work(ASSOCIATIONS, "ASSOCIATIONS_QUEUE", "Wakes and completions, to the associate function."),
+    _work(ASKED, "ASKED_QUEUE", "What people ask for, to the preflight function."),
 )
 DEAD_LETTER_QUEUES = tuple(
     Queue(name=f"{each.name}-dead", purpose=f"What {each.name} gave up on.") for each in WORK_QUEUES
@@ -64,6 +66,7 @@ TOPIC = Topic(
             ("associate-granted", ASSOCIATIONS, "granted"),
             ("associate-unwanted", ASSOCIATIONS, "unwanted"),
             ("grant-dissociated", WAKES, "dissociated"),
+            ("preflight-asked", ASKED, "asked"),
         )
     ),
 )
@@ -117,11 +120,9 @@ def _send(why: str, *queues: str) -> Statement:
 
 
 def _runs(function: str, purpose: str, enters: tuple[Statement, ...], *does: Statement) -> Role:
-    policies = (
-        # Apart, because the list of accounts grows: a policy has room for some hundred of them.
-        Policy(name=f"{function}-accounts", statements=enters),
-        Policy(name=function, statements=(*does, _PUBLISH, _KEEP_LOG)),
-    )
+    # Apart, because the list of accounts grows: a policy has room for some hundred of them.
+    accounts = [Policy(name=f"{function}-accounts", statements=enters)] if enters else []
+    policies = (*accounts, Policy(name=function, statements=(*does, _KEEP_LOG)))
     return Role(name=function, purpose=purpose, trust=Trust(services=("fc.aliyuncs.com",)), policies=policies)
 
 
@@ -131,18 +132,33 @@ FUNCTION_ROLES = (
         "What the function ecr-grants-grant runs as.",
         (_ENTER_SPOKES,),
         _send("Wakes itself; sends an approval again when the ledger is away.", APPROVALS, WAKES),
+        _PUBLISH,
     ),
     _runs(
         ASSOCIATE,
         "What the function ecr-grants-associate runs as.",
         (_ENTER_HUB,),
         _send("Wakes itself.", ASSOCIATIONS),
+        _PUBLISH,
+    ),
+    _runs(
+        PREFLIGHT,
+        "What the function ecr-grants-preflight runs as. Its sessions in other accounts can only read.",
+        (_ENTER_HUB, _ENTER_SPOKES),
+        _send("Has the grant function hear what it saw.", WAKES),
     ),
     _runs(
         RECONCILE,
         "What the function ecr-grants-reconcile runs as. Its sessions in other accounts can only read.",
         (_ENTER_HUB, _ENTER_SPOKES),
         _send("Wakes the other two.", WAKES, ASSOCIATIONS),
+        _PUBLISH,
+    ),
+    _runs(
+        DESK,
+        "What the function ecr-grants-desk runs as. It enters no account.",
+        (),
+        _send("Has the grant function hear what people said.", WAKES),
     ),
 )
 NETWORK = Policy(
@@ -173,27 +189,27 @@ NETWORK = Policy(
         ),
     ),
 )
-"""For the three roles where the functions stand in a VPC, as they must to reach a database that has no public address."""
+"""For the functions' roles where the functions stand in a VPC, as they must to reach a database that has no public address."""
 
 SECRETS = Policy(
     name="ecr-grants-secrets",
     statements=(
         Statement(
-            why="Reads the ledger's address and the signing key from Secrets Manager, where they are kept there.",
+            why="Reads the ledger's password, the signing key and the desk's own secret, where Secrets Manager keeps them.",
             actions=("kms:GetSecretValue",),
             resources=("acs:kms:*:{hub}:secret/ecr-grants-*",),
             unproven="only where secrets are kept in Secrets Manager; its page on secret policies, 2026-03",
         ),
     ),
 )
-"""For the three roles where secrets are named in the settings instead of standing there."""
+"""For the functions' roles where secrets are named in the settings instead of standing there."""
 
 # -- what the functions enter ------------------------------------------------------------------------------------------
 
 ENTERED_HUB = Role(
     name=HUB_ROLE,
     purpose="Account A's side of ECR Grants: associates with the listed routers, and takes that back.",
-    trust=Trust(roles=(ASSOCIATE, RECONCILE)),
+    trust=Trust(roles=(ASSOCIATE, PREFLIGHT, RECONCILE)),
     policies=(
         Policy(
             name=HUB_ROLE,
@@ -212,6 +228,11 @@ ENTERED_HUB = Role(
                         "expressconnectrouter:DescribeExpressConnectRouter",
                     ),
                     resources=(_ROUTER,),
+                ),
+                Statement(
+                    why="Looks, before people decide, where an ECR reaches; that is no router's.",
+                    actions=("expressconnectrouter:ListExpressConnectRouterSupportedRegion",),
+                    resources=("*",),
                 ),
             ),
         ),
@@ -233,6 +254,7 @@ _SPOKE_READS = Statement(
         "vpc:DescribeVpcGrantRulesToEcr",
         "vpc:DescribeVirtualBorderRouters",
         "vpc:DescribeGrantRulesToEcr",
+        "vpc:DescribeBgpGroups",
     ),
     resources=("acs:vpc:*:{account}:vpc/*", "acs:vpc:*:{account}:virtualborderrouter/*"),
 )
@@ -240,7 +262,7 @@ _SPOKE_READS = Statement(
 
 def _spoke(purpose: str, *statements: Statement) -> Role:
     policies = (Policy(name=SPOKE_ROLE, statements=statements),)
-    return Role(name=SPOKE_ROLE, purpose=purpose, trust=Trust(roles=(GRANT, RECONCILE)), policies=policies)
+    return Role(name=SPOKE_ROLE, purpose=purpose, trust=Trust(roles=(GRANT, PREFLIGHT, RECONCILE)), policies=policies)
 
 
 ENTERED_SPOKE = _spoke("Account B's side of ECR Grants: grants, takes back, looks.", _SPOKE_WRITES, _SPOKE_READS)
@@ -325,7 +347,7 @@ DEPLOYER = Policy(
     name="ecr-grants-deployer",
     statements=(
         Statement(
-            why="Deploys the three functions. Removing one is an administrator's.",
+            why="Deploys the functions. Removing one is an administrator's.",
             actions=(
                 "fc:CreateFunction",
                 "fc:UpdateFunction",

@@ -111,13 +111,15 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,192}$")]
 
 
-GRANT, ASSOCIATE, RECONCILE = FUNCTIONS = ("grant", "associate", "reconcile")
-DESK = "desk"
-"""The function that is called over HTTP; it reads the settings that all do, and its own."""
+GRANT, ASSOCIATE, PREFLIGHT, RECONCILE, DESK = FUNCTIONS = ("grant", "associate", "preflight", "reconcile", "desk")
+
+
+_ACTING = (GRANT, ASSOCIATE, RECONCILE)
+_ENTERING = (GRANT, ASSOCIATE, PREFLIGHT, RECONCILE)
 
 
 class UsedBy:
-    """Which functions go by a setting; without it all three do."""
+    """Which functions go by a setting; without it all do."""
 
     def __init__(self, *functions: str) -> None:
         self.functions = functions
@@ -165,12 +167,12 @@ class Settings(BaseModel):
         validation_alias="MNS_ENDPOINT",
         description="queues and topic",
     )
-    sts_endpoint: Address = Field(
+    sts_endpoint: Annotated[Address, UsedBy(*_ENTERING)] = Field(
         default="https://sts.{region}.aliyuncs.com",
         validation_alias="STS_ENDPOINT",
         description="where roles are assumed",
     )
-    vpc_endpoint: Annotated[Address, UsedBy(GRANT, RECONCILE)] = Field(
+    vpc_endpoint: Annotated[Address, UsedBy(GRANT, PREFLIGHT, RECONCILE)] = Field(
         default="https://vpc.{region}.aliyuncs.com", validation_alias="VPC_ENDPOINT", description="account B's side"
     )
     kms_endpoint: Address = Field(
@@ -179,18 +181,18 @@ class Settings(BaseModel):
         description="secrets by name; `https://kms-vpc.{region}.aliyuncs.com` from inside a VPC",
     )
     # One central endpoint serves every region; the SDK's rule names hosts that no list has (openapi-ecr-vpc-sts.md section 5).
-    ecr_endpoint: Address = Field(
+    ecr_endpoint: Annotated[Address, UsedBy(*_ENTERING)] = Field(
         default="https://expressconnectrouter.cn-shanghai.aliyuncs.com",
         validation_alias="ECR_ENDPOINT",
         description="grants and associations; one address serves every region",
     )
-    completions_topic: Name = Field(
+    completions_topic: Annotated[Name, UsedBy(*_ACTING)] = Field(
         default="ecr-completions", validation_alias="COMPLETIONS_TOPIC", description="the topic of completions"
     )
     approvals_queue: Annotated[Name, UsedBy(GRANT)] = Field(
         default="ecr-approvals", validation_alias="APPROVALS_QUEUE", description="the queue of approvals"
     )
-    wakes_queue: Annotated[Name, UsedBy(GRANT, RECONCILE)] = Field(
+    wakes_queue: Annotated[Name, UsedBy(GRANT, PREFLIGHT, RECONCILE, DESK)] = Field(
         default="ecr-grants-wakes",
         validation_alias="WAKES_QUEUE",
         description="the grant function's queue of wakes and completions",
@@ -199,6 +201,12 @@ class Settings(BaseModel):
         default="ecr-associations",
         validation_alias="ASSOCIATIONS_QUEUE",
         description="the associate function's queue of wakes and completions",
+    )
+    # The trigger knows it; commands have to be told.
+    asked_queue: Annotated[Name, UsedBy(PREFLIGHT)] = Field(
+        default="ecr-asked",
+        validation_alias="ASKED_QUEUE",
+        description="the preflight function's queue of what people ask for",
     )
     # Whether an approval in an event that does not name its queue is refused. Nobody documents that every event names it.
     event_subject: Annotated[EventSubject, UsedBy(GRANT)] = Field(
@@ -213,7 +221,7 @@ class Settings(BaseModel):
         description="the [mode](freeze.md#the-mode) until `ecr-grants mode` says another",
     )
     # A write whose answer was lost may land this much later, and a look may be this much older than it seems.
-    settle_seconds: float = Field(
+    settle_seconds: Annotated[float, UsedBy(*_ACTING)] = Field(
         default=60,
         gt=0,
         le=3600,
@@ -221,7 +229,7 @@ class Settings(BaseModel):
         description="how much later a write may land whose answer was lost, and how much older a look may be than it seems",
     )
     # The window of the published call quotas; shorter only where the other side's windows are shortened alike.
-    quota_seconds: float = Field(
+    quota_seconds: Annotated[float, UsedBy(*_ENTERING)] = Field(
         default=60,
         gt=0,
         le=60,
@@ -229,14 +237,14 @@ class Settings(BaseModel):
         description="the window of the published call quotas; shorter only against a stand-in whose windows are shortened "
         "alike",
     )
-    clock_skew_seconds: float = Field(
+    clock_skew_seconds: Annotated[float, UsedBy(*_ACTING)] = Field(
         default=300,
         ge=0,
         le=3600,
         validation_alias="CLOCK_SKEW_SECONDS",
         description="how much clocks may differ; a grant dated further ahead is early",
     )
-    warn_seconds: float = Field(
+    warn_seconds: Annotated[float, UsedBy(*_ACTING)] = Field(
         default=86_400,
         ge=0,
         le=_A_YEAR,
@@ -250,7 +258,7 @@ class Settings(BaseModel):
         validation_alias="STUCK_SECONDS",
         description="how long a side may be unsettled before it is reported (`stuck`)",
     )
-    change_window: Annotated[Window, BeforeValidator(_window)] | None = Field(
+    change_window: Annotated[Annotated[Window, BeforeValidator(_window)] | None, UsedBy(*_ACTING)] = Field(
         default=None,
         validation_alias="CHANGE_WINDOW",
         description="when ended leases are taken down, in UTC: `Sat,Sun 22:00-04:00`, or without days. Longer than a minute; "
@@ -372,7 +380,7 @@ def _has_password(url: str) -> bool:
 
 def described() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     """(variable, default, meaning, functions that go by it) of every setting, in the order in which they are declared."""
-    for kind in (Settings, Signing):
+    for kind in (Settings, Signing, DeskSettings):
         for field in kind.model_fields.values():
             used_by = next((one.functions for one in field.metadata if isinstance(one, UsedBy)), FUNCTIONS)
             default = "must be given" if field.is_required() else _default(field.default)
@@ -382,6 +390,8 @@ def described() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
 def _default(value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
@@ -423,7 +433,7 @@ def examined(region: str) -> tuple[Settings, dict[str, str]]:
 
 def setting_names(*, required: bool = False) -> set[str]:
     """The variables that functions read; or those of them that a deployment has to give."""
-    fields = [*Settings.model_fields.values(), *Signing.model_fields.values()]
+    fields = [field for kind in (Settings, Signing, DeskSettings) for field in kind.model_fields.values()]
     names = {str(one.validation_alias) for one in fields if one.is_required() or not required}
     return names - {"FC_REGION"} if required else names  # the platform gives that one
 

@@ -90,6 +90,7 @@ class Entrance:
             found.append(self._read(uid, region, "DescribeVpcGrantRulesToEcr", rules))
         found.append(self._read_one(uid, region, "DescribeVpcAttribute", "VPC", self._vpcs, _vpc_request))
         found.append(self._read_one(uid, region, "DescribeGrantRulesToEcr", "VBR", self._vbrs, _vbr_request))
+        found.append(self._read_one(uid, region, "DescribeBgpGroups", "VBR", self._vbrs, _bgp_request))
         return found
 
     def _read(self, uid: str, region: str, operation: str, request: Any) -> Finding:
@@ -202,6 +203,10 @@ def _vbr_request(region: str, instance: str) -> Any:
     return vpc.DescribeGrantRulesToEcrRequest(
         region_id=region, instance_id=instance, page_number=1, page_size=_ONE_PAGE
     )
+
+
+def _bgp_request(region: str, instance: str) -> Any:
+    return vpc.DescribeBgpGroupsRequest(region_id=region, router_id=instance, page_size=_ONE_PAGE)
 
 
 def _found(what: str, verdict: Verdict, text: str) -> Finding:

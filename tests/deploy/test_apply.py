@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from deploy.apply import known_secrets, masked
-from tests.functional.launch import clean_environment
+from tests.functional.launch import DESK, clean_environment
 from tests.functional.world import ROOT
 
 PASSWORD, BEFORE, KEY = "an%40obvious-fake", "the-one-before", "b2J2aW91c2x5IGZha2U="
+DESK_KEY = DESK["DESK_KEYS"].encode()
 LEDGER = f"postgresql+psycopg://grants:{PASSWORD}@10.0.0.1:5432/ledger"
 
 TOOL = f"""#!{sys.executable}
@@ -79,6 +80,8 @@ def test_nothing_to_deploy_and_nobody_to_do_it_are_told(tmp_path: Path) -> None:
         (b'"HEAD_KEY": "",\n"MODE": "full"', b'"HEAD_KEY": "",\n"MODE": "full"'),
         (b"HEAD_KEY: \nMODE: full", b"HEAD_KEY: \nMODE: full"),
         (b'"HEAD_KEY": "x",', b'"HEAD_KEY": "***",'),
+        (b"DESK_KEYS: %s,%s\n" % (DESK_KEY, DESK_KEY), b"DESK_KEYS: ***\n"),
+        (b'"DESK_CLIENT_SECRET": "x", "DESK_SCOPE": "y"', b'"DESK_CLIENT_SECRET": "***", "DESK_SCOPE": "y"'),
         (b'\\"LEDGER_PASSWORD\\": \\"x\\"', b'\\"LEDGER_PASSWORD\\": \\"***\\"'),
         (b"http://127.0.0.1:80/a b@c", b"http://127.0.0.1:80/a b@c"),
     ],

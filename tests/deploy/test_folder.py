@@ -17,8 +17,8 @@ from deploy.folder import Choices, decided, first_of, main, rendered
 from deploy.package import report_of
 from deploy.packagecheck import Proof, check
 from localcloud.fc.variables import Resolver
-from tests.functional.launch import clean_environment
-from tests.functional.test_template import DOCUMENT, KEYS, SCHEMA, misspelt
+from tests.functional.launch import DESK, clean_environment
+from tests.functional.test_template import DOCUMENT, GIVEN, KEYS, SCHEMA, misspelt
 from tests.functional.world import HUB, ROOT
 
 Json = dict[str, Any]
@@ -28,10 +28,11 @@ DECIDED = {
     "VSWITCH_ID": "vsw-1,vsw-2",
     "SECURITY_GROUP_ID": "sg-1",
     "LOG_PROJECT": "p",
+    "DESK_ADDRESS": DESK["DESK_ADDRESS"],
     "TRIGGERS": "on",
 }
-NOTHING = {"VPC_ID": "", "LOG_PROJECT": "", "TRIGGERS": "off"}
-TRIGGERS = {"eventbridge": "IEventBridge", "timer": "ITimerTriggerConfig"}
+NOTHING = {"VPC_ID": "", "LOG_PROJECT": "", "DESK_ADDRESS": "", "TRIGGERS": "off"}
+TRIGGERS = {"eventbridge": "IEventBridge", "timer": "ITimerTriggerConfig", "http": "IHttpTriggerConfig"}
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def laid_out(package: Path, monkeypatch: pytest.MonkeyPatch, **environment: str)
 def tree(environment: dict[str, str]) -> Json:
     """The rendered template with every variable replaced, as the deployment tool would."""
     document = rendered(DOCUMENT, decided(environment), "./deploy")
-    resolver = Resolver(document, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}, HUB)
+    resolver = Resolver(document, GIVEN, HUB)
     resources = {
         name: {**resource, "props": resolver.resolve(resource["props"], name, name)}
         for name, resource in document["resources"].items()
@@ -118,6 +119,7 @@ def test_what_was_not_proved_is_not_laid_out(
             (
                 "VPC_ID must be set",
                 "LOG_PROJECT must be set",
+                "DESK_ADDRESS must be set",
                 "TRIGGERS must be on or off: off at the first deployment",
             ),
         ),
@@ -139,7 +141,8 @@ def test_what_a_default_would_undo_has_to_be_said(
 
 
 def test_empty_blocks_are_left_out_and_triggers_are_off() -> None:
-    """At a first deployment, with a public database; a value alone could not do it."""
+    """At a first deployment, with a public database and no desk; a value alone could not do it."""
+    assert set(DOCUMENT["resources"]) - set(tree(NOTHING)["resources"]) == {"desk"}
     for resource in tree(NOTHING)["resources"].values():
         props = resource["props"]
         assert props.keys().isdisjoint({"vpcConfig", "logConfig"})
@@ -150,7 +153,7 @@ def test_empty_blocks_are_left_out_and_triggers_are_off() -> None:
 
 def test_what_was_decided_stands_in_it() -> None:
     """Several zones, the log's project, triggers on; and the rest is what s.yaml says."""
-    source = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}, HUB)
+    source = Resolver(DOCUMENT, GIVEN, HUB)
     for name, resource in tree(DECIDED)["resources"].items():
         props = resource["props"]
         network = {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1", "vsw-2"], "securityGroupId": "sg-1"}
@@ -183,7 +186,7 @@ def test_the_tool_resolves_it_as_we_do(package: Path, monkeypatch: pytest.Monkey
     assert laid_out(package, monkeypatch, **DECIDED) == 0
     done = subprocess.run(
         ["s", "preview", "--template", str(tmp_path / "s.yaml"), "--output-format", "json", "--silent"],
-        env=clean_environment(LEDGER_URL="sqlite:///ledger.db", CONFIG_KEYS="k:x", HOME=str(tmp_path)),
+        env=clean_environment(**GIVEN, HOME=str(tmp_path)),
         capture_output=True,
         text=True,
         check=True,
@@ -204,7 +207,7 @@ def test_the_checkout_stays_clean() -> None:
 def test_surroundings_are_read_from_names_only() -> None:
     """No other variable of the environment is looked at, and the values cannot be changed afterwards."""
     around = Choices.model_validate({**os.environ, **DECIDED})
-    assert set(type(around).model_fields) == {"vpc", "switches", "security_group", "log_project", "triggers"}
+    assert set(type(around).model_fields) == {"vpc", "switches", "security_group", "log_project", "desk", "triggers"}
 
 
 def test_the_first_deployment_differs_by_its_triggers_alone(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_the_example_world_is_what_the_templates_make() -> None:
     ids=["in a VPC", "with named secrets"],
 )
 def test_a_right_that_not_everybody_needs_is_asked_for(tmp_path: Path, parameter: str, policy: Policy) -> None:
-    """All three functions' roles have it then, and account A's role never."""
+    """All functions' roles have it then, and account A's role never."""
     stacks = yaml.safe_load((ROOT / "deploy" / "example-stacks.yaml").read_text("utf-8"))
     uid, given = stacks["stacks"][0]["account"], stacks["stacks"][0]["parameters"]
     for value, holders in (("true", set(surroundings.FUNCTIONS)), ("false", set())):
@@ -179,11 +179,12 @@ def test_the_names_of_policies_are_an_accounts_own() -> None:
 
 
 def test_everything_is_allowed_on_something_named() -> None:
-    """A star for all resources stands only where the platform takes no other, and is not proven."""
+    """A star for all resources stands only where the platform takes no other."""
     stars = {(policy.name, statement.actions[0]) for policy, statement in statements() if "*" in statement.resources}
     assert stars == {
         ("ecr-grants-network", "vpc:DescribeVSwitchAttributes"),
         ("ecr-grants-deployer", "ram:CreateServiceLinkedRole"),
+        ("ecr-grants-hub", "expressconnectrouter:ListExpressConnectRouterSupportedRegion"),
     }
     assert not [action for policy in POLICIES for action in policy.actions if "*" in action]
 

@@ -55,6 +55,6 @@ def revocation(of: Json, closes: Any, **changes: Any) -> Json:
     return {**document, **changes}
 
 
-def wake(grant_id: str = "g-000000000000000000000000") -> Json:
-    """A wake; one for a grant that nobody has is harmless."""
-    return {"schema": "ecr-grants/wake/1", "grant_id": grant_id}
+def wake(grant_id: str | None = "g-000000000000000000000000") -> Json:
+    """A wake; one for a grant that nobody has is harmless, and one for none has it heard what people said."""
+    return {"schema": "ecr-grants/wake/1"} | ({} if grant_id is None else {"grant_id": grant_id})

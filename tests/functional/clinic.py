@@ -22,7 +22,7 @@ from deploy.folder import decided, rendered
 from deploy.shapes import Blank, Policy
 from tests.configured import configuration
 from tests.functional.deployment import Deployment, Json, configure, deployment
-from tests.functional.launch import TEMPLATE, environment
+from tests.functional.launch import DESK, TEMPLATE, environment
 from tests.functional.world import HUB, HUB_ECR, REGION, SPOKE, TESTER, Key, Stage
 
 OPERATOR = Key("LTAI-example-looks", "example-secret-of-who-looks")
@@ -134,7 +134,8 @@ def healthy_stage() -> Stage:
 
 def shipped() -> Json:
     """What is deployed, as ``make deploy-folder`` makes it, with its triggers on; the code is where CODE says."""
-    around = decided({"VPC_ID": "", "LOG_PROJECT": f"ecr-grants-{HUB}", "TRIGGERS": "on"})
+    desk = {"DESK_ADDRESS": DESK["DESK_ADDRESS"]}
+    around = decided({"VPC_ID": "", "LOG_PROJECT": f"ecr-grants-{HUB}", "TRIGGERS": "on", **desk})
     document: Json = rendered(yaml.safe_load(TEMPLATE.read_text("utf-8")), around, "${env('CODE')}")
     return document
 

@@ -15,6 +15,7 @@ import sqlalchemy as sql
 from alibabacloud_expressconnectrouter20230901 import models as ecr_models
 from alibabacloud_vpc20160428 import models as vpc_models
 
+from deploy import surroundings
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.errors import Throttled
@@ -37,7 +38,7 @@ from tests.said import strange
 
 Json = dict[str, Any]
 
-WORK_QUEUES = ("ecr-approvals", "ecr-grants-wakes", "ecr-associations")
+WORK_QUEUES = ("ecr-approvals", "ecr-grants-wakes", "ecr-associations", "ecr-asked")
 OPERATOR = Key("LTAI-example-operator", "example-secret-of-the-operator")
 
 
@@ -154,7 +155,7 @@ class Deployment(Mailbox):
 
     def said(self) -> list[str]:
         """What the deployed functions of ours have logged so far."""
-        ours = {function["name"] for function in self.admin.functions()} & {*FUNCTIONS, RECONCILE_FUNCTION}
+        ours = {function["name"] for function in self.admin.functions()} & set(surroundings.FUNCTIONS)
         return [line["text"] for name in sorted(ours) for line in self.logs(name)]
 
     def quiet(self) -> None:

@@ -30,14 +30,12 @@ from shared.messages.configuration import base64url
 from shared.messages.consent import Looked, snapshot_of
 from shared.rules.shipped import POLICY
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, DEPLOYMENT, apply, configuration
-from tests.functional.launch import clean_environment, launched, new_ledger, up
+from tests.functional.launch import DESK, clean_environment, launched, new_ledger, up
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import HUB, HUB_ECR, REGION, ROOT, SPOKE, TESTER, Stage
 
 Json = dict[str, Any]
 
-CLIENT, SECRET = "4000000000000000077", "example-secret-of-the-desk"
-KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # obviously none
 PEOPLE = ("requester", "owner", "second-owner", "router-owner", "stranger")
 GROUPS = {"orders": ["owner", "second-owner"], "network": ["router-owner"]}
 
@@ -167,6 +165,27 @@ def decided(ledger: Ledger, stage: Stage) -> None:
     apply(ledger, configuration(accounts, people=people, policy=POLICY))
 
 
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def with_people(stage: Stage, address: str) -> None:
+    """Let people sign in with the local cloud, at a desk at this address."""
+    for name in PEOPLE:
+        stage.hub["users"][name] = {"display_name": name}
+    stage.hub["people"] = {name: {"user": name, "sub": f"sub-{name}"} for name in PEOPLE}
+    stage.hub["oauth_applications"] = {
+        DESK["DESK_CLIENT_ID"]: {
+            "name": "desk",
+            "secret": DESK["DESK_CLIENT_SECRET"],
+            "redirect_uris": [f"{address}/sign-in/back"],
+        }
+    }
+
+
 def subject(name: str) -> str:
     """By what name the desk knows somebody who signed in."""
     return f"{HUB}:user:sub-{name}"
@@ -175,17 +194,10 @@ def subject(name: str) -> str:
 @contextlib.contextmanager
 def desked(folder: Path, **settings: str) -> Iterator[Desked]:
     """A local cloud, a ledger, and the desk in a process of its own before both."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     stage = Stage()
-    for name in PEOPLE:
-        stage.hub["users"][name] = {"display_name": name}
-    stage.hub["people"] = {name: {"user": name, "sub": f"sub-{name}"} for name in PEOPLE}
-    stage.hub["oauth_applications"] = {
-        CLIENT: {"name": "desk", "secret": SECRET, "redirect_uris": [f"{address}/sign-in/back"]}
-    }
+    with_people(stage, address)
     world, _ = stage.write(folder)
     url = new_ledger(folder)
     with contextlib.closing(Ledger(url)) as ledger, launched(up(world, env={}, template=None), folder) as cloud:
@@ -199,11 +211,9 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
             "MNS_ENDPOINT": cloud,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": TESTER.id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": TESTER.secret,
+            **DESK,
             "DESK_ADDRESS": address,
             "DESK_ISSUER": cloud,
-            "DESK_CLIENT_ID": CLIENT,
-            "DESK_CLIENT_SECRET": SECRET,
-            "DESK_KEYS": KEY,
             **settings,
         }
         log = folder / "desk.log"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sql
+import yaml
 
 from deploy.layout import linked
 from tests.configured import CONFIG_KEYS_TEXT
@@ -19,6 +20,13 @@ from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT
 
 TEMPLATE = ROOT / "s.yaml"
+DESK = {
+    "DESK_ADDRESS": "https://desk.example.com",
+    "DESK_CLIENT_ID": "4000000000000000077",
+    "DESK_CLIENT_SECRET": "example-secret-of-the-desk",
+    "DESK_KEYS": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
+}
+"""What a desk must be given; the key is obviously none."""
 SETTLE_SECONDS = 0.5
 """Reads are not older than this, unless a test plans it."""
 PACKAGES = (
@@ -35,6 +43,15 @@ PACKAGES = (
     "structlog",
     "yaml",
 )
+
+
+def without_desk(folder: Path) -> Path:
+    """The template of a deployment that only takes sealed approvals, as a file."""
+    document = yaml.safe_load(TEMPLATE.read_text("utf-8"))
+    del document["resources"]["desk"]
+    path = folder / "without-desk.yaml"
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    return path
 
 
 _OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "GNUMAKEFLAGS"}
@@ -118,6 +135,9 @@ def environment(ledger: str, accounts: Path, address: str = "{address}") -> dict
         "CODE": str(linked(accounts.parent / "code")),
         "MODE": "full",
         "SETTLE_SECONDS": str(SETTLE_SECONDS),
+        "DESK_LEDGER_URL": ledger,
+        **DESK,
+        "DESK_ISSUER": f"http://{address}",
         **{f"{name}_ENDPOINT": f"http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
 

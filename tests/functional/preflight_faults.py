@@ -16,7 +16,6 @@ from tests.functional.preflight_worlds import (
     VPC,
     World,
     healthy,
-    new_spoke,
     now_ms,
     router,
     state,
@@ -70,7 +69,7 @@ def _misspelt(world: World) -> None:
 
 
 def _of_somebody_else(world: World) -> None:
-    owner = new_spoke(world.stage)
+    owner = world.stage.new_spoke()
     world.others.append(owner.uid)
     kind = "vpcs" if world.kind is VPC else "vbrs"
     world.key.update(instance_id=world.account(owner.uid)[kind][0]["id"])
@@ -78,7 +77,7 @@ def _of_somebody_else(world: World) -> None:
 
 def _of_somebody_else_who_granted(world: World) -> None:
     """Whose account the inventory does not even list: account A's view names it."""
-    owner = new_spoke(world.stage)
+    owner = world.stage.new_spoke()
     kind = "vpcs" if world.kind is VPC else "vbrs"
     name = world.account(owner.uid)[kind][0]["id"]
     world.granted.append((world.hub, owner, name, ()))

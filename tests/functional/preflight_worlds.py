@@ -19,7 +19,7 @@ from shared.messages.forms import GrantKey, InstanceType
 from shared.rules.checked import PreflightCheck
 from shared.rules.inventory import Inventory
 from shared.rules.looked import Asked, Limits, Own
-from tests.functional.world import HUB_ROLE, REGION, SPOKE_ROLE, Hub, Key, Spoke, Stage
+from tests.functional.world import REGION, Hub, Key, Spoke, Stage
 from tests.localcloud.harness import Key as HarnessKey
 from tests.localcloud.harness import LocalCloud
 
@@ -108,7 +108,7 @@ class World:
 
     def neighbour(self, cidr: str = "", prefixes: tuple[str, ...] = (), *, listed: bool = True, at: int = 0) -> Spoke:
         """Another account whose VPC is on the router."""
-        other = new_spoke(self.stage)
+        other = self.stage.new_spoke()
         mine = self.account(other.uid)["vpcs"][at]
         mine["cidr"] = cidr or mine["cidr"]
         self.linked.append((self.hub, other, mine["id"], prefixes))
@@ -118,7 +118,7 @@ class World:
 
     def another_router(self, *, listed: bool = True) -> Hub:
         """One more account A."""
-        other = new_hub(self.stage)
+        other = self.stage.new_hub()
         if listed:
             self.others.append(other.uid)
         return other
@@ -143,34 +143,9 @@ class World:
         return str(next(one["region"] for one in (*account["vpcs"], *account["vbrs"]) if one["id"] == instance))
 
 
-def new_spoke(stage: Stage) -> Spoke:
-    """An account B whose role may look at everything that preflight reads."""
-    spoke = stage.new_spoke()
-    for statement in stage.role(spoke.uid, SPOKE_ROLE)["policies"]["ecr-grants-spoke"]["Statement"]:
-        if "vpc:DescribeVpcs" in statement["Action"]:
-            statement["Action"].append("vpc:DescribeBgpGroups")
-    return spoke
-
-
-def new_hub(stage: Stage) -> Hub:
-    """An account A, likewise."""
-    hub = stage.new_hub()
-    stage.role(hub.uid, HUB_ROLE)["policies"]["look"] = {
-        "Version": "1",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["expressconnectrouter:ListExpressConnectRouterSupportedRegion"],
-                "Resource": [f"acs:expressconnectrouter:*:{hub.uid}:expressconnectrouter/*"],
-            }
-        ],
-    }
-    return hub
-
-
 def healthy(stage: Stage, kind: InstanceType, name: str) -> World:
     """Nothing stands in the way of this one."""
-    return World(name, stage, kind, new_hub(stage), new_spoke(stage))
+    return World(name, stage, kind, stage.new_hub(), stage.new_spoke())
 
 
 # -- healthy worlds ----------------------------------------------------------------------------------------------------

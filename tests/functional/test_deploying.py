@@ -11,13 +11,13 @@ from types import ModuleType
 
 import pytest
 
-from functions import associate, grant, reconcile
+from functions import associate, grant, preflight, reconcile
 from shared.errors import NeedsSomebody
 from shared.loop.frame import Function
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, configure
 from tests.functional.inprocess import Context
-from tests.functional.launch import TEMPLATE, clean_environment, environment, launched, new_ledger, up
+from tests.functional.launch import TEMPLATE, clean_environment, environment, launched, new_ledger, up, without_desk
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import GRANT_FUNCTION, REGION, ROOT, Stage
 
@@ -70,6 +70,15 @@ def test_a_bad_signing_key_stops_who_signs(tmp_path: Path) -> None:
     assert "ecr-grants-grant: " not in told
 
 
+def test_a_desk_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """Which of its own variables are wrong, all at once, and no secret."""
+    told = refused(tmp_path, LEDGER_URL=new_ledger(tmp_path), DESK_ADDRESS="ftp://desk", DESK_KEYS="bm8ga2V5")
+    assert "ecr-grants-desk" in told
+    for name in ("DESK_ADDRESS", "DESK_KEYS"):
+        assert name in told
+    assert "bm8ga2V5" not in told
+
+
 def test_functions_that_start_while_the_ledger_is_away_lose_nothing(tmp_path: Path) -> None:
     """A cold start needs settings and configuration, no ledger: what comes meanwhile is sent again, with the command to run in
     the log, and done when the ledger is there.
@@ -79,7 +88,8 @@ def test_functions_that_start_while_the_ledger_is_away_lose_nothing(tmp_path: Pa
     document = approval(spoke.uid, next(spoke.vpcs))
     world, accounts = stage.write(tmp_path)
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with launched(up(world, env=environment(ledger, accounts), template=TEMPLATE), tmp_path) as url:
+    template = without_desk(tmp_path)  # which starts with its ledger, or not at all
+    with launched(up(world, env=environment(ledger, accounts), template=template), tmp_path) as url:
         cloud = Deployment(url, stage, ledger, accounts)
         try:
             cloud.send(document)
@@ -100,7 +110,7 @@ def told_by(cloud: Deployment) -> str:
     return "\n".join(line["text"] for line in cloud.logs(GRANT_FUNCTION))
 
 
-@pytest.mark.parametrize("module", [grant, associate, reconcile], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [grant, associate, preflight, reconcile], ids=lambda module: module.__name__)
 def test_initialize_asks_no_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, listening: str
 ) -> None:

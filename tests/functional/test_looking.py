@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import pytest
 import sqlalchemy as sql
@@ -17,13 +16,11 @@ from shared.loop.asking import Desk
 from shared.loop.consent import Consent
 from shared.loop.looking import Looking
 from shared.loop.preflight import Preflight
-from shared.messages.approval import Ecr, Instance
-from shared.messages.consent import RequestKind, Strength, Voice, Wish
-from shared.messages.forms import InstanceType
 from shared.rules.consent import Stage
+from tests.functional.asked import LAPSE, REQUESTER, ask
 from tests.functional.inprocess import InProcess, in_process
 from tests.functional.inprocess import events as batch
-from tests.functional.world import HUB, HUB_ECR, REGION, Spoke
+from tests.functional.world import Spoke
 from tests.functional.world import Stage as World
 
 ASKED_QUEUE = "ecr-asked"
@@ -41,21 +38,11 @@ class Room:
     def desk(self) -> Desk:
         """Where people ask."""
         frame = self.here.frame
-        return Desk(frame.ledger, frame.gate, now_ms, lapse=timedelta(days=7))
+        return Desk(frame.ledger, frame.gate, now_ms, lapse=LAPSE)
 
     def ask(self, vpc: str) -> str:
         """Somebody asks for a grant. Returns the request."""
-        wish = Wish(
-            kind=RequestKind.GRANT,
-            ecr=Ecr(id=HUB_ECR, owner_uid=HUB),
-            instance=Instance(type=InstanceType.VPC, id=vpc, region=REGION, owner_uid=self.spoke.uid),
-            allowed_prefixes=["10.0.0.0/16"],
-            reason="A test needs it",
-        )
-        (answer,) = self.desk.ask(
-            Voice(person="requester", subject="login:requester", strength=Strength.SIGNED_IN), [wish]
-        )
-        return answer.standing.request_id
+        return ask(self.desk, vpc, self.spoke.uid)
 
     def told(self) -> bytes:
         """What the topic has told of it, as the queue of preflight delivers it."""
@@ -114,7 +101,7 @@ def test_what_ended_and_what_is_none_is_left(room: Room) -> None:
     """A withdrawn request, one that nobody asked, other completions, and things that are none."""
     request_id = room.ask(next(room.spoke.vpcs))
     event = room.told()
-    room.desk.withdraw(Voice(person="requester", subject="login:requester", strength=Strength.SIGNED_IN), request_id)
+    room.desk.withdraw(REQUESTER, request_id)
     assert room.desk.show(request_id).standing.stage is Stage.WITHDRAWN
     (mine,) = [one for one in json.loads(event) if request_id in one["data"]["messageBody"]]
     unknown = json.loads(json.dumps(mine).replace(request_id, "r-nobody"))

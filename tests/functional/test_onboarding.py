@@ -363,7 +363,10 @@ def test_a_dry_run_proves_both_writes_and_grants_nothing(town: Town, answer: str
 
     assert code == 0, seen
     assert [seen[action][0] for action in WRITES] == ["ok", "ok"]
-    assert all(f"vpc:{name} in {REGION}" in seen for name in ("DescribeVpcAttribute", "DescribeGrantRulesToEcr"))
+    assert all(
+        f"vpc:{name} in {REGION}" in seen
+        for name in ("DescribeVpcAttribute", "DescribeGrantRulesToEcr", "DescribeBgpGroups")
+    )
     assert {verdict for verdict, _ in seen.values()} == {"ok"}
     assert not [entry for entry in town.cloud.journal(account=NEW) if entry["params"].get("DryRun") and entry["effect"]]
 
@@ -404,7 +407,10 @@ def test_without_an_instance_nothing_can_be_tried(town: Town) -> None:
     unknown = {what: text for what, (verdict, text) in seen.items() if verdict == "unknown"}
     assert set(unknown) == {
         *WRITES,
-        *(f"vpc:{name} in {REGION}" for name in ("DescribeVpcAttribute", "DescribeGrantRulesToEcr")),
+        *(
+            f"vpc:{name} in {REGION}"
+            for name in ("DescribeVpcAttribute", "DescribeGrantRulesToEcr", "DescribeBgpGroups")
+        ),
     }
     assert all("there is no V" in text for text in unknown.values())
 

@@ -177,10 +177,11 @@ def test_without_the_queues_nothing_is_called_nothing(counter: Counter) -> None:
         f"not looked at: {GRAVE}: neither --mns-endpoint nor MNS_ENDPOINT says where it is",
         "not looked at: ecr-grants-wakes-dead: neither --mns-endpoint nor MNS_ENDPOINT says where it is",
         "not looked at: ecr-associations-dead: neither --mns-endpoint nor MNS_ENDPOINT says where it is",
+        "not looked at: ecr-asked-dead: neither --mns-endpoint nor MNS_ENDPOINT says where it is",
     ]
     as_json = counter.run("dead", "list", "--json", more={"MNS_ENDPOINT": ""})
     assert json.loads(as_json.stdout) == []
-    assert len(as_json.stderr.splitlines()) == 3
+    assert len(as_json.stderr.splitlines()) == 4
     redriven = counter.run("dead", "redrive", "--all", more={"MNS_ENDPOINT": ""})
     assert redriven.stdout.splitlines()[0] == "nothing to redrive in what was looked at"
     missing = counter.run("dead", "show", "M-1", more={"MNS_ENDPOINT": ""})

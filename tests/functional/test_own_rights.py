@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 import pytest
 from alibabacloud_sts20150401.models import AssumeRoleRequest
@@ -20,8 +21,11 @@ from alibabacloud_sts20150401.models import AssumeRoleRequest
 from deploy import surroundings
 from shared.cloud.calls import Trail
 from shared.cloud.hub import Hub as HubCloud
+from shared.cloud.keys import home_keys
 from shared.cloud.pages import READ_ONLY, Pages
 from shared.cloud.spoke import Spoke as SpokeCloud
+from shared.cloud.survey import LOOK_ONLY, Survey
+from shared.desk.opening import opened
 from shared.errors import LedgerError, PermissionMissing
 from shared.ledger.admission import reject_message
 from shared.ledger.operating import set_mode
@@ -30,21 +34,26 @@ from shared.log import configure
 from shared.loop import frame as frames
 from shared.loop.drivers import HubDriver, SpokeDriver
 from shared.loop.frame import Frame
+from shared.loop.looking import Looking
+from shared.loop.preflight import Preflight
 from shared.loop.reconcile import Reconcile
 from shared.messages.completion import Reason
 from shared.messages.forms import GrantKey, InstanceType
-from shared.rules.facts import Mode
+from shared.rules.facts import Mode, Side
 from tests.configured import sealed
 from tests.functional.approvals import approval, request_id, wake
+from tests.functional.asked import ask, desk_at, seen
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.inprocess import Context, events
 from tests.functional.launch import environment, ledger_without
 from tests.functional.world import (
     ASSOCIATE_FUNCTION,
+    DESK_FUNCTION,
     EXAMPLE,
     GRANT_FUNCTION,
     HUB,
     HUB_ECR,
+    PREFLIGHT_FUNCTION,
     RECONCILE_FUNCTION,
     REGION,
     SPOKE,
@@ -55,7 +64,7 @@ from tests.functional.world import (
 
 THIRD = "3000000000000003"
 RUNNER = Key("LTAI-example-runner", "example-secret-of-the-runner")
-FUNCTIONS = (GRANT_FUNCTION, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
+FUNCTIONS = surroundings.FUNCTIONS
 NOT_OURS = {
     action
     for role in surroundings.FUNCTION_ROLES
@@ -65,6 +74,14 @@ NOT_OURS = {
     for action in statement.actions
 }
 """What the platform does in the role's name, as the surroundings say."""
+ASKED: Json = {
+    "schema": "ecr-grants/completion/1",
+    "id": "e-1",
+    "event": "asked",
+    "at": "2026-01-01T00:00:00Z",
+    "request": {"issuer": "desk", "request_id": ""},
+}
+"""What the topic tells preflight, but for which request."""
 REJECTED = Reason(code="BadInput", text="a test needs something to publish")
 
 
@@ -117,13 +134,19 @@ class House:
         return Key(given.access_key_id, given.access_key_secret, given.security_token)
 
     @contextlib.contextmanager
-    def frame(self, key: Key, session_policy: str | None = None) -> Iterator[Frame]:
-        """A function that starts cold with these credentials."""
+    def credentials(self, key: Key) -> Iterator[None]:
+        """The environment of a function that has these."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in zip(
                 ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"), asdict(key).values(), strict=True
             ):
                 patch.setenv(f"ALIBABA_CLOUD_{name}", value)
+            yield
+
+    @contextlib.contextmanager
+    def frame(self, key: Key, session_policy: str | None = None) -> Iterator[Frame]:
+        """A function that starts cold with these credentials."""
+        with self.credentials(key):
             made = Frame(Context("rights"), session_policy=session_policy)
             try:
                 yield made
@@ -152,7 +175,13 @@ class House:
         self.unpublished()
         self.cloud.receive()
         known, said = len(self.cloud.completions), io.StringIO()
-        lives = {GRANT_FUNCTION: self._grants, ASSOCIATE_FUNCTION: self._associates, RECONCILE_FUNCTION: self._looks}
+        lives = {
+            GRANT_FUNCTION: self._grants,
+            ASSOCIATE_FUNCTION: self._associates,
+            PREFLIGHT_FUNCTION: self._looks_before,
+            RECONCILE_FUNCTION: self._looks,
+            DESK_FUNCTION: self._asks,
+        }
         with redirect_stdout(said):
             lives[role](key)
         self.cloud.receive()
@@ -181,6 +210,29 @@ class House:
         with self.starting_while_the_ledger_is_away(key) as frame:
             driver = HubDriver(HubCloud(frame.calls))
             frame.run(driver, events([("M", json.dumps(wake()))], queue="ecr-associations"), Context("away"))
+
+    def _looks_before(self, key: Key) -> None:
+        """What is asked of each account B of the example is looked at, and the grant function is to hear of it."""
+        with desk_at(self.cloud.ledger_url) as desk:
+            asked = [ask(desk, EXAMPLE["accounts"][uid]["vpcs"][0]["id"], uid) for uid in (SPOKE, THIRD)]
+            told = [(name, json.dumps(ASKED | {"request": ASKED["request"] | {"request_id": name}})) for name in asked]
+            with self.frame(key, LOOK_ONLY) as frame:
+                frame.arrive(Context("before"))
+                frame.check()
+                looks = Preflight(Survey(frame.calls), frame.gate.inventory)
+                wake_grant = partial(frame.wake, None, Side.GRANT, now_ms())
+                Looking(frame.ledger, looks, wake_grant, now_ms).run(events(told, queue="ecr-asked"))
+            for name in asked:
+                print(seen(desk, name))
+
+    def _asks(self, key: Key) -> None:
+        """People ask, and the grant function is to hear of it."""
+        with self.credentials(key):
+            parts = opened(partial(home_keys, None))
+            spoke = next(self.spokes)
+            ask(parts.desk(), next(spoke.vpcs), spoke.uid)
+            parts.wake()
+            parts.ledger.close()
 
     def _looks(self, key: Key) -> None:
         """A pass over both accounts B and the hub, with something to wake on either side."""
@@ -237,7 +289,7 @@ class Whole:
 
 @pytest.fixture(scope="module")
 def whole(house: House) -> Whole:
-    """All three lives with the roles as they are."""
+    """All lives with the roles as they are."""
     said = "".join(house.life(role, house.key(role)) for role in FUNCTIONS)
     used = {
         (entry["caller"]["name"], entry["decision"]["action"], entry["decision"]["resource"])

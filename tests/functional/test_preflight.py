@@ -1,6 +1,6 @@
 """Preflight before a local cloud: each fault is told by the check that is about it, and a healthy world fails none.
 
-The accounts are entered with a session of reconcile's role, which the example's accounts trust, narrowed to preflight's reads.
+The accounts are entered with a session of preflight's own role, narrowed to its reads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.settings import Settings
 from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.preflight_faults import generated
 from tests.functional.preflight_worlds import KINDS, NOT_REACHED, VPC, World, healthy, sound
-from tests.functional.world import HUB, RECONCILE_FUNCTION, REGION, Key, Stage
+from tests.functional.world import HUB, PREFLIGHT_FUNCTION, REGION, Key, Stage
 from tests.localcloud.harness import Key as HarnessKey
 from tests.localcloud.harness import LocalCloud
 
@@ -49,7 +49,7 @@ class House:
     keys: Keys
 
     def calls(self, world: World, policy: str | None = LOOK_ONLY) -> Calls:
-        """Calls with a session of reconcile's role."""
+        """Calls with a session of preflight's role."""
         endpoints = {f"{name}_ENDPOINT": self.cloud.url for name in ("MNS", "STS", "VPC", "ECR")}
         settings = Settings.model_validate(
             {"FC_REGION": REGION, "LEDGER_URL": "sqlite://", "CONFIG_KEYS": CONFIG_KEYS_TEXT, **endpoints}
@@ -81,12 +81,12 @@ def house() -> Iterator[House]:
         "sts:AssumeRole": None
     }  # each look has calls of its own, whose pace knows nothing of the others
     stage.file["ecr_regions"] = sorted(REGIONS - {NOT_REACHED})
-    arn = f"acs:ram::{HUB}:role/{RECONCILE_FUNCTION}"
+    arn = f"acs:ram::{HUB}:role/{PREFLIGHT_FUNCTION}"
     policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": [arn]}]}
     stage.hub["users"]["runner"] = {"access_key": {"id": RUNNER.id, "secret": RUNNER.secret}, "policies": {"a": policy}}
     principal = {"RAM": [f"acs:ram::{HUB}:user/runner"]}
     trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
-    stage.role(HUB, RECONCILE_FUNCTION)["trust"]["Statement"].append(trusted)
+    stage.role(HUB, PREFLIGHT_FUNCTION)["trust"]["Statement"].append(trusted)
     cloud = LocalCloud(stage.file).start()
     try:
         for world in (*faulty, *good):

@@ -11,9 +11,13 @@ import yaml
 from jsonschema import Draft7Validator
 
 from deploy.layout import FUNCTIONS
+from deploy.packagecheck import GLIBC
 from localcloud.fc.errors import TemplateError
 from localcloud.fc.variables import Resolver
-from tests.functional.launch import TEMPLATE
+from shared.desk.app import make
+from shared.ledger.roles import CONNECTIONS
+from shared.settings import described
+from tests.functional.launch import DESK, TEMPLATE
 from tests.functional.world import EXAMPLE, HUB, REGION, ROOT
 
 Json = dict[str, Any]
@@ -21,13 +25,20 @@ Json = dict[str, Any]
 SCHEMA = ROOT.parent / "shared" / "reference" / "fc3.schema.json"
 """The component's own schema; it lies beside the project on some machines and is no part of it."""
 
+RUNTIME_GLIBC = {"custom.debian11": (2, 31), "custom.debian12": (2, 36)}
+"""Of the custom runtimes that have Python 3.12 (deploy.md section 6)."""
+
 DOCUMENT: Json = yaml.safe_load(TEMPLATE.read_text("utf-8"))
 RESOURCES: dict[str, Json] = DOCUMENT["resources"]
 
 
+GIVEN = {"LEDGER_URL": "sqlite:///ledger.db", "DESK_LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x", **DESK}
+"""What has no default."""
+
+
 def resolved(name: str, **environment: str) -> Json:
     """The props of a resource with every variable replaced."""
-    resolver = Resolver(DOCUMENT, {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x", **environment}, HUB)
+    resolver = Resolver(DOCUMENT, GIVEN | environment, HUB)
     props: Json = resolver.resolve(RESOURCES[name]["props"], f"resources.{name}.props", name)
     return props
 
@@ -44,6 +55,8 @@ def triggers(kind: str) -> list[tuple[str, Json]]:
 
 QUEUES = triggers("eventbridge")
 TIMERS = triggers("timer")
+HANDLED = [name for name in RESOURCES if resolved(name)["runtime"].startswith("python")]
+"""Functions that the runtime calls; the desk is a program of its own."""
 
 
 def options(trigger: Json) -> Json:
@@ -96,7 +109,20 @@ KEYS: Json = {
                 "asyncInvokeConfig": {"maxAsyncRetryAttempts": None, "maxAsyncEventAgeInSeconds": None},
                 "environmentVariables": ...,
                 "instanceLifecycleConfig": {"initializer": {"handler": None, "timeout": None}},
-                "customRuntimeConfig": {"command": ..., "args": ..., "port": None},
+                "customRuntimeConfig": {
+                    "command": ...,
+                    "args": ...,
+                    "port": None,
+                    "healthCheckConfig": {
+                        "httpGetUrl": None,
+                        "initialDelaySeconds": None,
+                        "periodSeconds": None,
+                        "timeoutSeconds": None,
+                        "failureThreshold": None,
+                        "successThreshold": None,
+                    },
+                },
+                "scalingConfig": {"minInstances": None},
                 "instanceConcurrency": None,
                 "triggers": [
                     {
@@ -232,7 +258,12 @@ def test_every_queue_has_one_reader_and_every_event_can_name_it() -> None:
         )
         for name, trigger in QUEUES
     ]
-    assert found == [("grant", "ecr-approvals"), ("grant", "ecr-grants-wakes"), ("associate", "ecr-associations")]
+    assert found == [
+        ("grant", "ecr-approvals"),
+        ("grant", "ecr-grants-wakes"),
+        ("associate", "ecr-associations"),
+        ("preflight", "ecr-asked"),
+    ]
     for _, trigger in QUEUES:
         assert trigger["triggerConfig"]["eventSinkConfig"] == {"deliveryOption": {"eventSchema": "CloudEvents"}}
 
@@ -249,7 +280,7 @@ def test_an_acting_function_is_one_instance_with_a_role_and_a_runtime_we_lock_fo
     assert role in EXAMPLE["accounts"][HUB]["roles"]
 
 
-@pytest.mark.parametrize("name", [name for name in RESOURCES if resolved(name)["runtime"].startswith("python")])
+@pytest.mark.parametrize("name", HANDLED)
 def test_handlers_are_where_the_template_says(name: str) -> None:
     """``file.method``, as every page writes it: the file lies at the package's root, and has handler and initializer."""
     props = resolved(name)
@@ -259,7 +290,31 @@ def test_handlers_are_where_the_template_says(name: str) -> None:
         assert callable(getattr(importlib.import_module(f"functions.{module}"), function))
 
 
-@pytest.mark.parametrize("name", RESOURCES)
+def test_the_desk_is_a_program_that_is_there_before_anybody_asks() -> None:
+    """Started by the Python of its system, on the port that is asked; of the runtime that is as old as that of the package."""
+    props, config = resolved("desk"), resolved("desk")["customRuntimeConfig"]
+    assert set(RESOURCES) - set(HANDLED) == {"desk"}
+    assert (props["runtime"], RUNTIME_GLIBC[props["runtime"]]) == ("custom.debian11", GLIBC)
+    assert config["command"] == ["/var/fc/lang/python3.12/bin/python3.12"]
+    assert config["args"] == ["-m", "desk"]
+    assert "main" in FUNCTIONS["desk"]
+    assert props["environmentVariables"]["PYTHONPATH"] == "/code"
+    assert props["scalingConfig"]["minInstances"] == 1
+    [http] = props["triggers"]
+    assert http["triggerConfig"]["authType"] == "anonymous"
+    paths = make(None).openapi()["paths"]  # type: ignore[arg-type]  # the parts are looked at by calls, and none is made
+    assert config["healthCheckConfig"]["httpGetUrl"] in paths
+    wanted = {method.upper() for path in paths.values() for method in path} | {"HEAD"}
+    assert wanted == set(http["triggerConfig"]["methods"])
+
+
+def test_the_desks_connections_fit_into_its_role() -> None:
+    """All instances together have no more than PostgreSQL lets the role have."""
+    props = resolved("desk")
+    assert props["concurrencyConfig"]["reservedConcurrency"] * props["instanceConcurrency"] <= CONNECTIONS
+
+
+@pytest.mark.parametrize("name", HANDLED)
 def test_the_environment_is_text_and_says_nothing_by_itself(name: str) -> None:
     """A fresh deployment only observes, and talks to the vendor's own addresses."""
     variables = resolved(name)["environmentVariables"]
@@ -271,20 +326,36 @@ def test_the_environment_is_text_and_says_nothing_by_itself(name: str) -> None:
 
 def test_only_the_function_that_signs_has_the_signing_key() -> None:
     """The others have everything else that it has."""
-    names = {name: set(resolved(name)["environmentVariables"]) for name in ("grant", "associate", "reconcile")}
+    names = {name: set(resolved(name)["environmentVariables"]) for name in RESOURCES}
     signing = {"HEAD_KEY", "HEAD_KEY_SECRET"}
     assert names["reconcile"] - names["grant"] == signing
-    assert names["reconcile"] - signing == names["grant"] == names["associate"]
+    assert names["reconcile"] - signing == names["grant"] == names["associate"] == names["preflight"]
     assert resolved("reconcile", HEAD_KEY="a-key")["environmentVariables"]["HEAD_KEY"] == "a-key"
 
 
-@pytest.mark.parametrize("missing", ["LEDGER_URL", "CONFIG_KEYS"])
-def test_what_has_no_default_has_to_be_said(missing: str) -> None:
-    """Deploying without the ledger's address, or the keys that sign configurations, is refused by name."""
-    given = {"LEDGER_URL": "sqlite:///ledger.db", "CONFIG_KEYS": "k:x"}
-    resolver = Resolver(DOCUMENT, {name: value for name, value in given.items() if name != missing}, HUB)
+def test_the_desk_has_its_own_and_nothing_more() -> None:
+    """Each variable is one that it goes by; its way into the database and its secrets are nobody else's."""
+    by_name = {variable: functions for variable, _, _, functions in described()}
+    names = set(resolved("desk")["environmentVariables"]) - {"PYTHONPATH"}
+    assert {name for name in names if "desk" not in by_name[name]} == set()
+    own = {variable for variable, functions in by_name.items() if functions == ("desk",)}
+    assert own <= names
+    assert not own & {name for other in HANDLED for name in resolved(other)["environmentVariables"]}
+    assert resolved("desk", LEDGER_URL="x", DESK_LEDGER_URL="y")["environmentVariables"]["LEDGER_URL"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        *(("grant", missing) for missing in ("LEDGER_URL", "CONFIG_KEYS")),
+        *(("desk", missing) for missing in ("DESK_LEDGER_URL", "DESK_ADDRESS", "DESK_CLIENT_ID", "DESK_KEYS")),
+    ],
+)
+def test_what_has_no_default_has_to_be_said(name: str, missing: str) -> None:
+    """Deploying without the ledger's address, or the keys that sign configurations, is refused by name; so for the desk."""
+    resolver = Resolver(DOCUMENT, {variable: value for variable, value in GIVEN.items() if variable != missing}, HUB)
     with pytest.raises(TemplateError, match=missing):
-        resolver.resolve(RESOURCES["grant"]["props"], "", "grant")
+        resolver.resolve(RESOURCES[name]["props"], "", name)
 
 
 @pytest.mark.parametrize(("name", "trigger"), TIMERS, ids=[name for name, _ in TIMERS])
@@ -311,4 +382,5 @@ def test_what_is_around_a_function_is_a_variable(name: str) -> None:
     props = resolved(name, VPC_ID="vpc-1", VSWITCH_ID="vsw-1", SECURITY_GROUP_ID="sg-1", LOG_STORE="s")
     assert props["vpcConfig"] == {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1"], "securityGroupId": "sg-1"}
     assert props["logConfig"]["logstore"] == "s"
-    assert resolved(name, RUNTIME="python3.13")["runtime"] == "python3.13"
+    runtime = "RUNTIME" if name in HANDLED else "DESK_RUNTIME"
+    assert resolved(name, **{runtime: "another"})["runtime"] == "another"

@@ -77,6 +77,7 @@ def template(folder: Path, **versions: Version) -> Path:
     How a version lays out its handlers is its own business, so each gets a module at the root that knows.
     """
     document: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text("utf-8"))
+    del document["resources"]["desk"]  # it handles no events, and has nothing in flight
     for name, resource in document["resources"].items():
         code = versions.get(name, versions["others"]).folder
         inner = (

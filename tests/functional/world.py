@@ -31,6 +31,8 @@ SPOKE_ROLE = "ecr-grants-spoke"
 GRANT_FUNCTION = "ecr-grants-grant"
 ASSOCIATE_FUNCTION = "ecr-grants-associate"
 RECONCILE_FUNCTION = "ecr-grants-reconcile"
+PREFLIGHT_FUNCTION = "ecr-grants-preflight"
+DESK_FUNCTION = "ecr-grants-desk"
 
 _ids = itertools.count(1)
 
@@ -118,7 +120,7 @@ class Stage:
         ]
         account["vbrs"] = [{"id": f"vbr-spoke{number}x{each}", "region": REGION, "bgp_asn": 45104} for each in range(3)]
         self.file["accounts"][uid] = account
-        self._let_enter(uid, SPOKE_ROLE, GRANT_FUNCTION, RECONCILE_FUNCTION)
+        self._let_enter(uid, SPOKE_ROLE, GRANT_FUNCTION, PREFLIGHT_FUNCTION, RECONCILE_FUNCTION)
         self.list_spoke(uid)
         vpcs, vbrs = (iter([one["id"] for one in account[kind]]) for kind in ("vpcs", "vbrs"))
         return Spoke(uid, admin, vpcs, vbrs)
@@ -128,7 +130,8 @@ class Stage:
         number = next(_ids)
         uid, ecr_id = f"11{number:014d}", f"ecr-hub{number:07d}"
         text = json.dumps(EXAMPLE["accounts"][HUB]["roles"][HUB_ROLE]).replace(HUB_ECR, ecr_id).replace(HUB, uid)
-        for function in (ASSOCIATE_FUNCTION, RECONCILE_FUNCTION):  # those stay where they are
+        entering = (ASSOCIATE_FUNCTION, PREFLIGHT_FUNCTION, RECONCILE_FUNCTION)
+        for function in entering:  # those stay where they are
             text = text.replace(f"acs:ram::{uid}:role/{function}", f"acs:ram::{HUB}:role/{function}")
         admin = Key(f"LTAI-example-hub-{number}", f"example-secret-of-hub-{number}")
         self.file["accounts"][uid] = {
@@ -138,7 +141,7 @@ class Stage:
             "roles": {HUB_ROLE: json.loads(text)},
             "users": {"admin": {"access_key": {"id": admin.id, "secret": admin.secret}, "policies": _ADMIN}},
         }
-        self._let_enter(uid, HUB_ROLE, ASSOCIATE_FUNCTION, RECONCILE_FUNCTION)
+        self._let_enter(uid, HUB_ROLE, *entering)
         self.list_hub(uid, [ecr_id], association=association)
         return Hub(uid, ecr_id, admin)
 

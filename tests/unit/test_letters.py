@@ -136,7 +136,7 @@ def test_what_cannot_be_reached_is_asked_once() -> None:
     assert "BatchPeekMessage on ecr-approvals-dead: the platform gave no usable answer" in failure
     assert "asking http://127.0.0.1:1" in failure
     assert looked.unseen[1:] == [
-        f"{name}-dead: not asked after that" for name in ("ecr-grants-wakes", "ecr-associations")
+        f"{name}-dead: not asked after that" for name in ("ecr-grants-wakes", "ecr-associations", "ecr-asked")
     ]
 
 

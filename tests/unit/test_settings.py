@@ -15,10 +15,12 @@ from cli.main import app
 from shared.errors import SettingsError
 from shared.settings import (
     FUNCTIONS,
+    DeskSettings,
     Settings,
     Signing,
     described,
     examined,
+    read_desk,
     read_settings,
     read_signing,
     setting_names,
@@ -28,8 +30,14 @@ from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT
 PASSWORD = "a-password-nobody-may-see"
 LEDGER = f"postgresql+psycopg://user:{PASSWORD}@db.example.com/ledger"
 KEY = base64.b64encode(b"k" * 32).decode()
+KINDS = (Settings, Signing, DeskSettings)
+OF_THE_DESK = {
+    "DESK_ADDRESS": "https://desk.example.com",
+    "DESK_CLIENT_ID": "client",
+    "DESK_KEYS": base64.b64encode(b"d" * 32).decode(),
+}
 REQUIRED = ("FC_REGION", "LEDGER_URL", "CONFIG_KEYS")
-FIELDS = [str(field.validation_alias) for kind in (Settings, Signing) for field in kind.model_fields.values()]
+FIELDS = [str(field.validation_alias) for kind in KINDS for field in kind.model_fields.values()]
 
 
 @pytest.fixture(autouse=True)
@@ -301,11 +309,14 @@ def test_a_default_is_written_as_one_would_write_it(
 ) -> None:
     """Into the environment, where it changes nothing."""
     if default in ("must be given", "none"):
-        assert variable in (*REQUIRED, "LEDGER_SECRET", "CHANGE_WINDOW", "HEAD_KEY", "HEAD_KEY_SECRET")
+        secret = ("LEDGER_SECRET", "HEAD_KEY", "HEAD_KEY_SECRET", "DESK_CLIENT_SECRET", "DESK_CLIENT_SECRET_NAME")
+        assert variable in (*REQUIRED, *OF_THE_DESK, *secret, "CHANGE_WINDOW")
         return
-    before = read_settings()
+    for name, value in {**OF_THE_DESK, "DESK_CLIENT_SECRET": "example-secret"}.items():
+        environment.setenv(name, value)
+    before = read_settings(), read_desk()
     environment.setenv(variable, default)
-    assert read_settings() == before
+    assert (read_settings(), read_desk()) == before
 
 
 def test_the_signing_key_is_said_to_be_where_it_is() -> None:
@@ -352,8 +363,8 @@ def test_what_is_wrong_is_told_beside_what_can_be_used(environment: pytest.Monke
 
 
 def test_a_deployment_has_to_give_the_ledger_and_the_keys() -> None:
-    """The region is the platform's to give, and everything else has a default."""
-    assert setting_names(required=True) == {"LEDGER_URL", "CONFIG_KEYS"}
+    """The desk's own where there is one. The region is the platform's to give, and everything else has a default."""
+    assert setting_names(required=True) == {"LEDGER_URL", "CONFIG_KEYS", *OF_THE_DESK}
     assert setting_names() == set(FIELDS)
 
 

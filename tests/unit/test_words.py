@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.alarms import FUNCTIONS, OF_FIGURES, OF_METRICS, OF_WORDS, QUEUES, files, template
+from deploy.alarms import OF_FIGURES, OF_METRICS, OF_WORDS, files, template
 from deploy.facts import Kind, around, declared, facts_of, index
 from deploy.queries import ERRORS, SAVED, Query, of_error
 from deploy.runbook import DEAD, meaning
@@ -233,6 +233,8 @@ def test_every_name_in_the_template_is_there() -> None:
 
 def test_what_is_measured_is_what_is_deployed() -> None:
     """The functions of s.yaml, and the dead-letter queues that its triggers name."""
-    deployed = yaml.safe_load((ROOT / "s.yaml").read_text("utf-8"))["resources"].values()
-    assert set(FUNCTIONS) == {one["props"]["functionName"] for one in deployed}
-    assert set(QUEUES) == set(re.findall(r"queues/([\w-]+-dead)", (ROOT / "s.yaml").read_text("utf-8")))
+    text = (ROOT / "s.yaml").read_text("utf-8")
+    functions = [one["props"]["functionName"] for one in yaml.safe_load(text)["resources"].values()]
+    measured = {measured.name: measured.resources for measured in OF_METRICS}
+    assert [one["functionName"] for one in measured["function-errors"]] == functions
+    assert {one["queue"] for one in measured["dead-letters"]} == set(re.findall(r"queues/([\w-]+-dead)", text))
