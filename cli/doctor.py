@@ -34,7 +34,7 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.settings import Settings, checked_address, examined, read_signing, setting_names
+from shared.settings import Settings, checked_address, examined, read_desk, read_signing, setting_names
 
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient
@@ -46,8 +46,11 @@ _CONNECT_SECONDS = 3
 _LEDGER = "ledger"
 _FC = "https://{uid}.{region}.fc.aliyuncs.com"
 _CONTROL = "https://mns-open.{region}.aliyuncs.com"
-_OURS = {"FC_ENDPOINT", "MNS_OPEN_ENDPOINT", "REGION", "HEAD_PUBLIC_KEY", "ECR_GRANTS_USER"}
-"""Variables that commands read and functions do not."""
+_OURS = {
+    *("FC_ENDPOINT", "MNS_OPEN_ENDPOINT", "REGION", "HEAD_PUBLIC_KEY", "ECR_GRANTS_USER"),
+    *("DESK_LEDGER_URL", "DESK_LEDGER_SECRET", "DESK_RUNTIME", "DESK_ROLE"),
+}
+"""Variables that commands and s.yaml read, and functions do not."""
 _SETTINGS = "docs/operating.md, Settings, says what it may be"
 
 
@@ -153,6 +156,11 @@ def _settings(settings: Settings, faults: dict[str, str], addresses: dict[str, s
         )
         for name, what in elsewhere(addresses | {"VPC_ENDPOINT": settings.vpc_endpoint}, settings.region)
     ]
+    if os.environ.get("DESK_ADDRESS"):
+        try:
+            read_desk()
+        except SettingsError as error:
+            bad.append(wrong(Check.SETTINGS, "desk", f"{error}: the desk cannot start with it", _SETTINGS))
     yield from bad or [ok(Check.SETTINGS, "environment", f"every setting can be used; region {settings.region}")]
 
 

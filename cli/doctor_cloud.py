@@ -29,7 +29,7 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.settings import Settings, private_key, read_signing, setting_names
+from shared.settings import Settings, private_key, read_desk, read_signing, setting_names
 
 _TEMPLATE = "deploy/hub.yaml has it: apply the template again"
 _DEPLOY = "`make deploy-folder` and `make deploy`"
@@ -43,10 +43,12 @@ _FLAT = (
     "role",
     "vpcConfig",
     "instanceLifecycleConfig",
+    "customRuntimeConfig",
+    "instanceConcurrency",
 )
 _IN_SERVICE = ("runtime", "handler", "memorySize", "timeout")
 """What of a function is compared with s.yaml, by the generation of Function Compute."""
-_SECRET = ("HEAD_KEY", "LEDGER_URL")
+_SECRET = ("HEAD_KEY", "LEDGER_URL", "DESK_CLIENT_SECRET", "DESK_KEYS")
 _SWITCHES = {"triggerEnable", "enable"}
 """A deployment begins with its triggers off, and is not done before they are on."""
 _MEANING = {
@@ -272,6 +274,8 @@ def _named_secrets(patient: Patient) -> list[Finding]:
     names = {"LEDGER_SECRET": patient.settings.ledger_secret}
     with suppress(SettingsError):  # which is told of HEAD_KEY
         names["HEAD_KEY_SECRET"] = read_signing().head_key_secret
+    with suppress(SettingsError):
+        names["DESK_CLIENT_SECRET_NAME"] = read_desk().desk_client_secret_name
     for variable, name in names.items():
         if name is None:
             continue

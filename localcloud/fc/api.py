@@ -176,7 +176,7 @@ def function_body(function: Function, generation: Generation) -> dict[str, Any]:
     }
     if isinstance(props.custom_runtime_config, CustomRuntimeConfig):
         config = props.custom_runtime_config
-        body["customRuntimeConfig"] = {"command": config.command, "args": config.args, "port": config.port}
+        body["customRuntimeConfig"] = config.model_dump(by_alias=True, exclude_none=True)
     if generation == "2.0":
         if hooks.initializer is not None:
             body |= {"initializer": hooks.initializer.handler, "initializationTimeout": hooks.initializer.timeout}

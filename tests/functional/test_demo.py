@@ -192,7 +192,7 @@ def test_the_demo_is_legible_on_a_terminal(tmp_path: Path, columns: int, proxies
     assert story[0].endswith(" applied version 1, signed by configuration-1")
     assert f" {path}: sealed and sent to the queue ecr-approvals " in story[2]
     for line in story:
-        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (demo|grant|associate|reconcile) +\S.*", line), line
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (demo|grant|associate|preflight|reconcile|desk) +\S.*", line), line
     assert len([line for line in story if re.search(r"API request [0-9A-F-]{36}\)$", line)]) >= 5
     assert active == f"The association {active.split()[2]} is ACTIVE."
     assert last == f"OK: granted and associated; association {active.split()[2]} is ACTIVE"
