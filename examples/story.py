@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,11 +18,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import yaml
+
 from deploy.layout import linked
+from deploy.surroundings import DESK, FUNCTIONS
 from examples.keys import CONFIGURATION, DEPLOYMENT, config_keys, pem
 from examples.look import left_over
 from examples.send import HUB, WORLD, Answer, Mailbox, answers, as_sent, user_keys
-from examples.telling import FUNCTIONS, Narrator, clock, say, tell
+from examples.telling import Narrator, clock, get, say, tell
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +47,7 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
     tell(f"starting the local cloud and deploying the functions of s.yaml{told} ...")
     ledger = ledger_in(directory)
     _configure(directory, ledger)
+    world, desk = _world(directory)
     ready, errors = directory / "address", directory / "localcloud.log"
     settings = {
         "LEDGER_URL": ledger,
@@ -49,9 +55,12 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
         "CODE": str(linked(directory / "code") if package is None else package.resolve()),
         "SETTLE_SECONDS": "2",
         "MODE": "full",
+        **desk,
+        "DESK_LEDGER_URL": ledger,
+        "DESK_ISSUER": "http://{address}",
         **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
     }
-    command = [sys.executable, "-m", "localcloud", "up", "--world", str(WORLD), "--deploy", "s.yaml"]
+    command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--deploy", "s.yaml"]
     command += ["--ready-file", str(ready), "--state-dir", str(directory / "cloud"), "--with-parent"]
     command += ["--as-built"] if package is not None else []
     command += [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
@@ -69,6 +78,23 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
                 except subprocess.TimeoutExpired:
                     cloud.kill()
                     cloud.wait()
+
+
+def _world(directory: Path) -> tuple[Path, dict[str, str]]:
+    """The example's world, in which the desk has an address that is known beforehand, and the desk's own settings."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, client, secret = f"http://127.0.0.1:{port}", "4000000000000000077", "example-secret-of-the-desk"
+    world = yaml.safe_load(WORLD.read_text("utf-8"))
+    world["deploy"]["http_ports"] = {DESK: port}
+    application = {"name": "desk", "secret": secret, "redirect_uris": [f"{address}/sign-in/back"]}
+    world["accounts"][HUB]["oauth_applications"] = {client: application}
+    place = directory / "world.yaml"
+    place.write_text(yaml.safe_dump(world, sort_keys=False), "utf-8")
+    key = base64.b64encode(b"obviously not a key of anybody's").decode()
+    names = ("DESK_ADDRESS", "DESK_CLIENT_ID", "DESK_CLIENT_SECRET", "DESK_KEYS")
+    return place, dict(zip(names, (address, client, secret, key), strict=True))
 
 
 def _configure(directory: Path, ledger: str) -> None:
@@ -279,6 +305,7 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield "  queues          ecr-approvals for approvals, ecr-answers with what the topic ecr-completions says"
     yield f"  access key      {user} / {secret}   (RAM user operator of account A; every user is in examples/world.yaml)"
     yield f"  ledger          {ledger}"
+    yield f"  desk            {_address_of_desk(address)}/api/v1/openapi.json says what it takes"
     yield ""
     yield "Type next, in another terminal:"
     yield f"  cd {quote(str(ROOT))}"
@@ -296,6 +323,10 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield f"  {python} -m cli dead list"
     yield f"  {python} -m cli run reconcile"
     yield ""
+
+
+def _address_of_desk(address: str) -> str:
+    return str(next(one["url"] for one in get(address, "functions")["functions"] if one["name"] == DESK))
 
 
 def _program(name: str) -> str:

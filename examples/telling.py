@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.output import safe
+from deploy.surroundings import FUNCTIONS
 
-FUNCTIONS = ("ecr-grants-grant", "ecr-grants-associate", "ecr-grants-reconcile")
 # What a step's log line says to a person. Operations that are missing here are calls of no interest of their own.
 CALLS = {
     "DescribeVpcAttribute": "looked the VPC up in account B",
