@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cli.common import As, AsJson, LedgerUrl, NotSo, fits, opened, operator_name
-from cli.output import document, either, moment, rows, safe, say
+from cli.output import document, either, moment, rows, say
 from cli.standing import operator
 from shared.ledger.operating import adopt
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.views import GrantView, LeaseView, SideView, grant_ids, history_of, view_grants
+from shared.messages.cells import safe
 from shared.messages.forms import GrantId
 from shared.rules.facts import DriftKind
+from shared.rules.leases import state_of
 from shared.rules.questions import Command, TargetKind
 
 Facts = dict[str, Any]
@@ -197,22 +199,10 @@ def _lease(view: LeaseView) -> Facts:
         "prefixes": list(lease.allowed_prefixes),
         "ends_at": moment(lease.ends_at),
         "on_end": str(lease.on_end),
-        "state": _lease_state(view),
+        "state": str(state_of(lease)),
         "early_until": moment(view.early_until),
         "outcome": view.outcome,
     }
-
-
-def _lease_state(view: LeaseView) -> str:
-    lease = view.lease
-    words = (
-        ("rejected", lease.rejected),
-        ("closed", lease.closed),
-        ("ended", lease.ended),
-        ("early", lease.early),
-        ("overdue", lease.overdue),
-    )
-    return next((word for word, so in words if so), "live" if lease.done else "waiting")
 
 
 def _flat(one: Facts) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,18 +11,19 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.desk.callers import Caller, CallerKind
+from shared.desk.pages import TABLE, After, HowAnswered, Listing, answered
 from shared.desk.parts import Parts
 from shared.desk.problems import DOCUMENTED, NotSignedIn
 from shared.errors import BadInput
-from shared.ledger.consent import RequestRow, list_requests, standings
+from shared.ledger.consent import RequestRow, list_requests, seen_request
+from shared.ledger.seeing import Scope
 from shared.loop.asking import Answer
-from shared.loop.consent import may_see
 from shared.messages.consent import Voice, Wish
 from shared.messages.forms import Digest, RequestId
+from shared.rules.checked import CheckResult, may_be_told
 from shared.rules.consent import Stage, Standing, how_it_ended
 from shared.rules.facts import Side
 
-PAGE = 100
 api = APIRouter(prefix="/api/v1", responses=DOCUMENTED)
 
 
@@ -132,13 +134,6 @@ class Me(BaseModel):
     groups: list[str]
 
 
-@api.get("/health", responses={})
-def health(parts: Here) -> dict[str, str]:
-    """Whether the desk can record anything now."""
-    parts.gate.look()
-    return {"status": "ok" if parts.gate.standing.fault is None else "no configuration can be believed"}
-
-
 @api.get("/me")
 def me(parts: Here, caller: Calling) -> Me:
     """Who is calling, by the newest configuration."""
@@ -163,31 +158,35 @@ def ask(
     by = _voice(parts, caller)
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
     _after_words(parts, answers[0], response)
-    return Asked(requests=[_shown(one) for one in answers], said=answers[0].said)
+    scope = parts.scope(by.person)
+    return Asked(requests=[_shown(one, scope) for one in answers], said=answers[0].said)
 
 
-@api.get("/requests")
+@api.get("/requests", response_model=RequestsPage, responses=TABLE)
 def requests(
     parts: Here,
     caller: Calling,
+    how: HowAnswered,
     stage: Stage | None = None,
     batch: Annotated[str | None, Query(max_length=128)] = None,
-    after: Annotated[str | None, Query(max_length=200)] = None,
-) -> RequestsPage:
-    """What this caller asked for or may decide about, newest first."""
-    by = _voice(parts, caller)
-    rows = parts.ledger.read(list_requests, parts.scope(by.person), stage, batch, _behind(after), PAGE + 1)
-    more = len(rows) > PAGE
-    rows = rows[:PAGE]
-    return RequestsPage(requests=[_line(row) for row in rows], next=_after(rows[-1]) if more else None)
+    after: After = None,
+) -> Response:
+    """What this caller asked for or may see, newest first."""
+    scope = scope_of(parts, caller)
+    listing = Listing(
+        of={"list": "requests", "person": scope.person, "stage": stage, "batch": batch},
+        fetch=lambda behind, limit: parts.ledger.glance(list_requests, scope, stage, batch, behind, limit),
+        place=lambda row: (row.asked_at, row.request_id),
+        line=_line,
+    )
+    return answered(listing, RequestsPage, parts.seals, after, how)
 
 
 @api.get("/requests/{request_id}")
 def show(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
     """One request, as everything that was said makes it. The ETag changes with it."""
-    by = _voice(parts, caller)
-    found = _visible(parts, by, request_id)
-    shown = _shown(Answer(found))
+    scope = scope_of(parts, caller)
+    shown = _shown(Answer(visible(parts, scope, request_id)), scope)
     tag = hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]
     response.headers["ETag"] = f'"{tag}"'
     return shown
@@ -198,20 +197,22 @@ def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody, res
     """Say yes or no for a side. Saying the same again changes nothing."""
     caller.person_only()
     by = _voice(parts, caller)
-    _visible(parts, by, request_id)
+    scope = parts.scope(by.person)
+    visible(parts, scope, request_id)
     answer = parts.desk().decide(by, request_id, body.side, body.snapshot, agrees=body.agrees, reason=body.reason)
     _after_words(parts, answer, response)
-    return _shown(answer)
+    return _shown(answer, scope)
 
 
 @api.post("/requests/{request_id}/withdrawal", status_code=201)
 def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody, response: Response) -> RequestShown:
     """Ask no more."""
     by = _voice(parts, caller)
-    _visible(parts, by, request_id)
+    scope = parts.scope(by.person)
+    visible(parts, scope, request_id)
     answer = parts.desk().withdraw(by, request_id, body.reason)
     _after_words(parts, answer, response)
-    return _shown(answer)
+    return _shown(answer, scope)
 
 
 def _voice(parts: Parts, caller: Caller) -> Voice:
@@ -226,17 +227,39 @@ def _after_words(parts: Parts, answer: Answer, response: Response) -> None:
         response.status_code = 200
 
 
-def _visible(parts: Parts, by: Voice, request_id: str) -> Standing:
+def scope_of(parts: Parts, caller: Caller) -> Scope:
+    """What a caller may see. Raises NotSignedIn and NotAllowed as whoever is nobody is told."""
+    return parts.scope(_voice(parts, caller).person)
+
+
+def visible(parts: Parts, scope: Scope, request_id: str) -> Standing:
     """The request, for whoever may see it; to anybody else it is as if nobody had asked it."""
-    found = parts.ledger.read(standings, [request_id]).get(request_id)
-    if found is None or not may_see(parts.standing(), found, by.person, parts.now()):
+    found = parts.ledger.glance(seen_request, scope, request_id)
+    if found is None:
         raise BadInput(f"request_id: there is no request {request_id} that you may see", code="NoSuchRequest")
     return found
 
 
-def _shown(answer: Answer) -> RequestShown:
+def told(scope: Scope, standing: Standing) -> tuple[list[Mapping[str, Any]], int, int, bool]:
+    """What preflight saw last, as far as it may be told: checks, how many failed or are unknown, and whether that is all."""
+    looked, grant = standing.looked, standing.asked.wish.grant
+    if looked is None:
+        return [], 0, 0, True
+    checks, whole = may_be_told(
+        [one for one in looked.checks if isinstance(one, dict)],
+        grant=scope.sees(grant.instance_owner_uid),
+        associate=scope.sees(grant.ecr_owner_uid),
+    )
+    if whole or scope.sees(grant.instance_owner_uid) or scope.sees(grant.ecr_owner_uid):
+        return checks, looked.failed, looked.unknown, whole
+    results = [one.get("result") for one in checks]
+    return checks, results.count(CheckResult.FAIL), results.count(CheckResult.UNKNOWN), whole
+
+
+def _shown(answer: Answer, scope: Scope) -> RequestShown:
     standing = answer.standing
     asked, looked = standing.asked, standing.looked
+    checks, failed, unknown, _ = told(scope, standing)
     return RequestShown(
         request_id=standing.request_id,
         batch=asked.batch,
@@ -248,9 +271,9 @@ def _shown(answer: Answer) -> RequestShown:
         lapses_at=asked.lapses_at,
         wish=asked.wish.content,
         snapshot=None if looked is None else looked.snapshot,
-        checks=[] if looked is None else looked.checks,
-        failed=0 if looked is None else looked.failed,
-        unknown=0 if looked is None else looked.unknown,
+        checks=[dict(one) for one in checks],
+        failed=failed,
+        unknown=unknown,
         agreed=[_word(one) for one in standing.yes],
         void=[_word(one) for one in standing.void],
         ended=None if standing.stage is Stage.OPEN else how_it_ended(standing),
@@ -265,16 +288,3 @@ def _word(one: Any) -> Word:
 def _line(row: RequestRow) -> RequestLine:
     facts = {name: getattr(row, name) for name in RequestLine.model_fields if name != "asked_at"}
     return RequestLine(**facts, asked_at=datetime.fromtimestamp(row.asked_at / 1000, UTC))
-
-
-def _after(row: RequestRow) -> str:
-    return f"{row.asked_at}.{row.request_id}"
-
-
-def _behind(after: str | None) -> tuple[int, str] | None:
-    if after is None:
-        return None
-    at, _, request_id = after.partition(".")
-    if not (at.isascii() and at.isdigit() and len(at) < 16 and request_id):
-        raise BadInput("after: is not one that a page was answered with")
-    return int(at), request_id

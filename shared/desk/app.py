@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.api import Here, api
+from shared.desk.looking_api import looking
 from shared.desk.parts import COOKIE, Parts
 from shared.desk.problems import NotSignedIn, Problem, answer, guarded, install
 from shared.desk.signin import local_path
@@ -54,6 +55,7 @@ def make(parts: Parts) -> FastAPI:
     app.state.parts = parts
     install(app)
     app.include_router(api)
+    app.include_router(looking)
     _sign_in(app)
     app.middleware("http")(guarded)
     app.middleware("http")(_mannered)  # outside of it: what failed has the headers, too

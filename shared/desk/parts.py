@@ -15,11 +15,12 @@ from shared.desk.problems import NotSignedIn, Unusable
 from shared.desk.signin import SignIn
 from shared.desk.tokens import SHORT, Seals, Use, system_of
 from shared.errors import GrantError, Throttled, Unconfigured
+from shared.ledger.seeing import Scope
 from shared.ledger.transactions import Ledger
 from shared.ledger.used import Kind, count, use_once
 from shared.loop.asking import Desk
-from shared.loop.consent import Scope, scope_of
 from shared.loop.gate import Gate, Standing
+from shared.loop.seeing import Sight
 from shared.rules.people import People
 from shared.settings import DeskSettings
 
@@ -46,6 +47,7 @@ class Parts:
         self.settings, self.ledger, self.gate, self.sign_in = settings, ledger, gate, sign_in
         self._send_wake, self._clock = send_wake, clock
         self.seals = Seals(settings.desk_keys, self.now)
+        self._sight = Sight(self.standing)
 
     def now(self) -> datetime:
         """The time."""
@@ -71,7 +73,7 @@ class Parts:
 
     def scope(self, person: str) -> Scope:
         """What somebody may see, as lists are narrowed to it."""
-        return scope_of(self.standing(), person, self.now())
+        return self._sight.scope(person, self.now())
 
     def wake(self) -> None:
         """Have the grant function hear what was said. Where it cannot be told now, the timer finds it."""
@@ -84,6 +86,7 @@ class Parts:
 
     def caller(self, request: Request) -> Caller:
         """Who calls. Raises NotSignedIn for what pretends to be a sign-in and is none, Throttled for too many calls."""
+        self.gate.overtaken()  # whoever left a group meanwhile is not in it any more
         found = self._known(request)
         if found.kind is not CallerKind.STRANGER:
             self._count(found)

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.errors import BadInput
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
+from shared.ledger.seeing import Scope, first_of
 from shared.ledger.tables import consent, requests
 from shared.messages.consent import FACTS, AnyFact, Asked
 from shared.messages.texts import canonical, faults
@@ -149,44 +150,32 @@ class RequestRow(Protocol):
     round: int
 
 
-class Seen(Protocol):
-    """What somebody may see: their own requests, and those about these accounts."""
-
-    @property
-    def person(self) -> str:
-        """Whose own."""
-        ...
-
-    @property
-    def accounts(self) -> frozenset[str]:
-        """By uid."""
-        ...
-
-
 def list_requests(
     connection: Connection,
-    seen: Seen,
+    scope: Scope,
     stage: Stage | None,
     batch: str | None,
     behind: tuple[int, str] | None,
     limit: int,
 ) -> list[RequestRow]:
     """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen."""
-    query = sql.select(requests).where(
-        sql.or_(
-            requests.c.requester == seen.person,
-            requests.c.instance_owner_uid.in_(seen.accounts),
-            requests.c.ecr_owner_uid.in_(seen.accounts),
-        )
-    )
+    query = sql.select(requests)
     if stage is not None:
         query = query.where(requests.c.stage == stage)
     if batch is not None:
         query = query.where(requests.c.batch == batch)
     if behind is not None:
         query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*behind))
-    found = connection.execute(query.order_by(requests.c.asked_at.desc(), requests.c.request_id.desc()).limit(limit))
-    return list(found)
+    ways = scope.ways(requests, scope.asked())
+    return list(connection.execute(first_of(query, ways, ["asked_at", "request_id"], limit, newest=True)))
+
+
+def seen_request(connection: Connection, scope: Scope, request_id: str) -> Standing | None:
+    """How a request stands by all that was said; None for one that nobody asked, or that may not be seen."""
+    may = scope.condition(requests, scope.asked())
+    query = sql.select(consent).join(requests, requests.c.request_id == consent.c.request_id)
+    rows = connection.execute(query.where(consent.c.request_id == request_id, may).order_by(consent.c.seq)).all()
+    return fold(kept(row).fact for row in rows) if rows else None
 
 
 def note_standing(connection: Connection, standing: Standing, heard: int, reminded: int) -> None:

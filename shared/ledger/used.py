@@ -11,7 +11,6 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from shared.ledger.tables import used
-from shared.ledger.transactions import insert_or_ignore
 
 
 class Kind(StrEnum):
@@ -27,19 +26,21 @@ def use_once(connection: Connection, kind: Kind, name: str, until: int, now: int
 
 
 def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -> int:
-    """How often it was used by now, this time included, since it was forgotten last. ``until``: when it is, if this is the
-    first time.
+    """How often it was used by now, this time included, since it was forgotten last; one statement. ``until``: when it is, if
+    this is the first time.
     """
-    values = {"kind": kind, "name": name[:200], "often": 1, "until": until}
-    if insert_or_ignore(connection, used, values):
-        return 1
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
     gone = used.c.until <= now
     again = {
         "often": sql.case((gone, 1), else_=used.c.often + 1),
         "until": sql.case((gone, until), else_=used.c.until),
     }
-    named = used.c.kind == kind, used.c.name == name[:200]
-    return int(connection.execute(used.update().where(*named).values(again).returning(used.c.often)).scalar_one())
+    first = insert(used).values(kind=kind, name=name[:200], often=1, until=until)
+    said = first.on_conflict_do_update(index_elements=[used.c.kind, used.c.name], set_=again).returning(used.c.often)
+    return int(connection.execute(said).scalar_one())
 
 
 def forget(connection: Connection, now: int) -> int:

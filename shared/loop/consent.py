@@ -149,36 +149,6 @@ def deciders(configuration: Configuration, standing: consent.Standing, at: datet
     return list(dict.fromkeys(one.person for each in found for one in each))
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What of requests somebody may see: their own, and those about accounts whose owner they are, or speak for now."""
-
-    person: str
-    accounts: frozenset[str]
-
-
-def scope_of(standing: Standing, person: str, now: datetime) -> Scope:
-    """What somebody may see, by the configuration that stands."""
-    assert standing.version is not None  # noqa: S101  # it stands
-    configuration = standing.version.configuration
-    people = configuration.people
-    also = {one.of for one in people.delegations if one.to == person and one.holds(now)}
-    owners = {person, *also}
-    return Scope(
-        person,
-        frozenset(
-            uid for uid, account in configuration.inventory.accounts.items() if owners & people.members(account.owner)
-        ),
-    )
-
-
-def may_see(standing: Standing, request: consent.Standing, person: str, now: datetime) -> bool:
-    """The same of one request."""
-    scope, grant = scope_of(standing, person, now), request.asked.wish.grant
-    mine = request.asked.by.person == person
-    return mine or not scope.accounts.isdisjoint((grant.instance_owner_uid, grant.ecr_owner_uid))
-
-
 def weigh(standing: Standing, request: consent.Standing, now: int) -> Weighed:
     """What a request that is open amounts to, by the configuration that stands. ``now``: epoch milliseconds."""
     assert standing.version is not None  # noqa: S101  # nothing is weighed before there is one

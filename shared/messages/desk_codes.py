@@ -38,6 +38,13 @@ DESK_CODES = Section(
             "there is no such request, or whoever asks may not see it",
             "申请不存在或无权查看",
         ),
+        Entry(
+            "NoSuchGrant",
+            BadInput,
+            REQUESTER,
+            "there is no such grant, or whoever asks may not see it",
+            "授权不存在或无权查看",
+        ),
         Entry("RequestEnded", NotAllowed, REQUESTER, "the request has ended: the text says how", "申请已结束"),
         Entry(
             "NotLookedYet",
