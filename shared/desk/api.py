@@ -27,7 +27,7 @@ from shared.rules.facts import Side
 api = APIRouter(prefix="/api/v1", responses=DOCUMENTED)
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # not in a thread: it waits for nothing
     parts: Parts = request.app.state.parts
     return parts
 

@@ -20,6 +20,7 @@ from shared.desk.problems import DOCUMENTED
 from shared.errors import BadInput
 from shared.ledger.configuration import newest_number
 from shared.ledger.looking import (
+    GrantsAsked,
     LeasesAsked,
     applied,
     history_seen,
@@ -91,13 +92,13 @@ def grants(
 ) -> Response:
     """Grants with both sides as last read, by id."""
     scope = scope_of(parts, caller)
-    asked: dict[str, Any] = {"account": account, "ecr": ecr, "instance": instance, "history": history}
+    asked = GrantsAsked(account, ecr, instance, history)
 
     def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
         last = None if behind is None else str(behind[0])
-        return parts.ledger.glance(list_grants, scope, **asked, behind=last, limit=limit)
+        return parts.ledger.glance(list_grants, scope, asked, last, limit)
 
-    of = {"list": "grants", "person": scope.person, **asked}
+    of = {"list": "grants", "person": scope.person, **vars(asked)}
     listing = Listing(of, fetch, place=lambda row: (row.grant_id,), line=shown.grant_line)
     return answered(listing, shown.GrantsPage, parts.seals, after, how)
 

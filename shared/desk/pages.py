@@ -35,7 +35,7 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def _format(request: Request, said: Annotated[Format | None, Query(alias="format")] = None) -> Format:
+async def _format(request: Request, said: Annotated[Format | None, Query(alias="format")] = None) -> Format:
     """As ``format`` says, else as the caller accepts. Comma-separated values are the whole list, from its beginning."""
     if said is not None:
         return said

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.errors import BadInput
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
-from shared.ledger.seeing import Scope, first_of
+from shared.ledger.seeing import Scope, first_of, own_requests
 from shared.ledger.tables import consent, requests
 from shared.messages.consent import FACTS, AnyFact, Asked
 from shared.messages.texts import canonical, faults
@@ -166,15 +166,16 @@ def list_requests(
         query = query.where(requests.c.batch == batch)
     if behind is not None:
         query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*behind))
-    ways = scope.ways(requests, scope.asked())
-    return list(connection.execute(first_of(query, ways, ["asked_at", "request_id"], limit, newest=True)))
+    found = first_of(query, scope.shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
+    return list(connection.execute(found, {**scope.values, "at_most": limit}))
 
 
 def seen_request(connection: Connection, scope: Scope, request_id: str) -> Standing | None:
     """How a request stands by all that was said; None for one that nobody asked, or that may not be seen."""
-    may = scope.condition(requests, scope.asked())
+    may = scope.shape.condition(requests, own_requests())
     query = sql.select(consent).join(requests, requests.c.request_id == consent.c.request_id)
-    rows = connection.execute(query.where(consent.c.request_id == request_id, may).order_by(consent.c.seq)).all()
+    query = query.where(consent.c.request_id == request_id, may).order_by(consent.c.seq)
+    rows = connection.execute(query, scope.values).all()
     return fold(kept(row).fact for row in rows) if rows else None
 
 

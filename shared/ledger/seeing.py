@@ -1,5 +1,7 @@
 """What somebody may see, as conditions of a query: every list, count, search and export passes through here, and so does
 whoever names one thing.
+
+Statements are built once for a shape of a scope, since building one costs more than running it; who and what are parameters.
 """
 
 from __future__ import annotations
@@ -32,53 +34,70 @@ class Scope:
         """Whether an account is one that they may see."""
         return self.everything or account in self.accounts
 
-    def asked(self) -> Condition:
-        """Requests of their own."""
-        return requests.c.requester == self.person
+    def only(self, account: str) -> Scope:
+        """The part that one account is a side of. To be asked only for one that they may see."""
+        return Scope(self.person, frozenset({account}))
 
-    def leases(self) -> Condition:
-        """Leases that their own requests have come to."""
-        mine = sql.select(requests.c.request_id).where(self.asked())
-        return sql.and_(approvals.c.issuer == sql.literal_column(f"'{DESK}'"), approvals.c.request_id.in_(mine))
+    @property
+    def shape(self) -> Shape:
+        """What a statement has to be built for."""
+        return Shape(None if self.everything else min(len(self.accounts), _ONE_BY_ONE + 1))
 
-    def grants(self, grant_id: sql.ColumnElement[str]) -> Condition:
-        """Grants that such a lease is on."""
-        return grant_id.in_(sql.select(approvals.c.grant_id).where(sql.text(LEASES), self.leases()))
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of a statement of that shape."""
+        if self.everything:
+            return {}
+        listed = sorted(self.accounts)
+        if len(listed) > _ONE_BY_ONE:
+            return {"seen_by": self.person, "seen": listed}
+        return {"seen_by": self.person, **{f"seen_{number}": uid for number, uid in enumerate(listed)}}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a scope its statements depend on. ``accounts``: how many there are; None: everything may be seen."""
+
+    accounts: int | None
 
     def condition(self, table: sql.FromClause, own: Condition | None = None) -> Condition:
-        """All of it as one condition on a table that has both owners, for what is named. ``own``: what else may be seen there."""
-        return sql.true() if self.everything else sql.or_(*self._ways(table, own, self.accounts, one_by_one=False))
+        """All of it as one condition on a table that has both owners. ``own``: what else may be seen there."""
+        return sql.or_(sql.false(), *self.ways(table, own))
 
-    def ways(self, table: sql.FromClause, own: Condition, account: str | None = None) -> list[Condition]:
-        """The same as several conditions, each of which an index answers in the order of a list. ``account``: only what has this
-        one as either side.
-        """
-        if account is not None and self.sees(account):
-            return self._ways(table, None, [account], one_by_one=True)
-        found: list[Condition] = [sql.true()]
-        if not self.everything:
-            found = self._ways(table, own, self.accounts, one_by_one=True)
-        if account is None:
-            return found
-        side = sql.or_(table.c.ecr_owner_uid == account, table.c.instance_owner_uid == account)
-        return [sql.and_(one, side) for one in found]
-
-    @staticmethod
-    def _ways(
-        table: sql.FromClause, own: Condition | None, accounts: Sequence[str] | frozenset[str], *, one_by_one: bool
-    ) -> list[Condition]:
-        listed, sides = sorted(accounts), (table.c.ecr_owner_uid, table.c.instance_owner_uid)
-        if one_by_one and len(listed) <= _ONE_BY_ONE:
-            found: list[Condition] = [side == uid for uid in listed for side in sides]
+    def ways(self, table: sql.FromClause, own: Condition | None = None) -> list[Condition]:
+        """The same as several conditions, each of which an index answers in the order of a list."""
+        if self.accounts is None:
+            return [sql.true()]
+        sides = (table.c.ecr_owner_uid, table.c.instance_owner_uid)
+        found: list[Condition]
+        if self.accounts > _ONE_BY_ONE:
+            found = [side.in_(sql.bindparam("seen", expanding=True)) for side in sides]
         else:
-            found = [side.in_(listed) for side in sides]
+            found = [side == sql.bindparam(f"seen_{number}") for number in range(self.accounts) for side in sides]
         return found if own is None else [own, *found]
 
 
+def own_requests() -> Condition:
+    """Those that whoever looks has asked for."""
+    return requests.c.requester == sql.bindparam("seen_by")
+
+
+def own_leases() -> Condition:
+    """Those that their own requests have come to."""
+    mine = sql.select(requests.c.request_id).where(own_requests())
+    return sql.and_(approvals.c.issuer == sql.literal_column(f"'{DESK}'"), approvals.c.request_id.in_(mine))
+
+
+def with_own_leases(grant_id: sql.ColumnElement[str]) -> Condition:
+    """Grants that such a lease is on."""
+    return grant_id.in_(sql.select(approvals.c.grant_id).where(sql.text(LEASES), own_leases()))
+
+
 def first_of(
-    query: sql.Select[Any], ways: Sequence[Condition], order: Sequence[str], limit: int, *, newest: bool = False
+    query: sql.Select[Any], ways: Sequence[Condition], order: Sequence[str], *, newest: bool = False
 ) -> sql.Select[Any]:
-    """The first so many rows of a query in the order of these columns of it, each once, however many ways lead to it.
+    """The first rows of a query in the order of these columns of it, each once, however many ways lead to it; as many as the
+    parameter ``at_most`` says.
 
     Each way is asked for as many rows as are wanted in all, by an index of its own that has them in order: so what is read
     grows with the page, not with the ledger.
@@ -86,7 +105,8 @@ def first_of(
 
     def ordered(rows: sql.Select[Any]) -> sql.Select[Any]:
         columns = [rows.selected_columns[name] for name in order]
-        return rows.order_by(*(one.desc() if newest else one for one in columns)).limit(limit)
+        most = sql.bindparam("at_most", type_=sql.Integer)
+        return rows.order_by(*(one.desc() if newest else one for one in columns)).limit(most)
 
     parts = [ordered(query.where(one)) for one in ways]
     if len(parts) == 1:

@@ -6,6 +6,7 @@ Nothing here decides anything but whether a caller is heard now, so nothing of i
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -29,18 +30,24 @@ def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -
     """How often it was used by now, this time included, since it was forgotten last; one statement. ``until``: when it is, if
     this is the first time.
     """
-    if connection.dialect.name == "postgresql":
+    values = {"kind": kind, "name": name[:200], "until": until, "now": now}
+    return int(connection.execute(_counting(connection.dialect.name), values).scalar_one())
+
+
+@cache
+def _counting(dialect: str) -> sql.UpdateBase:
+    if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415  # the dialect in use decides
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
-    gone = used.c.until <= now
+    until = sql.bindparam("until", type_=used.c.until.type)
+    gone = used.c.until <= sql.bindparam("now", type_=used.c.until.type)
     again = {
         "often": sql.case((gone, 1), else_=used.c.often + 1),
         "until": sql.case((gone, until), else_=used.c.until),
     }
-    first = insert(used).values(kind=kind, name=name[:200], often=1, until=until)
-    said = first.on_conflict_do_update(index_elements=[used.c.kind, used.c.name], set_=again).returning(used.c.often)
-    return int(connection.execute(said).scalar_one())
+    first = insert(used).values(kind=sql.bindparam("kind"), name=sql.bindparam("name"), often=1, until=until)
+    return first.on_conflict_do_update(index_elements=[used.c.kind, used.c.name], set_=again).returning(used.c.often)
 
 
 def forget(connection: Connection, now: int) -> int:
