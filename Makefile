@@ -92,7 +92,7 @@ proof: setup ## The long proofs over the wire: schedules, storm, every crash poi
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
 
-bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor
+bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor, the desk
 	@$(BIN)/python -m bench.coldstart
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.ledger
@@ -103,6 +103,7 @@ bench: setup ## What is claimed about speed: cold start, local cloud, ledger, th
 	@$(BIN)/python -m bench.quota
 	@$(BIN)/python -m bench.history
 	@$(BIN)/python -m bench.doctor
+	@$(BIN)/python -m bench.desk
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \

@@ -25,6 +25,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,20 +35,23 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
+import uvicorn
 from rich.console import Console
 from rich.table import Table
 
 from bench.past import Past, analyse, live_elsewhere
 from deploy.interpreter import NoInterpreterError, find
 from deploy.package import build
+from shared.desk.app import make
+from shared.desk.parts import Parts
+from shared.desk.signin import SignIn
 from shared.desk.tokens import Seals, Use
 from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger, now_ms
-from shared.loop.asking import Desk
 from shared.loop.gate import Gate
-from shared.messages.consent import Strength, Voice, Wish
 from shared.rules.shipped import POLICY
+from shared.settings import DeskSettings
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, apply, configuration
 from tests.functional.launch import clean_environment, without_proxies
 from tests.ledger.kit import NOW, Database, key, opening
@@ -238,12 +242,9 @@ def pages(server: Server, callers: Sequence[Mapping[str, str]], seconds: float) 
 
 def statements(url: str) -> bool:
     """What creating a request sends, after a first one has filled every cache."""
-    ledger = Ledger(url)
-    desk = Desk(ledger, Gate(ledger, CONFIG_KEYS, 1, now_ms), now_ms, lapse=timedelta(days=7))
-    asked = created(ledger, desk)
-    ledger.close()
+    asked = created(url)
     for one in asked:
-        print(f"    {' '.join(one.split())[:110]}")
+        print(f"    {one[:110]}")
     fine = len(asked) <= MOST_STATEMENTS
     print(
         f"{'ok' if fine else 'MORE THAN PROMISED'}: {len(asked)} statements for a request (at most {MOST_STATEMENTS})"
@@ -251,34 +252,67 @@ def statements(url: str) -> bool:
     return fine
 
 
-def created(ledger: Ledger, desk: Desk) -> list[str]:
-    """The statements of one request, BEGIN and COMMIT apart."""
+def created(url: str) -> list[str]:
+    """The statements of one request that is asked over HTTP, BEGIN and COMMIT apart."""
     found: list[str] = []
 
     def note(_c: object, _k: object, statement: str, *_: object) -> None:
         if not statement.startswith("BEGIN"):
-            found.append(statement)
+            found.append(" ".join(statement.split()))
 
-    by = Voice(person="owner-a-1", subject="bench:owner-a-1", strength=Strength.SIGNED_IN)
-    desk.ask(by, [wish("vpc-first")])
-    sql.event.listen(ledger.engine, "before_cursor_execute", note)
-    desk.ask(by, [wish("vpc-second")])
-    sql.event.remove(ledger.engine, "before_cursor_execute", note)
+    with here(url) as (port, ledger):
+        ask(port, "vpc-first")
+        sql.event.listen(ledger.engine, "before_cursor_execute", note)
+        ask(port, "vpc-second")
     return found
 
 
-def wish(vpc: str) -> Wish:
+@contextlib.contextmanager
+def here(url: str) -> Iterator[tuple[int, Ledger]]:
+    """The desk in this very process: its port, and its ledger."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = DeskSettings.model_validate(environment(url, port))
+    ledger = Ledger(url)
+    sign_in = SignIn(settings, lambda: "", lambda: datetime.now(UTC))
+    parts = Parts(settings, ledger, Gate(ledger, CONFIG_KEYS, 1, now_ms), sign_in, lambda: None, now_ms)
+    server = uvicorn.Server(uvicorn.Config(make(parts), port=port, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield port, ledger
+    finally:
+        server.should_exit = True
+        thread.join()
+        ledger.close()
+
+
+def ask(port: int, vpc: str) -> None:
+    """An owner of account A asks for an instance. Raises SystemExit where it is not taken."""
+    headers = signed_in(Seals([KEY], lambda: datetime.now(UTC)), "owner-a")[1] | {"Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/api/v1/requests", json.dumps({"wishes": [wish(vpc)]}), headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if answer.status != 201:
+        raise SystemExit(f"{answer.status} {body[:300]!r}")
+
+
+def wish(vpc: str) -> dict[str, Any]:
     """A lease of a day."""
-    grant, end = key(vpc), (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
-    document: dict[str, Any] = {
+    grant = key(vpc)
+    return {
         "kind": "grant",
         "ecr": {"id": grant.ecr_id, "owner_uid": grant.ecr_owner_uid},
         "instance": {"type": "VPC", "id": vpc, "region": _REGION, "owner_uid": grant.instance_owner_uid},
         "allowed_prefixes": ["10.20.0.0/16"],
-        "ends_at": end,
+        "ends_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds"),
         "reason": "A bench needs it",
     }
-    return Wish.model_validate_json(json.dumps(document))
 
 
 # -- the first answer -----------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import sys
 import threading
 import uuid
 import webbrowser
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,12 +20,12 @@ import typer
 
 from cli.common import AsJson, NotSo, troubles
 from cli.desk_client import DeskAddress, DeskClient, Json, keep_token
-from cli.output import document, remark, rows, say
+from cli.lists import Format, format_of, listed
+from cli.output import document, remark, say
 from shared.errors import SettingsError
 
 _SIGN_IN_SECONDS = 300
 _LINE = ("request_id", "stage", "kind", "grant_id", "requester", "asked_at", "batch")
-Format = Annotated[str, typer.Option("-o", "--output", metavar="table|json|csv", help="How to print it.")]
 
 
 def login(
@@ -123,15 +122,9 @@ def requests(
 ) -> None:
     """List what you asked for or may decide about, newest first, all of them."""
     with troubles():
-        form = _format(output)
-        client, found, after = DeskClient(desk), list[Json](), None
-        while True:
-            page = client.get("/requests", stage=stage, batch=batch, after=after)
-            found += page["requests"]
-            after = page["next"]
-            if after is None:
-                break
-    _print(found, form)
+        form = format_of(output)
+        found = list(DeskClient(desk).pages("/requests", "requests", stage=stage, batch=batch))
+    listed(found, _LINE, form)
 
 
 def request(
@@ -139,11 +132,11 @@ def request(
 ) -> None:
     """Show one request: what is asked, what preflight saw, who agreed, and how it stands."""
     with troubles():
-        found = DeskClient(desk).get(f"/requests/{_id(request_id)}")
+        found = DeskClient(desk).get(f"/requests/{id_of(request_id)}")
     if as_json:
         document(found)
     else:
-        _show(found)
+        show_request(found)
 
 
 def decide(
@@ -164,12 +157,12 @@ def decide(
     with troubles():
         if word not in ("yes", "no"):
             raise SettingsError(f"the word must be yes or no (found {word[:80]!r})")
-        client, path = DeskClient(desk), f"/requests/{_id(request_id)}"
+        client, path = DeskClient(desk), f"/requests/{id_of(request_id)}"
         if snapshot is None:
             shown = client.get(path)
             snapshot = str(shown["snapshot"] or "")
             if not as_json:
-                _show(shown)
+                show_request(shown)
         body = {"side": side, "agrees": word == "yes", "snapshot": snapshot, "reason": reason}
         found = client.post(f"{path}/decisions", body)
     if as_json:
@@ -186,7 +179,7 @@ def withdraw(
 ) -> None:
     """Ask no more for something that you asked for. What was approved already is ended by a revoke."""
     with troubles():
-        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/withdrawal", {"reason": reason})
+        found = DeskClient(desk).post(f"/requests/{id_of(request_id)}/withdrawal", {"reason": reason})
     if as_json:
         document(found)
     else:
@@ -207,31 +200,13 @@ def _read(file: Path) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def _id(request_id: str) -> str:
+def id_of(request_id: str) -> str:
     if not request_id.replace("-", "").replace("_", "").isalnum() or not request_id.isascii():
         raise SettingsError(f"the request's id must be letters, digits and - (found {request_id[:80]!r})")
     return request_id
 
 
-def _format(text: str) -> str:
-    if text not in ("table", "json", "csv"):
-        raise SettingsError(f"--output must be table, json or csv (found {text[:80]!r})")
-    return text
-
-
-def _print(found: Iterable[Json], form: str) -> None:
-    if form == "json":
-        document(list(found))
-    elif form == "csv":
-        rows(_LINE, found)
-    else:
-        lines = [[str(one.get(name) or "-") for name in _LINE] for one in found]
-        widths = [max(map(len, column)) for column in zip(_LINE, *lines, strict=True)]
-        for line in (_LINE, *lines):
-            say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _show(found: Json) -> None:
+def show_request(found: Json) -> None:
     wish = found["wish"]
     say(f"{found['request_id']}: {wish['kind']} {wish['instance']['id']} on {wish['ecr']['id']}, {found['stage']}")
     say(
