@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,8 +38,8 @@ Json = dict[str, Any]
 
 CLIENT, SECRET = "4000000000000000077", "example-secret-of-the-desk"
 KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # obviously none
-PEOPLE = ("requester", "owner", "second-owner", "router-owner", "stranger")
-GROUPS = {"orders": ["owner", "second-owner"], "network": ["router-owner"]}
+PEOPLE = ("requester", "owner", "second-owner", "router-owner", "auditor", "stranger")
+GROUPS = {"orders": ["owner", "second-owner"], "network": ["router-owner"], "auditors": ["auditor"]}
 
 
 @dataclass
@@ -90,6 +90,7 @@ class Desked:
     address: str
     ledger: Ledger
     cloud: str
+    stage: Stage
 
     def browser(self, person: str | None = None) -> Browser:
         """A browser of somebody who has signed in; of a stranger without a name."""
@@ -155,16 +156,18 @@ def wish(number: int = 1, **changes: Any) -> Json:
     }
 
 
-def decided(ledger: Ledger, stage: Stage) -> None:
-    """A configuration in which these people decide by the shipped policy."""
+def decided(
+    ledger: Ledger, stage: Stage, *, policy: str = POLICY, groups: Mapping[str, list[str]] | None = None
+) -> None:
+    """A configuration in which these people decide by the shipped policy, or another. ``groups``: instead of the usual ones."""
     accounts = {uid: dict(one) for uid, one in stage.listed.items()}
     accounts[SPOKE] |= {"owner": "orders", "supernets": ["10.0.0.0/8"]}
     accounts[HUB] |= {"owner": "network"}
     people = {
         "persons": {name: {"subjects": [f"ram:{subject(name)}", f"tickets:{name}"]} for name in PEOPLE},
-        "groups": GROUPS,
+        "groups": {**GROUPS, **(groups or {})},
     }
-    apply(ledger, configuration(accounts, people=people, policy=POLICY))
+    apply(ledger, configuration(accounts, people=people, policy=policy))
 
 
 def subject(name: str) -> str:
@@ -173,8 +176,10 @@ def subject(name: str) -> str:
 
 
 @contextlib.contextmanager
-def desked(folder: Path, **settings: str) -> Iterator[Desked]:
-    """A local cloud, a ledger, and the desk in a process of its own before both."""
+def desked(folder: Path, url: str | None = None, **settings: str) -> Iterator[Desked]:
+    """A local cloud, a ledger, and the desk in a process of its own before both. ``url``: of a ledger with its tables; else a
+    file.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -187,7 +192,7 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
         CLIENT: {"name": "desk", "secret": SECRET, "redirect_uris": [f"{address}/sign-in/back"]}
     }
     world, _ = stage.write(folder)
-    url = new_ledger(folder)
+    url = url or new_ledger(folder)
     with contextlib.closing(Ledger(url)) as ledger, launched(up(world, env={}, template=None), folder) as cloud:
         decided(ledger, stage)
         env = {
@@ -222,7 +227,7 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
                 return False
 
             until(ready, "the desk answers", 2 * PATIENCE)
-            yield Desked(address, ledger, cloud)
+            yield Desked(address, ledger, cloud, stage)
         finally:
             process.terminate()
             process.wait(PATIENCE)
