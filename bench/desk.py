@@ -346,7 +346,7 @@ def first_answers(url: str, folder: Path, package: Path | None, rounds: int) -> 
 def first_answer(what: str, python: Path, package: Path, url: str, token: str) -> float:
     """Of one fresh process. Raises SystemExit where it does not answer."""
     script = Path(__file__).with_name("firstanswer.py")
-    folders = os.pathsep.join((str(package.resolve()), str(ROOT / "bench"), str(ROOT / "functions")))
+    folders = os.pathsep.join((str(package.resolve()), str(ROOT / "functions"), str(ROOT / "bench")))
     done = subprocess.run(
         [str(python), "-I", "-S", "-B", str(script), folders, what, token],
         env=clean_environment(**environment(url, 0)),
