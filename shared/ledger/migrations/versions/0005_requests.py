@@ -65,8 +65,8 @@ def before() -> None:
 
 
 def _before_lists() -> None:
-    """What people look at, by an index each. Code of before leaves an approval's accounts empty: its lease is listed for an
-    account once this version's code runs alone.
+    """What people look at, by an index each. Code of before leaves an approval's accounts empty: until this version's code runs
+    alone such a lease is listed for no account, and ``ledger verify`` names it.
     """
     owners = ("ecr_owner_uid", "instance_owner_uid")
     for name in owners:
