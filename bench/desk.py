@@ -134,7 +134,8 @@ def furnished(url: str, leases: int) -> None:
             "UPDATE approvals SET open = false, live = false WHERE mod(approved_at / 1000, 10) <> 0"
         )
         others = f"SET instance_owner_uid = '{_OTHER}' WHERE grant_id IN"
-        elsewhere = "(SELECT grant_id FROM grants WHERE substr(md5(grant_id), 1, 2) > '07')"
+        share = min(255, max(7, 384_000 // max(leases, 1)))  # of 256: so that account B has more than one page
+        elsewhere = f"(SELECT grant_id FROM grants WHERE substr(md5(grant_id), 1, 2) > '{share:02x}')"  # noqa: S608  # a number
         for table in ("approvals", "grants"):
             connection.exec_driver_sql(f"UPDATE {table} {others} {elsewhere}")
     with database.connected() as connection:
