@@ -67,6 +67,7 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m cli schemas --check
+	@$(BIN)/python -m cli openapi --check
 	@$(BIN)/python -m cli errors --check
 	@$(BIN)/python -m cli settings --check
 	@$(BIN)/python -m deploy.alarms --check
@@ -112,8 +113,9 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file requirements/ros.txt requirements/ros.in
 
-documents: setup ## Write what is generated: JSON Schemas, seals, tables of errors, settings and alarms, templates
+documents: setup ## Write what is generated: JSON Schemas, the desk's OpenAPI, seals, tables of errors, settings and alarms, templates
 	@$(BIN)/python -m cli schemas
+	@$(BIN)/python -m cli openapi
 	@$(BIN)/python -m tests.vectors
 	@$(BIN)/python -m cli errors --write
 	@$(BIN)/python -m cli settings --write

@@ -305,6 +305,16 @@ class Signing(BaseModel):
         return self
 
 
+_ALIBABA = "ram"
+
+
+class SignedInBy(StrEnum):
+    """The claim of an ID token that says when somebody signed in."""
+
+    AUTH_TIME = "auth_time"
+    IAT = "iat"
+
+
 class DeskSettings(BaseModel):
     """What only the desk reads: whom people sign in with, and the keys of its own tokens."""
 
@@ -337,10 +347,31 @@ class DeskSettings(BaseModel):
     desk_scope: Annotated[str, StringConstraints(pattern=r"^openid( [a-z_]{1,40}){0,9}$"), UsedBy(DESK)] = Field(
         default="openid aliuid profile", validation_alias="DESK_SCOPE", description="what the provider is asked for"
     )
-    desk_without_nonce: Annotated[bool, UsedBy(DESK)] = Field(
-        default=True,
+    # What a provider can say of a sign-in differs. Alibaba Cloud's documents neither nonce nor auth_time, nor a way to ask for
+    # either (channels.md sections 1.2 and 1.3); every other provider must have both, unless it is said that it has not.
+    desk_without_nonce: Annotated[bool | None, UsedBy(DESK)] = Field(
+        default=None,
         validation_alias="DESK_WITHOUT_NONCE",
-        description="whether an ID token without a nonce is taken: Alibaba Cloud documents none; for others say no",
+        description="whether an ID token without a nonce is taken; without it, only from Alibaba Cloud (the provider `ram`), "
+        "which documents none",
+    )
+    desk_signed_in_by: Annotated[SignedInBy | None, UsedBy(DESK)] = Field(
+        default=None,
+        validation_alias="DESK_SIGNED_IN_BY",
+        description="what says when somebody signed in: `auth_time`, which is asked for, or `iat`, the time of the ID token, "
+        "where a provider has no more to say and may have remembered somebody; without it, `iat` for the provider `ram`, "
+        "else `auth_time`",
+    )
+    desk_source_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z-]{1,40}$"), UsedBy(DESK)] = Field(
+        default="X-Forwarded-For",
+        validation_alias="DESK_SOURCE_HEADER",
+        description="the header to which the platform adds the caller's address behind a comma, by which strangers are "
+        "counted; `none` where it adds none: then all of one connection's other end are one",
+    )
+    desk_calls: Annotated[int, Field(ge=10, le=1_000_000), UsedBy(DESK)] = Field(
+        default=300,
+        validation_alias="DESK_CALLS",
+        description="how many calls a minute are taken from one caller, and from strangers of one address",
     )
     desk_role_sessions: Annotated[bool, UsedBy(DESK)] = Field(
         default=False,
@@ -355,6 +386,17 @@ class DeskSettings(BaseModel):
     lapse_days: Annotated[int, Field(ge=1, le=90), UsedBy(DESK)] = Field(
         default=7, validation_alias="LAPSE_DAYS", description="so long a request can be decided"
     )
+
+    @property
+    def takes_no_nonce(self) -> bool:
+        """Whether an ID token without a nonce is taken."""
+        return self.desk_provider == _ALIBABA if self.desk_without_nonce is None else self.desk_without_nonce
+
+    @property
+    def signed_in_by(self) -> SignedInBy:
+        """Which claim says when somebody signed in."""
+        usual = SignedInBy.IAT if self.desk_provider == _ALIBABA else SignedInBy.AUTH_TIME
+        return self.desk_signed_in_by or usual
 
     @model_validator(mode="after")
     def _one_secret(self) -> DeskSettings:

@@ -190,6 +190,11 @@ def desk_failed(*, call: Annotated[str, "the call: its method and its path"]) ->
     """A call met a fault of ours."""
 
 
+@word("desk.unable", Level.WARNING)
+def desk_unable(*, call: Annotated[str, "the call: its method and its path"], code: Code, reason: Reason) -> None:
+    """A call could not be answered now: something that the desk needs does not answer, and its caller was told to try again."""
+
+
 @word(
     "ledger.away",
     Level.ERROR,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from shared.desk.admits import Admits
 from shared.desk.callers import Caller, CallerKind
+from shared.desk.conditions import ensure_matches, tag_of, unchanged
 from shared.desk.parts import Parts
-from shared.desk.problems import DOCUMENTED, NotSignedIn
+from shared.desk.problems import ANY, documented
 from shared.errors import BadInput
 from shared.ledger.consent import RequestRow, list_requests, standings
 from shared.loop.asking import Answer
@@ -22,7 +23,7 @@ from shared.rules.consent import Stage, Standing, how_it_ended
 from shared.rules.facts import Side
 
 PAGE = 100
-api = APIRouter(prefix="/api/v1", responses=DOCUMENTED)
+api = APIRouter(prefix="/api/v1", responses=ANY)
 
 
 def _parts(request: Request) -> Parts:
@@ -30,12 +31,14 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
-def _caller(request: Request, parts: Annotated[Parts, Depends(_parts)]) -> Caller:
-    return parts.caller(request)
-
-
 Here = Annotated[Parts, Depends(_parts)]
-Calling = Annotated[Caller, Depends(_caller)]
+# Whom a route admits: each has one of these. Other kinds never enter it.
+Anybody = Annotated[Caller, Depends(Admits(*CallerKind))]
+Calling = Annotated[Caller, Depends(Admits(CallerKind.PERSON, CallerKind.SYSTEM))]
+PersonCalling = Annotated[Caller, Depends(Admits(CallerKind.PERSON))]
+IfMatch = Annotated[
+    str | None, Header(max_length=1000, description="the ETag of what was shown: nothing is recorded where it changed")
+]
 Id = Annotated[RequestId, Field(description="the request's id")]
 
 
@@ -132,18 +135,22 @@ class Me(BaseModel):
     groups: list[str]
 
 
-@api.get("/health", responses={})
-def health(parts: Here) -> dict[str, str]:
+class Health(BaseModel):
+    """Whether the desk can record anything now."""
+
+    status: str
+
+
+@api.get("/health")
+def health(parts: Here, _caller: Anybody) -> Health:
     """Whether the desk can record anything now."""
     parts.gate.look()
-    return {"status": "ok" if parts.gate.standing.fault is None else "no configuration can be believed"}
+    return Health(status="ok" if parts.gate.standing.fault is None else "no configuration can be believed")
 
 
-@api.get("/me")
+@api.get("/me", responses=documented(401))
 def me(parts: Here, caller: Calling) -> Me:
     """Who is calling, by the newest configuration."""
-    if caller.kind is CallerKind.STRANGER:
-        raise NotSignedIn("sign in first")
     people = parts.people()
     provider, _, name = caller.subject.partition(":")
     person = people.person(provider, name)
@@ -151,7 +158,11 @@ def me(parts: Here, caller: Calling) -> Me:
     return Me(kind=caller.kind, subject=caller.subject, person=person, groups=groups)
 
 
-@api.post("/requests", status_code=201)
+NOT_NEW: dict[int | str, dict[str, Any]] = {304: {"description": "it is as `If-None-Match` says"}}
+SAID_BEFORE: dict[int | str, dict[str, Any]] = {200: {"description": "it was said before: nothing is new"}}
+
+
+@api.post("/requests", status_code=201, responses=SAID_BEFORE | documented(401, 403, 409, 422))
 def ask(
     parts: Here,
     caller: Calling,
@@ -162,11 +173,14 @@ def ask(
     """Ask. With an `Idempotency-Key`, asking again under it is answered by how the first stands."""
     by = _voice(parts, caller)
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
-    _after_words(parts, answers[0], response)
+    if answers[0].said:
+        parts.wake()
+    else:
+        response.status_code = 200
     return Asked(requests=[_shown(one) for one in answers], said=answers[0].said)
 
 
-@api.get("/requests")
+@api.get("/requests", responses=documented(401, 403, 422))
 def requests(
     parts: Here,
     caller: Calling,
@@ -182,34 +196,76 @@ def requests(
     return RequestsPage(requests=[_line(row) for row in rows], next=_after(rows[-1]) if more else None)
 
 
-@api.get("/requests/{request_id}")
-def show(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
+@api.get(
+    "/requests/{request_id}",
+    response_model=RequestShown,
+    responses=NOT_NEW | documented(401, 403, 404, 422),
+)
+def show(
+    parts: Here,
+    caller: Calling,
+    request_id: Id,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> RequestShown | Response:
     """One request, as everything that was said makes it. The ETag changes with it."""
     by = _voice(parts, caller)
     found = _visible(parts, by, request_id)
-    shown = _shown(Answer(found))
-    tag = hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]
-    response.headers["ETag"] = f'"{tag}"'
-    return shown
+    tag = _tag(found)
+    if unchanged(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return _shown(Answer(found))
 
 
-@api.post("/requests/{request_id}/decisions", status_code=201)
-def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody, response: Response) -> RequestShown:
+@api.post(
+    "/requests/{request_id}/decisions",
+    status_code=201,
+    responses=SAID_BEFORE | documented(401, 403, 404, 409, 412, 422),
+)
+def decide(
+    parts: Here,
+    caller: PersonCalling,
+    request_id: Id,
+    body: DecisionBody,
+    response: Response,
+    if_match: IfMatch = None,
+) -> RequestShown:
     """Say yes or no for a side. Saying the same again changes nothing."""
-    caller.person_only()
     by = _voice(parts, caller)
     _visible(parts, by, request_id)
-    answer = parts.desk().decide(by, request_id, body.side, body.snapshot, agrees=body.agrees, reason=body.reason)
+    answer = parts.desk().decide(
+        by,
+        request_id,
+        body.side,
+        body.snapshot,
+        agrees=body.agrees,
+        reason=body.reason,
+        expected=lambda standing: ensure_matches(if_match, _tag(standing)),
+    )
     _after_words(parts, answer, response)
     return _shown(answer)
 
 
-@api.post("/requests/{request_id}/withdrawal", status_code=201)
-def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody, response: Response) -> RequestShown:
+@api.post(
+    "/requests/{request_id}/withdrawal",
+    status_code=201,
+    responses=SAID_BEFORE | documented(401, 403, 404, 409, 412, 422),
+)
+def withdraw(
+    parts: Here,
+    caller: Calling,
+    request_id: Id,
+    body: WithdrawalBody,
+    response: Response,
+    if_match: IfMatch = None,
+) -> RequestShown:
     """Ask no more."""
     by = _voice(parts, caller)
     _visible(parts, by, request_id)
-    answer = parts.desk().withdraw(by, request_id, body.reason)
+    answer = parts.desk().withdraw(
+        by, request_id, body.reason, expected=lambda standing: ensure_matches(if_match, _tag(standing))
+    )
     _after_words(parts, answer, response)
     return _shown(answer)
 
@@ -224,6 +280,12 @@ def _after_words(parts: Parts, answer: Answer, response: Response) -> None:
         parts.wake()
     else:
         response.status_code = 200
+    response.headers["ETag"] = _tag(answer.standing)
+
+
+def _tag(standing: Standing) -> str:
+    """The ETag of a request that stands so."""
+    return tag_of(_shown(Answer(standing)).model_dump_json())
 
 
 def _visible(parts: Parts, by: Voice, request_id: str) -> Standing:

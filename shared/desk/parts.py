@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
 from shared import words
 from shared.desk.callers import STRANGER, Caller, CallerKind, moment
+from shared.desk.limits import Limits
 from shared.desk.problems import NotSignedIn, Unusable
 from shared.desk.signin import SignIn
-from shared.desk.tokens import SHORT, Seals, Use, system_of
-from shared.errors import GrantError, Throttled, Unconfigured
+from shared.desk.tokens import SESSION, SHORT, Seals, Use, system_of
+from shared.errors import GrantError, NotAllowed, Unconfigured
 from shared.ledger.transactions import Ledger
-from shared.ledger.used import Kind, count, use_once
+from shared.ledger.used import Kind, use_once
 from shared.loop.asking import Desk
 from shared.loop.consent import Scope, scope_of
 from shared.loop.gate import Gate, Standing
@@ -25,9 +27,6 @@ from shared.settings import DeskSettings
 
 COOKIE = "__Host-desk"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_WINDOW = timedelta(minutes=1)
-CALLS = 300
-"""Calls of one caller in a minute."""
 
 
 class Parts:
@@ -46,6 +45,7 @@ class Parts:
         self.settings, self.ledger, self.gate, self.sign_in = settings, ledger, gate, sign_in
         self._send_wake, self._clock = send_wake, clock
         self.seals = Seals(settings.desk_keys, self.now)
+        self.limits = Limits(settings, ledger, clock)
 
     def now(self) -> datetime:
         """The time."""
@@ -82,12 +82,36 @@ class Parts:
 
     # -- who calls ---------------------------------------------------------------------------------------------------
 
-    def caller(self, request: Request) -> Caller:
-        """Who calls. Raises NotSignedIn for what pretends to be a sign-in and is none, Throttled for too many calls."""
-        found = self._known(request)
-        if found.kind is not CallerKind.STRANGER:
-            self._count(found)
+    def admitted(self, request: Request, kinds: frozenset[CallerKind]) -> Caller:
+        """Who calls, counted. Where strangers are admitted nobody is asked who they are, so that whoever has a sign-in that ran
+        out is let through to sign in anew.
+
+        Raises NotSignedIn for strangers, and for what pretends to be a sign-in and is none; NotAllowed (PeopleDecide) for a
+        system where people are meant; Throttled for too many calls.
+        """
+        if CallerKind.STRANGER in kinds:
+            self.limits.stranger(request)
+            return STRANGER
+        try:
+            found = self._known(request)
+        except NotSignedIn:
+            self.limits.stranger(request)
+            raise
+        self.limits.caller(found)
+        if found.kind is CallerKind.PERSON:
+            self.gate.overtaken()  # who is who, and may do what, is what the newest configuration says
+        if found.kind not in kinds:
+            raise NotAllowed(f"{found.system} is a system: it may ask, and people decide", code="PeopleDecide")
         return found
+
+    def leave(self, request: Request) -> None:
+        """End the session that a call comes with; whatever else it comes with is none, and needs no end."""
+        try:
+            found = self._known(request)
+        except NotSignedIn:
+            return
+        if found.session:
+            self.ledger.write(use_once, Kind.SESSION, found.session, _millis(self.now() + SESSION), self._clock())
 
     def _known(self, request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -97,7 +121,7 @@ class Parts:
             raise NotSignedIn("Authorization: only Bearer is taken here")
         cookie = request.cookies.get(COOKIE)
         if not cookie:
-            return STRANGER
+            raise NotSignedIn("sign in first: `ecr-grants login`, or /sign-in in a browser")
         if request.method not in _SAFE:
             self._same_site(request)
         return _person(self.seals.read(Use.SESSION, cookie))
@@ -105,6 +129,7 @@ class Parts:
     def _bearer(self, token: str) -> Caller:
         if token.count(".") == 4:  # JWE: ours
             return _person(self.seals.read(Use.BEARER, token))
+        self.gate.overtaken()  # as are the keys of systems
         standing = self.standing()
         return system_of(token, standing.keys, standing.deployment or "", self.now(), self._once)
 
@@ -127,18 +152,15 @@ class Parts:
             return
         raise Unusable("Origin: this call changes something, and comes from another site", 403, code="CrossSite")
 
-    def _count(self, caller: Caller) -> None:
-        now, window = self._clock(), int(_WINDOW.total_seconds() * 1000)
-        until = now - now % window + window
-        often = self.ledger.write(count, Kind.CALLER, caller.system or caller.subject, until, now)
-        if often > CALLS:
-            error = Throttled(f"at most {CALLS} calls a minute are taken from one caller")
-            error.retry_after = (until - now) / 1000
-            raise error
 
-
-def _person(said: dict[str, object]) -> Caller:
-    return Caller(kind=CallerKind.PERSON, subject=str(said["subject"]), signed_in=moment(float(str(said["at"]))))
+def _person(said: dict[str, Any]) -> Caller:
+    at = said["at"]
+    return Caller(
+        kind=CallerKind.PERSON,
+        subject=said["subject"],
+        signed_in=None if at is None else moment(at),
+        session=said["session"],
+    )
 
 
 def _millis(at: datetime) -> int:

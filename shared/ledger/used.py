@@ -1,4 +1,5 @@
-"""What counts once, or only so often, until a time: tokens that were shown, and how much a caller has asked for.
+"""What counts once, or only so often, until a time: tokens that were shown, sessions that were ended, and how much a caller
+has asked for.
 
 Nothing here decides anything but whether a caller is heard now, so nothing of it is in the record.
 """
@@ -19,6 +20,8 @@ class Kind(StrEnum):
 
     TOKEN = "token"  # noqa: S105  # shown by a system, by its id
     CALLER = "caller"  # within a window of time
+    ADDRESS = "address"  # a stranger's, as one of so many buckets, within a window of time
+    SESSION = "session"  # signed out of
 
 
 def use_once(connection: Connection, kind: Kind, name: str, until: int, now: int) -> bool:
@@ -40,6 +43,17 @@ def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -
     }
     named = used.c.kind == kind, used.c.name == name[:200]
     return int(connection.execute(used.update().where(*named).values(again).returning(used.c.often)).scalar_one())
+
+
+def count_caller(connection: Connection, name: str, session: str, until: int, now: int) -> int | None:
+    """How often this caller has called by now; None where the session was ended. ``session``: its id, or nothing for a caller
+    without one.
+    """
+    if session:
+        ended = sql.select(used.c.until).where(used.c.kind == Kind.SESSION, used.c.name == session)
+        if (connection.execute(ended).scalar_one_or_none() or 0) > now:
+            return None
+    return count(connection, Kind.CALLER, name, until, now)
 
 
 def forget(connection: Connection, now: int) -> int:

@@ -204,6 +204,7 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
             "DESK_CLIENT_ID": CLIENT,
             "DESK_CLIENT_SECRET": SECRET,
             "DESK_KEYS": KEY,
+            "DESK_CALLS": "100000",
             **settings,
         }
         log = folder / "desk.log"
