@@ -88,10 +88,11 @@ mutants: setup ## Change each line of the rules, see which changes no unit test 
 	@$(BIN)/mutmut export-cicd-stats >/dev/null
 	@$(BIN)/python -c $(FOUND)
 
-proof: setup ## The long proofs over the wire: schedules, storm, every crash point (45 minutes)
+proof: setup ## The long proofs over the wire: schedules, storm, every crash point, the desk's API (an hour)
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
+	@DESK_EXAMPLES=5000 $(BIN)/pytest -q -n 3 tests/functional/test_desk_api.py
 
 bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor
 	@$(BIN)/python -m bench.coldstart

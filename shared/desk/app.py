@@ -50,7 +50,14 @@ class DeskApp(FastAPI):
 
 def make(parts: Parts | None = None) -> DeskApp:
     """The app over these parts; without them it only describes itself."""
-    app = DeskApp(title="ECR Grants: the desk", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = DeskApp(
+        title="ECR Grants: the desk",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would send to wherever the Host header says
+    )
     app.state.parts = parts
     install(app)
     app.include_router(api)
