@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from examples.keys import key as example_key
@@ -28,6 +30,7 @@ from shared.loop.consent import Consent
 from shared.loop.gate import Gate
 from shared.messages.configuration import base64url
 from shared.messages.consent import Looked, snapshot_of
+from shared.rules.configuration import Configuration
 from shared.rules.shipped import POLICY
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, DEPLOYMENT, apply, configuration
 from tests.functional.launch import clean_environment, launched, new_ledger, up
@@ -76,6 +79,13 @@ class Browser:
         """Say something."""
         return self.call("POST", path, json=body, **how)
 
+    def ask(self, asked: Json) -> Json:
+        """Ask for this one. Returns the request."""
+        answer = self.post("/api/v1/requests", {"wishes": [asked]})
+        assert answer.status_code == 201, answer.text
+        request: Json = answer.json()["requests"][0]
+        return request
+
     def sign_in(self, person: str, to: str = "/") -> requests.Response:
         """As this person, at the provider's page. Returns the desk's last answer."""
         page = self.get(f"/sign-in?to={to}").headers["Location"]
@@ -99,6 +109,17 @@ class Desked:
             assert answer.status_code == 303, answer.text
         return found
 
+    def bearer(self, person: str) -> str:
+        """A token as the command line gets it."""
+        browser, verifier = Browser(self.address), "v" * 43
+        began = {"port": "50000", "challenge": create_s256_code_challenge(verifier), "mark": "mine"}
+        page = browser.get(f"/sign-in?{urlencode(began)}").headers["Location"]
+        back = requests.post(page, data={"person": person}, allow_redirects=False, timeout=PATIENCE).headers["Location"]
+        (code,) = parse_qs(urlsplit(browser.get(back).headers["Location"]).query)["code"]
+        answer = browser.post("/api/v1/tokens", {"code": code, "verifier": verifier})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
+
     def token(self, **changes: Any) -> str:
         """What a system shows that asks for the requester; keyword arguments change header or claims, ``key`` who signs."""
         now = int(time.time())
@@ -117,6 +138,12 @@ class Desked:
         claims = {name: value for name, value in claims.items() if value is not None}
         claims |= {name: now + claims[name] for name in ("iat", "exp")}
         return signed_by_hand(header, claims, signer)
+
+    def standing(self) -> Configuration:
+        """What is configured now."""
+        version = Gate(self.ledger, CONFIG_KEYS, 1, now_ms).standing.version
+        assert version is not None
+        return version.configuration
 
     def look(self, request_id: str, **seen: Any) -> str:
         """Preflight has looked. Returns the snapshot."""
