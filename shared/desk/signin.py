@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import requests
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from joserfc import jwk, jwt
@@ -142,6 +143,7 @@ class SignIn:
         def ask() -> str:
             with self._session(secret) as session:
                 bounded(session)
+                session.register_compliance_hook("access_token_response", _answered)
                 token = session.fetch_token(
                     provider.token_endpoint,
                     code=code,
@@ -237,6 +239,13 @@ class SignIn:
             raise ProviderTrouble("the provider of sign-ins has no keys that can be read") from None
         self._keys = found, now
         return found
+
+
+def _answered(answer: requests.Response) -> requests.Response:
+    """A token, or an error that says which: nothing else is an answer, whatever is in it (RFC 6749 sections 5.1 and 5.2)."""
+    if answer.status_code not in (200, 400, 401):
+        raise requests.HTTPError(f"status {answer.status_code}")
+    return answer
 
 
 def _moment(seconds: float) -> datetime:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from shared.desk.problems import ProviderTrouble
 
@@ -34,6 +35,8 @@ class _Bounded(HTTPAdapter):
         found = super().send(request, *args, **{**how, "stream": True, "timeout": _READ_SECONDS})
         try:
             raw = found.raw.read(LARGEST + 1, decode_content=True)
+        except HTTPError as error:  # of the library beneath, which requests itself turns into its own as it reads
+            raise requests.ConnectionError(type(error).__name__) from None
         finally:
             found.close()
         if len(raw) > LARGEST:
