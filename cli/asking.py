@@ -43,7 +43,7 @@ def login(
         waiting = _Waiting(("127.0.0.1", 0), _Back)
         waiting.timeout = 1
         verifier, waiting.mark = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-        told = {"port": waiting.server_port, "challenge": _challenge(verifier), "mark": waiting.mark}
+        told = {"port": waiting.server_port, "challenge": _challenge(verifier), "mark": waiting.mark, "anew": "true"}
         address = f"{client.address}/sign-in?{urlencode(told)}"
         remark(f"sign in here: {address}")
         if browser:

@@ -180,12 +180,7 @@ def consent_failed(*, request_id: RequestId | None, reason: Reason) -> None:
     """What was said of a request is not what was recorded, or met a fault of ours."""
 
 
-@word(
-    "desk.failed",
-    Level.ERROR,
-    "Report it: a call of the desk met a fault of ours. The caller was told that it failed; nothing was recorded by it.",
-    traceback=True,
-)
+@word("desk.failed", Level.ERROR, "Report it: a call met a fault of ours, and its caller was told.", traceback=True)
 def desk_failed(*, call: Annotated[str, "the call: its method and its path"]) -> None:
     """A call met a fault of ours."""
 

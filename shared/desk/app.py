@@ -62,6 +62,7 @@ def make(parts: Parts | None = None) -> DeskApp:
     install(app)
     app.include_router(api)
     _sign_in(app)
+    _sessions(app)
 
     @app.get("/api/v1/openapi.json", include_in_schema=False)
     def document(_caller: Anybody) -> JSONResponse:
@@ -120,6 +121,8 @@ def _sign_in(app: FastAPI) -> None:
         response.delete_cookie(_BEGUN, secure=True, httponly=True, samesite="lax")
         return response
 
+
+def _sessions(app: FastAPI) -> None:
     @app.post("/sign-out", include_in_schema=False)
     def out(request: Request, parts: Here, _caller: Anybody) -> Response:
         """The session is good no more, whoever kept its cookie or its token; and the browser forgets."""
