@@ -26,23 +26,32 @@ class Kind(StrEnum):
 
 def use_once(connection: Connection, kind: Kind, name: str, until: int, now: int) -> bool:
     """Whether this is its first use. It is forgotten at ``until`` (epoch milliseconds), when it is worth nothing any more."""
-    return count(connection, kind, name, until, now) == 1
+    return _first(connection, kind, name, until) or _again(connection, kind, name, until, now) == 1
 
 
 def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -> int:
     """How often it was used by now, this time included, since it was forgotten last. ``until``: when it is, if this is the
-    first time.
+    first time. One statement for what is there already, as most of what is counted is.
     """
-    values = {"kind": kind, "name": name[:200], "often": 1, "until": until}
-    if insert_or_ignore(connection, used, values):
-        return 1
+    often = _again(connection, kind, name, until, now)
+    if often is None:
+        often = 1 if _first(connection, kind, name, until) else _again(connection, kind, name, until, now)
+    return often or 1
+
+
+def _first(connection: Connection, kind: Kind, name: str, until: int) -> bool:
+    return insert_or_ignore(connection, used, {"kind": kind, "name": name[:200], "often": 1, "until": until})
+
+
+def _again(connection: Connection, kind: Kind, name: str, until: int, now: int) -> int | None:
+    """One more of what is there; None where nothing is."""
     gone = used.c.until <= now
-    again = {
+    values = {
         "often": sql.case((gone, 1), else_=used.c.often + 1),
         "until": sql.case((gone, until), else_=used.c.until),
     }
     named = used.c.kind == kind, used.c.name == name[:200]
-    return int(connection.execute(used.update().where(*named).values(again).returning(used.c.often)).scalar_one())
+    return connection.execute(used.update().where(*named).values(values).returning(used.c.often)).scalar_one_or_none()
 
 
 def count_caller(connection: Connection, name: str, session: str, until: int, now: int) -> int | None:
