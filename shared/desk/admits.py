@@ -23,8 +23,18 @@ class Admits:
 
     def __call__(self, request: Request) -> Caller:
         """Raises NotSignedIn, NotAllowed for another kind, Throttled."""
+        request.state.met = True
         parts: Parts = request.app.state.parts
         return parts.admitted(request, self.kinds)
+
+
+def unmet(request: Request) -> None:
+    """A call that failed before anybody was asked who they are, such as one of no route, or with no JSON in its body, is a
+    stranger's. Raises Throttled.
+    """
+    if not getattr(request.state, "met", False):
+        parts: Parts = request.app.state.parts
+        parts.limits.stranger(request)
 
 
 def table(routes: list[BaseRoute]) -> Iterator[tuple[str, str, frozenset[CallerKind] | None]]:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
 from shared.desk.describing import completed
 from shared.desk.manners import Mannered
@@ -59,7 +60,7 @@ def make(parts: Parts | None = None) -> DeskApp:
         redirect_slashes=False,  # it would send to wherever the Host header says
     )
     app.state.parts = parts
-    install(app)
+    install(app, unmet)
     app.include_router(api)
     _sign_in(app)
     _sessions(app)

@@ -7,12 +7,13 @@ may have.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -135,8 +136,19 @@ def _meaning(code: str) -> str:
     return failed().detail if entry is None else entry.en
 
 
-def install(app: FastAPI) -> None:
-    """Make every failure of an app a problem."""
+def install(app: FastAPI, unmet: Callable[[Request], None]) -> None:
+    """Make every failure of an app a problem. ``unmet``: is told of calls that failed before any route was entered, and raises
+    Throttled where that is too often.
+    """
+
+    async def counted(request: Request, found: Response) -> Response:
+        try:
+            await run_in_threadpool(unmet, request)
+        except GrantError as error:
+            return await ours(request, error)
+        except LedgerError as error:
+            return await away(request, error)
+        return found
 
     @app.exception_handler(GrantError)
     async def ours(request: Request, error: Exception) -> Response:
@@ -159,17 +171,17 @@ def install(app: FastAPI) -> None:
         return answer(found, {"Retry-After": "5"})
 
     @app.exception_handler(RequestValidationError)
-    async def unfit(_request: Request, error: Exception) -> Response:
+    async def unfit(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
-        return answer(_unfit(error.errors()))
+        return await counted(request, answer(_unfit(error.errors())))
 
     @app.exception_handler(HTTPException)
-    async def theirs(_request: Request, error: Exception) -> Response:
+    async def theirs(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
         detail = {404: "there is nothing at this address", 405: "this address takes no such call"}
         text = detail.get(error.status_code, "the call cannot be read")
         found = Problem(title="call refused", status=error.status_code, code="CallRefused", detail=text)
-        return answer(found, error.headers)
+        return await counted(request, answer(found, error.headers))
 
 
 def call_of(request: Request) -> str:

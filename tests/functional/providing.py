@@ -30,7 +30,6 @@ WRONG: dict[str, tuple[int, bytes]] = {
     "a list": (200, b"[]"),
     "nothing of it": (200, b"{}"),
     "deep": (200, b"[" * 100_000),
-    "huge": (200, b'{"issuer": "' + b"x" * 5_000_000 + b'"}'),
     "broken": (500, TEXT.encode()),
     "no keys": (200, b'{"keys": []}'),
     "a key of another kind": (200, b'{"keys": [{"kty": "oct", "k": "%s", "kid": "one"}]}' % (b"A" * 43)),
@@ -120,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         raw, more = json.dumps(found).encode(), {}
         if wrong == "elsewhere":
             status, more = 307, {"Location": f"{provider.address}/thief"}
+        elif wrong == "huge":
+            raw += b" " * 5_000_000  # right, but for its size
         elif wrong == "another issuer":
             raw = json.dumps(found | {"issuer": "https://login.example.com"}).encode()
         elif wrong is not None:
