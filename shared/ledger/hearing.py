@@ -51,9 +51,11 @@ class Heard:
 
 
 def heard_until(connection: Connection) -> int:
-    """The place of the consent chain up to which everything was heard."""
+    """The place of the consent chain up to which everything was heard: 0 where no number says so, since hearing once more adds
+    nothing.
+    """
     said = connection.execute(sql.select(settings.c.value).where(settings.c.name == _CURSOR)).scalar_one_or_none()
-    return 0 if said is None else int(said)
+    return int(said) if said is not None and said.isdecimal() else 0
 
 
 def anything_said(connection: Connection, now: int) -> bool:
@@ -93,13 +95,18 @@ def hear(connection: Connection, request_id: str, whom: Told, now: int) -> Heard
 
 
 def remind(connection: Connection, request_id: str, whom: Told, now: int) -> None:
-    """Tell those who may decide that a request waits for them; preflight, where it has not looked yet."""
+    """Tell those who may decide that a request waits for them; preflight, where it has not looked yet. Where anything was said
+    that nobody has heard yet, not before that was heard.
+    """
     row = connection.execute(
         sql.select(requests).where(requests.c.request_id == request_id).with_for_update()
     ).one_or_none()
     if row is None or row.due_at is None or row.due_at > now:
         return
-    standing = fold(one.fact for one in facts_of(connection, request_id))
+    facts = facts_of(connection, request_id)
+    if facts[-1].seq > row.heard:
+        return
+    standing = fold(one.fact for one in facts)
     note_standing(connection, standing, row.heard, row.reminded + 1)
     if standing.looked is None:
         kind, text, people = EventKind.ASKED, f"{request_id} still waits for preflight to look", list[str]()
@@ -118,7 +125,7 @@ def say_lapsed(connection: Connection, request_id: str, fact: Lapsed) -> None:
     def say(standing: Standing | None) -> list[AnyFact]:
         return [] if standing is None or standing.stage is not Stage.OPEN else [fact]
 
-    add_facts(connection, request_id, say, name="lapsed")
+    add_facts(connection, request_id, say)
 
 
 def amount(

@@ -575,8 +575,12 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "about another grant": ({"grant_id": "g-0"}, "has grant_id 'g-0'"),
     "of another round": ({"round": 7}, "has round 7, what was said comes to 1"),
     "ended": ({"ended_at": NOW}, "has ended_at"),
-    "forgotten": ({"due_at": None}, "is open, and nobody waits for it"),
-    "without its name": ({"request_id": "r-other"}, "r-other"),
+    "forgotten": ({"due_at": None}, "has due_at None"),
+    "waited for later": ({"due_at": NOW + 6 * DAY}, f"has due_at {NOW + 6 * DAY}"),
+    "reminded of already": ({"reminded": 1}, "has due_at"),
+    "reminded of too often": ({"reminded": 7, "due_at": NOW + 7 * DAY}, "was never reminded of 7 times"),
+    "as if nobody had heard anything": ({"heard": 0, "round": 0}, "has heard 0"),
+    "without its name": ({"request_id": "r-other"}, "r-other has a row, and nobody asked"),
 }
 
 
