@@ -166,6 +166,8 @@ def test_one_outcome_each_and_every_answer_is_true(ledger: Ledger, database: Dat
     words = [fact for each in facts.values() for fact in each if isinstance(fact, Decided)]
     kept = Counter((one.request_id, one.by.person, one.by.subject, Side(one.side)) for one in words)
     assert kept == Counter({name: often for name, often in said.items() if name[3] is not None})
+    once = Counter((one.request_id, one.by.person, one.side, one.agrees, one.snapshot) for one in words)
+    assert set(once.values()) == {1}, "nobody says the same twice"
     for each in requests_:
         ended = then[each.request_id].ended
         assert ended is None or facts[each.request_id][-1] == ended, "nothing is said of what has ended"
