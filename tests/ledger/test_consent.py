@@ -17,7 +17,7 @@ import sqlalchemy as sql
 from bench.calm import CalmCloud
 from shared.errors import GrantError, NotAllowed
 from shared.ledger.consent import add_facts
-from shared.ledger.hearing import anything_said
+from shared.ledger.hearing import anything_said, remind
 from shared.ledger.proof import first_fault
 from shared.ledger.record import START_OF_CHAIN, chained
 from shared.ledger.tables import approvals, consent, events, requests
@@ -343,6 +343,47 @@ def test_who_left_the_group_meanwhile_has_not_agreed(room: Room) -> None:
     assert room.hear() == []
     room.decide("second-owner", request_id, snapshot)
     assert room.hear() == [key().grant_id]
+
+
+def test_a_newer_configuration_lets_what_was_said_before(room: Room) -> None:
+    """Whoever agreed was no owner yet, or nobody could believe the configuration: what did not suffice then is weighed again, and
+    the timer knows of it. Nothing waits where nothing is open.
+    """
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    left = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["second-owner"]}}
+    apply(room.gated.ledger, people_decide(people=left))
+    hears = Consent(room.gated.ledger, room.gated.gate, lambda: room.gated.now)  # which stays, as a warm process does
+    assert hears.hear() == []
+    assert not room.gated.ledger.read(anything_said, room.gated.now)
+    apply(room.gated.ledger, people_decide())
+    assert room.gated.ledger.read(anything_said, room.gated.now)
+    assert hears.hear() == [key().grant_id]
+    apply(room.gated.ledger, people_decide())
+    assert not room.gated.ledger.read(anything_said, room.gated.now)
+
+
+def test_a_desk_that_stays_goes_by_the_newest_configuration(room: Room) -> None:
+    """Whoever left their group meanwhile is told so, and whoever came to it is heard."""
+    stays = room.desk
+    request_id, snapshot = room.ready()
+    stays.show(request_id)
+    came = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["second-owner", "stranger"]}}
+    stays.ask(voice("requester"), [wish("vpc-2")])
+    apply(room.gated.ledger, people_decide(people=came))
+    with pytest.raises(NotAllowed, match="an owner of that side's account"):
+        stays.decide(voice("owner"), request_id, Side.GRANT, snapshot, agrees=True)
+    assert stays.decide(voice("stranger"), request_id, Side.GRANT, snapshot, agrees=True).said
+
+
+def test_nobody_is_reminded_before_what_was_said_was_heard(room: Room) -> None:
+    """The row would tell of facts that the record does not know yet."""
+    request_id, snapshot = room.ready()
+    room.hear()
+    room.gated.now += 16 * 60_000
+    room.decide("owner", request_id, snapshot, agrees=False)
+    room.gated.ledger.write(remind, request_id, lambda *_: [], room.gated.now)
+    assert room.gated.ledger.read(first_fault, [], None) is None
 
 
 def test_a_delegate_decides_for_the_time_of_it(room: Room) -> None:
