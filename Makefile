@@ -23,7 +23,7 @@ FOUND := 'import json, sys; n = json.load(open("mutants/mutmut-cicd-stats.json")
 	sys.exit(0 if found >= 0.9 * all_ > 0 else "fewer than nine of ten were found")'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up package deploy-folder deploy check test model mutants proof bench lock documents clean
+.PHONY: help setup demo up package deploy-folder deploy check test coverage model mutants proof bench lock documents clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -67,12 +67,16 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m cli schemas --check
+	@$(BIN)/python -m cli openapi --check
 	@$(BIN)/python -m cli errors --check
 	@$(BIN)/python -m cli settings --check
 	@$(BIN)/python -m deploy.alarms --check
 	@$(BIN)/python -m deploy.templates --check
 
-test: setup .local/ros/.ready ## Run all tests, with coverage of what is deployed
+test: setup .local/ros/.ready ## Run all tests
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+coverage: setup .local/ros/.ready ## The same with the coverage of what is deployed, which takes half as long again
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
@@ -87,12 +91,13 @@ mutants: setup ## Change each line of the rules, see which changes no unit test 
 	@$(BIN)/mutmut export-cicd-stats >/dev/null
 	@$(BIN)/python -c $(FOUND)
 
-proof: setup ## The long proofs over the wire: schedules, storm, every crash point (45 minutes)
+proof: setup ## The long proofs over the wire: schedules, storm, every crash point, the desk's API (an hour)
 	@$(BIN)/python -m tests.chaos.wire --schedules 200
 	@$(BIN)/python -m tests.chaos.storm
 	@$(BIN)/python -m tests.chaos.crash
+	@DESK_EXAMPLES=5000 $(BIN)/pytest -q -n 3 tests/functional/test_desk_api.py
 
-bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor
+bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor, the desk
 	@$(BIN)/python -m bench.coldstart
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.ledger
@@ -103,6 +108,7 @@ bench: setup ## What is claimed about speed: cold start, local cloud, ledger, th
 	@$(BIN)/python -m bench.quota
 	@$(BIN)/python -m bench.history
 	@$(BIN)/python -m bench.doctor
+	@$(BIN)/python -m bench.desk
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \
@@ -112,8 +118,9 @@ lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file requirements/ros.txt requirements/ros.in
 
-documents: setup ## Write what is generated: JSON Schemas, seals, tables of errors, settings and alarms, templates
+documents: setup ## Write what is generated: JSON Schemas, the desk's OpenAPI, seals, tables of errors, settings and alarms, templates
 	@$(BIN)/python -m cli schemas
+	@$(BIN)/python -m cli openapi
 	@$(BIN)/python -m tests.vectors
 	@$(BIN)/python -m cli errors --write
 	@$(BIN)/python -m cli settings --write

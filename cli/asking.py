@@ -8,9 +8,9 @@ import json
 import secrets
 import sys
 import threading
+import time
 import uuid
 import webbrowser
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,12 +21,13 @@ import typer
 
 from cli.common import AsJson, NotSo, troubles
 from cli.desk_client import DeskAddress, DeskClient, Json, keep_token
-from cli.output import document, remark, rows, say
+from cli.lists import Format, format_of, listed
+from cli.output import document, remark, say
 from shared.errors import SettingsError
 
 _SIGN_IN_SECONDS = 300
+_EVERY_SECONDS = 2.0
 _LINE = ("request_id", "stage", "kind", "grant_id", "requester", "asked_at", "batch")
-Format = Annotated[str, typer.Option("-o", "--output", metavar="table|json|csv", help="How to print it.")]
 
 
 def login(
@@ -43,7 +44,7 @@ def login(
         waiting = _Waiting(("127.0.0.1", 0), _Back)
         waiting.timeout = 1
         verifier, waiting.mark = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-        told = {"port": waiting.server_port, "challenge": _challenge(verifier), "mark": waiting.mark}
+        told = {"port": waiting.server_port, "challenge": _challenge(verifier), "mark": waiting.mark, "anew": "true"}
         address = f"{client.address}/sign-in?{urlencode(told)}"
         remark(f"sign in here: {address}")
         if browser:
@@ -119,32 +120,49 @@ def requests(
 ) -> None:
     """List what you asked for or may decide about, newest first, all of them."""
     with troubles():
-        form = _format(output)
-        found = _all(DeskClient(desk), stage=stage, batch=batch)
-    _print(found, form)
-
-
-def _all(client: DeskClient, **query: str | None) -> list[Json]:
-    """All requests that a caller may see, page by page."""
-    found, after = list[Json](), None
-    while True:
-        page = client.get("/requests", after=after, **query)
-        found += page["requests"]
-        after = page["next"]
-        if after is None:
-            return found
+        form = format_of(output)
+        found = list(DeskClient(desk).pages("/requests", "requests", stage=stage, batch=batch))
+    listed(found, _LINE, form)
 
 
 def request(
-    request_id: Annotated[str, typer.Argument(help="The request's id, r-…")], desk: DeskAddress, as_json: AsJson = False
+    request_id: Annotated[str, typer.Argument(help="The request's id, r-…")],
+    desk: DeskAddress,
+    wait: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Until it has ended, telling what is said meanwhile.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show one request: what is asked, what preflight saw, who agreed, and how it stands."""
     with troubles():
-        found = DeskClient(desk).get(f"/requests/{_id(request_id)}")
+        client, path = DeskClient(desk), f"/requests/{id_of(request_id)}"
+        found = client.get(path) if wait is None else _ended(client, path, wait)
     if as_json:
         document(found)
     else:
-        _show(found)
+        show_request(found)
+
+
+def _ended(client: DeskClient, path: str, seconds: float) -> Json:
+    """The request once it has ended; what is said meanwhile is told as it comes. Raises NotSo where it takes longer."""
+    until, told = time.monotonic() + seconds, set[str]()
+    while True:
+        found = client.get(path)
+        for line in _said(found):
+            if line not in told:
+                told.add(line)
+                remark(line)
+        if found["stage"] != "open":
+            return found
+        if time.monotonic() >= until:
+            raise NotSo(f"{found['request_id']} is still open after {seconds:g} s")
+        time.sleep(_EVERY_SECONDS)
+
+
+def _said(found: Json) -> list[str]:
+    looked = [f"preflight has looked: {found['failed']} checks failed"] if found["snapshot"] is not None else []
+    agreed = [f"yes by {one['person']} for the {one['side']} side" for one in found["agreed"]]
+    return ["it is open", *looked, *agreed]
 
 
 def decide(
@@ -166,7 +184,7 @@ def decide(
     with troubles():
         if word not in ("yes", "no"):
             raise SettingsError(f"the word must be yes or no (found {word[:80]!r})")
-        client, path = DeskClient(desk), f"/requests/{_id(request_id)}"
+        client, path = DeskClient(desk), f"/requests/{id_of(request_id)}"
         if request_id.startswith("b-"):
             said = {"side": side, "agrees": word == "yes", "reason": reason}
             _decide_batch(client, request_id, said, frozenset(without or ()), as_json=as_json)
@@ -175,7 +193,7 @@ def decide(
             shown = client.get(path)
             snapshot = str(shown["snapshot"] or "")
             if not as_json:
-                _show(shown)
+                show_request(shown)
         body = {"side": side, "agrees": word == "yes", "snapshot": snapshot, "reason": reason}
         found = client.post(f"{path}/decisions", body)
     if as_json:
@@ -186,12 +204,16 @@ def decide(
 
 def _decide_batch(client: DeskClient, batch: str, said: Json, without: frozenset[str], *, as_json: bool) -> None:
     """The same word for every request of a batch that is open: what is shown of them now is printed first."""
-    found = [one for one in _all(client, stage="open", batch=batch) if one["request_id"] not in without]
+    found = [
+        one
+        for one in client.pages("/requests", "requests", stage="open", batch=batch)
+        if one["request_id"] not in without
+    ]
     shown = [client.get(f"/requests/{one['request_id']}") for one in found]
     about = [{"request_id": one["request_id"], "snapshot": one["snapshot"]} for one in shown if one["snapshot"]]
     if not as_json:
         for one in shown:
-            _show(one)
+            show_request(one)
     if not about:
         raise NotSo(f"of {batch} nothing is open that preflight has looked at")
     answers = client.post("/decisions", said | {"about": about})["decisions"]
@@ -220,7 +242,7 @@ def review(
         if finding not in ("in-order", "not-in-order"):
             raise SettingsError(f"the finding must be in-order or not-in-order (found {finding[:80]!r})")
         body = {"in_order": finding == "in-order", "reason": reason}
-        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/review", body)
+        found = DeskClient(desk).post(f"/requests/{id_of(request_id)}/review", body)
     if as_json:
         document(found)
     else:
@@ -232,7 +254,7 @@ def look_again(
 ) -> None:
     """Have preflight look at a request again. What changed by then has to be decided anew."""
     with troubles():
-        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/looks", {})
+        found = DeskClient(desk).post(f"/requests/{id_of(request_id)}/looks", {})
     if as_json:
         document(found)
     else:
@@ -251,7 +273,7 @@ def revoke(
     """Ask to end what a request opened. Owners of either side need nobody's yes."""
     with troubles():
         client = DeskClient(desk)
-        wish = client.get(f"/requests/{_id(request_id)}")["wish"]
+        wish = client.get(f"/requests/{id_of(request_id)}")["wish"]
         body = {name: wish[name] for name in ("ecr", "instance", "ticket")} | {"kind": "revoke", "reason": reason}
         body["closes"] = "everyone" if everyone else [request_id]
         _ask_one(client, body, as_json=as_json)
@@ -267,7 +289,7 @@ def extend(
     """Ask for the same again with another end, in place of what a request opened: nothing is taken down in between."""
     with troubles():
         client = DeskClient(desk)
-        wish = client.get(f"/requests/{_id(request_id)}")["wish"]
+        wish = client.get(f"/requests/{id_of(request_id)}")["wish"]
         names = ("ecr", "instance", "allowed_prefixes", "on_end", "ticket")
         body = {name: wish[name] for name in names}
         body |= {"kind": "change", "replaces": [request_id], "ends_at": until, "reason": reason}
@@ -301,7 +323,7 @@ def withdraw(
 ) -> None:
     """Ask no more for something that you asked for. What was approved already is ended by a revoke."""
     with troubles():
-        found = DeskClient(desk).post(f"/requests/{_id(request_id)}/withdrawal", {"reason": reason})
+        found = DeskClient(desk).post(f"/requests/{id_of(request_id)}/withdrawal", {"reason": reason})
     if as_json:
         document(found)
     else:
@@ -322,31 +344,13 @@ def _read(file: Path) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def _id(request_id: str) -> str:
+def id_of(request_id: str) -> str:
     if not request_id.replace("-", "").replace("_", "").isalnum() or not request_id.isascii():
         raise SettingsError(f"the request's id must be letters, digits and - (found {request_id[:80]!r})")
     return request_id
 
 
-def _format(text: str) -> str:
-    if text not in ("table", "json", "csv"):
-        raise SettingsError(f"--output must be table, json or csv (found {text[:80]!r})")
-    return text
-
-
-def _print(found: Iterable[Json], form: str) -> None:
-    if form == "json":
-        document(list(found))
-    elif form == "csv":
-        rows(_LINE, found)
-    else:
-        lines = [[str(one.get(name) or "-") for name in _LINE] for one in found]
-        widths = [max(map(len, column)) for column in zip(_LINE, *lines, strict=True)]
-        for line in (_LINE, *lines):
-            say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _show(found: Json) -> None:
+def show_request(found: Json) -> None:
     wish = found["wish"]
     say(f"{found['request_id']}: {wish['kind']} {wish['instance']['id']} on {wish['ecr']['id']}, {found['stage']}")
     say(
@@ -357,12 +361,12 @@ def _show(found: Json) -> None:
     say(
         f"  prefixes: {', '.join(wish['allowed_prefixes']) or 'none'}; until {wish['ends_at'] or 'no end'}, then {wish['on_end']}"
     )
-    if found["snapshot"] is None:
-        say("  preflight has not looked yet: nothing can be decided before it has")
-    else:
+    if found["snapshot"] is not None:
         say(f"  round {found['round']}, snapshot {found['snapshot']}")
-        for one in found["checks"]:
-            say(f"    {one.get('result', '?'):8} {one.get('check', '?')}: {one.get('found', one)}")
+    elif not found["checks"]:
+        say("  preflight has not looked yet: nothing can be decided before it has")
+    for one in found["checks"]:
+        say(f"    {one.get('result', '?'):8} {one.get('check', '?')}: {one.get('found', one)}")
     for one in found["agreed"]:
         say(
             f"  yes by {one['person']} for the {one['side']} side at {one['at']}"

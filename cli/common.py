@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from cli.output import complain, safe
+from cli.output import complain
 from shared.errors import GrantError, LedgerError, SettingsError
 from shared.ledger.schema import check_schema
 from shared.ledger.transactions import Ledger
+from shared.messages.cells import safe
 
 EXITS = (
     "Exit codes: 0 fine; 1 what was asked is not so, or trouble (the line on standard error says which);"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +57,16 @@ class DeskClient:
     def get(self, path: str, **query: str | None) -> Json:
         """Look."""
         return self.call("GET", path, params={name: value for name, value in query.items() if value is not None})
+
+    def pages(self, path: str, member: str, **query: str | None) -> Iterator[Json]:
+        """Everything of a list, page by page."""
+        after: str | None = None
+        while True:
+            page = self.get(path, **query, after=after)
+            yield from page[member]
+            after = page["next"]
+            if after is None:
+                return
 
     def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
         """Say something."""

@@ -34,7 +34,8 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.settings import Settings, checked_address, examined, read_desk, read_signing, setting_names
+from shared.setting_forms import checked_address
+from shared.settings import Settings, examined, read_desk, read_signing, setting_names
 
 if TYPE_CHECKING:
     from cli.doctor_patient import Patient

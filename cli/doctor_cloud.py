@@ -29,7 +29,8 @@ from shared.rules.health import (
     unknown,
     wrong,
 )
-from shared.settings import Settings, private_key, read_desk, read_signing, setting_names
+from shared.setting_forms import private_key
+from shared.settings import Settings, read_desk, read_signing, setting_names
 
 _TEMPLATE = "deploy/hub.yaml has it: apply the template again"
 _DEPLOY = "`make deploy-folder` and `make deploy`"

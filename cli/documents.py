@@ -1,4 +1,6 @@
-"""What is generated from the code: the messages' JSON Schemas, and the catalogue of codes, which is also looked up here."""
+"""What is generated from the code: the messages' JSON Schemas, the description of the desk's API, the settings, and the catalogue
+of codes, which is also looked up here.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,24 @@ def schemas(
                 stale.append(str(path))
         if stale:
             raise NotSo(f"not current: {', '.join(stale)}; run `make documents`")
+
+
+def openapi(
+    path: Annotated[Path, typer.Option(help="Where it is written.")] = Path("docs/openapi.json"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when the file is not current.")
+    ] = False,
+) -> None:
+    """Write the description of the desk's API (OpenAPI 3.1), as the desk serves it."""
+    from shared.desk.app import make  # noqa: PLC0415  # a web framework, which no other command needs
+    from shared.desk.describing import text  # noqa: PLC0415
+
+    with troubles():
+        described_so = text(make().openapi())
+        if not check:
+            _write(path, described_so)
+        elif _read(path) != described_so:
+            raise NotSo(f"not current: {path}; run `make documents`")
 
 
 def errors(

@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cli.common import As, AsJson, LedgerUrl, NotSo, fits, opened, operator_name
-from cli.output import document, either, moment, rows, safe, say
+from cli.looking import show_over_desk
+from cli.output import document, either, moment, rows, say
 from cli.standing import operator
 from shared.ledger.operating import adopt
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.views import GrantView, LeaseView, SideView, grant_ids, history_of, view_grants
+from shared.messages.cells import safe
 from shared.messages.forms import GrantId
 from shared.rules.facts import DriftKind
+from shared.rules.leases import state_of
 from shared.rules.questions import Command, TargetKind
 
 Facts = dict[str, Any]
@@ -79,12 +82,27 @@ def list_grants(
             _tell(one)
 
 
-def show_grant(
-    ledger_url: LedgerUrl,
-    grant_id: Annotated[str, typer.Argument(help="The grant, as completions and `ecr-grants grants` name it.")],
+def show(
+    name: Annotated[str, typer.Argument(metavar="GRANT|REQUEST", help="The grant, g-…, or the request, r-…")],
+    ledger_url: Annotated[
+        str | None, typer.Option(envvar="LEDGER_URL", help="For administrators: the ledger itself.", show_default=False)
+    ] = None,
+    desk: Annotated[
+        str | None, typer.Option(envvar="DESK_ADDRESS", help="The desk: https://grants.example.com", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one grant whole: both sides, every lease with its people and its end, holds, and what happened."""
+    """Show one grant or request whole: at the desk as you may see it; a grant out of the ledger where LEDGER_URL says which."""
+    if desk is not None and (ledger_url is None or name.startswith("r-")):
+        show_over_desk(name, desk, as_json)
+    elif ledger_url is not None:
+        _show_grant(ledger_url, name, as_json=as_json)
+    else:
+        raise typer.BadParameter("either --desk (DESK_ADDRESS) or --ledger-url (LEDGER_URL) must say where to look")
+
+
+def _show_grant(ledger_url: str, grant_id: str, *, as_json: bool) -> None:
+    """Both sides, every lease with its people and its end, holds, and what happened."""
     with opened(ledger_url) as ledger:
         facts = facts_of(_the_grant(ledger, grant_id))
         facts["history"] = ledger.read(history_of, grant_id)
@@ -197,22 +215,10 @@ def _lease(view: LeaseView) -> Facts:
         "prefixes": list(lease.allowed_prefixes),
         "ends_at": moment(lease.ends_at),
         "on_end": str(lease.on_end),
-        "state": _lease_state(view),
+        "state": str(state_of(lease)),
         "early_until": moment(view.early_until),
         "outcome": view.outcome,
     }
-
-
-def _lease_state(view: LeaseView) -> str:
-    lease = view.lease
-    words = (
-        ("rejected", lease.rejected),
-        ("closed", lease.closed),
-        ("ended", lease.ended),
-        ("early", lease.early),
-        ("overdue", lease.overdue),
-    )
-    return next((word for word, so in words if so), "live" if lease.done else "waiting")
 
 
 def _flat(one: Facts) -> Facts:

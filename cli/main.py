@@ -19,6 +19,7 @@ from cli import (
     holding,
     keys,
     ledger,
+    looking,
     offboarding,
     onboarding,
     policy,
@@ -33,7 +34,7 @@ from shared.log import configure
 app = command_line("ecr-grants", "Operate ECR Grants: approved, audited, time-bound, reversible grants.")
 command(app, "grants")(grants.list_grants)
 command(app, "adopt")(grants.take_as_ours)
-command(app, "show")(grants.show_grant)
+command(app, "show")(grants.show)
 command(app, "mode")(holding.mode)
 command(app, "hold")(holding.hold)
 command(app, "lift")(holding.lift)
@@ -44,6 +45,9 @@ command(app, "login")(asking.login)
 command(app, "ask")(asking.ask)
 command(app, "requests")(asking.requests)
 command(app, "request")(asking.request)
+command(app, "leases")(looking.leases)
+command(app, "exposed")(looking.exposed)
+command(app, "history")(looking.history)
 command(app, "decide")(asking.decide)
 command(app, "withdraw")(asking.withdraw)
 command(app, "revoke")(asking.revoke)
@@ -53,6 +57,7 @@ command(app, "look-again")(asking.look_again)
 command(app, "seal")(seal.seal_file)
 command(app, "errors")(documents.errors)
 command(app, "schemas")(documents.schemas)
+command(app, "openapi")(documents.openapi)
 command(app, "settings")(documents.settings)
 command(config.app, "diff")(config_ledger.diff)
 command(config.app, "apply")(config_ledger.apply)

@@ -21,8 +21,9 @@ from alibabacloud_vpc20160428 import models as vpc
 from alibabacloud_vpc20160428.client import Client as VpcClient
 from Tea.exceptions import TeaException
 
-from cli.output import prepare, safe
+from cli.output import prepare
 from examples.send import HUB, WORLD
+from shared.messages.cells import safe
 
 
 def left_over(address: str) -> list[str]:

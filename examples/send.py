@@ -22,9 +22,10 @@ from mns.account import Account
 from mns.mns_exception import MNSExceptionBase, MNSServerException
 from mns.queue import Message
 
-from cli.output import prepare, safe
+from cli.output import prepare
 from examples.keys import DEPLOYMENT, ISSUER, key
 from examples.seal import sealed
+from shared.messages.cells import safe
 
 WORLD = Path(__file__).parent / "world.yaml"
 HUB = "1000000000000001"

@@ -13,7 +13,7 @@ import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.output import safe
+from shared.messages.cells import safe
 from deploy.surroundings import FUNCTIONS
 
 # What a step's log line says to a person. Operations that are missing here are calls of no interest of their own.

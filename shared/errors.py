@@ -51,9 +51,13 @@ class BadInput(PermanentError):
 
 
 class NotAllowed(PermanentError):
-    """The message is well formed, but nothing in this deployment permits it."""
+    """The message is well formed, but nothing in this deployment permits it. ``rules``: ids of those of the policy that decided;
+    ``advice``: what they say is to be done about it.
+    """
 
     code = "NotAllowed"
+    rules: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 class SealRefused(PermanentError):

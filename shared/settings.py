@@ -5,18 +5,14 @@ A stand-in cloud is an address, not a mode.
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,74 +23,19 @@ from pydantic import (
 )
 
 from shared.errors import SettingsError
-from shared.messages.configuration import parse_keys
 from shared.messages.forms import RegionId
 from shared.rules.facts import DriftKind, Mode
 from shared.rules.leases import Timing, Window
-
-_REST = re.compile(r"(?:[A-Za-z0-9.\[\]:_-]|\{region\}|\{uid\})+")
-
-
-def checked_address(value: str) -> str:
-    """``https://host``, ``http://host:port`` on this machine, or a bare host, which means https. Raises ValueError.
-
-    What goes over http can be read and answered by anybody on the way, keys included; a stand-in cloud is on this machine.
-    """
-    scheme, separator, rest = value.partition("://")
-    if not separator:
-        scheme, rest = "https", value
-    rest = rest.removesuffix("/")
-    if scheme not in ("http", "https") or _REST.fullmatch(rest) is None:
-        raise ValueError("must be an address such as https://host or http://127.0.0.1:port, without a path")
-    if scheme == "http" and not _on_this_machine(rest):
-        raise ValueError("must be https: plain http is only for this machine (127.0.0.0/8, ::1, localhost)")
-    return f"{scheme}://{rest}"
-
-
-def _on_this_machine(host_and_port: str) -> bool:
-    try:
-        host = urlsplit(f"//{host_and_port}").hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _window(value: object) -> object:
-    return Window.parse(value) if isinstance(value, str) else value
-
-
-def _words(value: object) -> object:
-    """``a,b`` or ``none``."""
-    return frozenset(value.split(",")) - {"", "none"} if isinstance(value, str) else value
-
-
-def private_key(text: str) -> Ed25519PrivateKey:
-    """The key that a text holds. Raises ValueError, without the text, when it holds none."""
-    try:
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
-    except ValueError:
-        raise ValueError("must be the Base64 of a 32-byte Ed25519 private key") from None
-
-
-def _keys(value: object) -> object:
-    return parse_keys(value) if isinstance(value, str) else value
-
-
-def _cookie_keys(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        keys = tuple(base64.b64decode(one, validate=True) for one in value.split(","))
-    except ValueError:
-        keys = ()
-    if not keys or any(len(one) != 32 for one in keys):
-        raise ValueError("must be the Base64 of 32 bytes, or several with commas between them")
-    return keys
-
-
-def _private_key(value: object) -> object:
-    return private_key(value) if isinstance(value, str) else value
-
+from shared.setting_forms import (
+    Address,
+    Name,
+    SecretName,
+    cookie_keys_of,
+    keys_of,
+    private_key_of,
+    window_of,
+    words_of,
+)
 
 # The kinds of drift that can be mended. A deleted instance and an ECR that changed hands can only be reported.
 Mendable = Literal[
@@ -105,10 +46,7 @@ Mendable = Literal[
     DriftKind.FOREIGN_ASSOCIATION,
 ]
 T = TypeVar("T", bound=BaseModel)
-Address = Annotated[str, AfterValidator(checked_address)]
 _A_YEAR = 366 * 86_400
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,119}$")]
-SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,192}$")]
 
 
 GRANT, ASSOCIATE, PREFLIGHT, RECONCILE, DESK = FUNCTIONS = ("grant", "associate", "preflight", "reconcile", "desk")
@@ -151,7 +89,7 @@ class Settings(BaseModel):
         description="the name of a secret in KMS that holds the password, where it is not in `LEDGER_URL`: "
         "[secrets](secrets.md)",
     )
-    config_keys: Annotated[Mapping[str, str], BeforeValidator(_keys)] = Field(
+    config_keys: Annotated[Mapping[str, str], BeforeValidator(keys_of)] = Field(
         validation_alias="CONFIG_KEYS",
         description="the public keys that may sign a [configuration](configuration.md), `name:key,name:key`; "
         "`ecr-grants keys new` makes one",
@@ -258,14 +196,14 @@ class Settings(BaseModel):
         validation_alias="STUCK_SECONDS",
         description="how long a side may be unsettled before it is reported (`stuck`)",
     )
-    change_window: Annotated[Annotated[Window, BeforeValidator(_window)] | None, UsedBy(*_ACTING)] = Field(
+    change_window: Annotated[Annotated[Window, BeforeValidator(window_of)] | None, UsedBy(*_ACTING)] = Field(
         default=None,
         validation_alias="CHANGE_WINDOW",
         description="when ended leases are taken down, in UTC: `Sat,Sun 22:00-04:00`, or without days. Longer than a minute; "
         "make it longer than reconcile's five",
     )
     # Which kinds of drift are mended without asking; the rest are only reported. To mend what is foreign is to take it down.
-    drift_repair: Annotated[frozenset[Mendable], BeforeValidator(_words), UsedBy(RECONCILE)] = Field(
+    drift_repair: Annotated[frozenset[Mendable], BeforeValidator(words_of), UsedBy(RECONCILE)] = Field(
         default=frozenset({DriftKind.GRANT_MISSING, DriftKind.ASSOCIATION_MISSING, DriftKind.PREFIXES_DIFFER}),
         validation_alias="DRIFT_REPAIR",
         description="which drift is mended without asking; `none` for none",
@@ -293,11 +231,13 @@ class Signing(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="ignore")
 
-    head_key: Annotated[Annotated[Ed25519PrivateKey, BeforeValidator(_private_key)] | None, UsedBy(RECONCILE)] = Field(
-        default=None,
-        validation_alias="HEAD_KEY",
-        repr=False,
-        description="Base64 of the 32-byte Ed25519 private key that heads are signed with",
+    head_key: Annotated[Annotated[Ed25519PrivateKey, BeforeValidator(private_key_of)] | None, UsedBy(RECONCILE)] = (
+        Field(
+            default=None,
+            validation_alias="HEAD_KEY",
+            repr=False,
+            description="Base64 of the 32-byte Ed25519 private key that heads are signed with",
+        )
     )
     # The name of a secret whose value is written as HEAD_KEY is.
     head_key_secret: Annotated[SecretName | None, UsedBy(RECONCILE)] = Field(
@@ -311,6 +251,16 @@ class Signing(BaseModel):
         if self.head_key is not None and self.head_key_secret is not None:
             raise ValueError("HEAD_KEY is a key and HEAD_KEY_SECRET names one: leave one of them out")
         return self
+
+
+_ALIBABA = "ram"
+
+
+class SignedInBy(StrEnum):
+    """The claim of an ID token that says when somebody signed in."""
+
+    AUTH_TIME = "auth_time"
+    IAT = "iat"
 
 
 class DeskSettings(BaseModel):
@@ -345,17 +295,38 @@ class DeskSettings(BaseModel):
     desk_scope: Annotated[str, StringConstraints(pattern=r"^openid( [a-z_]{1,40}){0,9}$"), UsedBy(DESK)] = Field(
         default="openid aliuid profile", validation_alias="DESK_SCOPE", description="what the provider is asked for"
     )
-    desk_without_nonce: Annotated[bool, UsedBy(DESK)] = Field(
-        default=True,
+    # What a provider can say of a sign-in differs. Alibaba Cloud's documents neither nonce nor auth_time, nor a way to ask for
+    # either (channels.md sections 1.2 and 1.3); every other provider must have both, unless it is said that it has not.
+    desk_without_nonce: Annotated[bool | None, UsedBy(DESK)] = Field(
+        default=None,
         validation_alias="DESK_WITHOUT_NONCE",
-        description="whether an ID token without a nonce is taken: Alibaba Cloud documents none; for others say no",
+        description="whether an ID token without a nonce is taken; without it, only from Alibaba Cloud (the provider `ram`), "
+        "which documents none",
+    )
+    desk_signed_in_by: Annotated[SignedInBy | None, UsedBy(DESK)] = Field(
+        default=None,
+        validation_alias="DESK_SIGNED_IN_BY",
+        description="what says when somebody signed in: `auth_time`, which is asked for, or `iat`, the time of the ID token, "
+        "where a provider has no more to say and may have remembered somebody; without it, `iat` for the provider `ram`, "
+        "else `auth_time`",
+    )
+    desk_source_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z-]{1,40}$"), UsedBy(DESK)] = Field(
+        default="X-Forwarded-For",
+        validation_alias="DESK_SOURCE_HEADER",
+        description="the header to which the platform adds the caller's address behind a comma, by which strangers are "
+        "counted; `none` where it adds none: then all of one connection's other end are one",
+    )
+    desk_calls: Annotated[int, Field(ge=10, le=1_000_000), UsedBy(DESK)] = Field(
+        default=300,
+        validation_alias="DESK_CALLS",
+        description="how many calls a minute are taken from one caller, and from strangers of one address",
     )
     desk_role_sessions: Annotated[bool, UsedBy(DESK)] = Field(
         default=False,
         validation_alias="DESK_ROLE_SESSIONS",
         description="whether each session name of a RAM role is somebody of their own; else all of a role are one",
     )
-    desk_keys: Annotated[tuple[bytes, ...], BeforeValidator(_cookie_keys), UsedBy(DESK)] = Field(
+    desk_keys: Annotated[tuple[bytes, ...], BeforeValidator(cookie_keys_of), UsedBy(DESK)] = Field(
         validation_alias="DESK_KEYS",
         repr=False,
         description="Base64 of 32 bytes each, with commas, the newest first: what the desk's own tokens are encrypted with",
@@ -363,6 +334,17 @@ class DeskSettings(BaseModel):
     lapse_days: Annotated[int, Field(ge=1, le=90), UsedBy(DESK)] = Field(
         default=7, validation_alias="LAPSE_DAYS", description="so long a request can be decided"
     )
+
+    @property
+    def takes_no_nonce(self) -> bool:
+        """Whether an ID token without a nonce is taken."""
+        return self.desk_provider == _ALIBABA if self.desk_without_nonce is None else self.desk_without_nonce
+
+    @property
+    def signed_in_by(self) -> SignedInBy:
+        """Which claim says when somebody signed in."""
+        usual = SignedInBy.IAT if self.desk_provider == _ALIBABA else SignedInBy.AUTH_TIME
+        return self.desk_signed_in_by or usual
 
     @model_validator(mode="after")
     def _one_secret(self) -> DeskSettings:

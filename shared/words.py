@@ -14,19 +14,14 @@ from shared.log import Level, Word, word
 Account = Annotated[str, "the uid of the account whose resources it is about"]
 Action = Annotated[str, "`grant` or `revoke`"]
 ApiRequest = Annotated[str | None, "the platform's id of the call"]
-Api = Annotated[str, "the name of the API"]
 CODE = "a code of the [catalogue](errors.md), or as the platform says it"
 Code = Annotated[str, CODE]
 Count = Annotated[int, "how many of the event's grants and messages ended so"]
-Digest = Annotated[str, "the hash of the last event"]
 DriftClass = Annotated[str, "the class of drift"]
 GrantId = Annotated[str, "the grant, `g-…`"]
 MessageId = Annotated[str, "the message's id in its queue"]
-Moment = Annotated[int, "when, in epoch milliseconds"]
-Generation = Annotated[int, "counts the changes of the grant's leases"]
 Number = Annotated[int, "the event's place in the record"]
 OnSide = Annotated[str, "`grant` (account B's side) or `associate` (account A's)"]
-Queue = Annotated[str, "the name of the queue or topic"]
 Reason = Annotated[str, "what was found, in words"]
 Text = Annotated[str, "what was found, in the catalogue's words"]
 RequestId = Annotated[str, "the id that the issuer gave its request"]
@@ -36,7 +31,6 @@ Session = Annotated[str, "the name of the role session in that account's own aud
 Wait = Annotated[float, "until the next try or look, in seconds"]
 What = Annotated[str, "which account, router, grant or pass it was about"]
 Write = Annotated[str, "`grant`, `revoke`, `associate`, `dissociate`, `set_prefixes`, `attach` or `detach`"]
-# Three facts of the busiest budget since the last such line.
 Used = Annotated[int, "the most calls that were in one window of the quota, of the budget that came closest to its own"]
 Ceiling = Annotated[int, "how many calls that window may hold"]
 CeilingOf = Annotated[str, "which API in which account that was"]
@@ -76,8 +70,7 @@ def configuration_refused(*, number: Annotated[int, "the newest version's number
 @word(
     "policy.failed",
     Level.ERROR,
-    "Mend the rules that are named: `ecr-grants config check` and `ecr-grants policy test` show the fault. What was asked is "
-    "refused meanwhile.",
+    "Mend the rules that are named: `ecr-grants config check` and `policy test` show the fault. Until then it is refused.",
 )
 def policy_failed(*, rules: Annotated[list[str], "the rules that refused as well"], reason: Reason) -> None:
     """A question could not be answered by the policy."""
@@ -162,8 +155,7 @@ def message_failed(*, message_id: MessageId) -> None:
 @word(
     "batch.failed",
     Level.ERROR,
-    "A fault of ours: report it with its traceback. Each of the approvals was tried by itself then; what became of it is said "
-    "in a line of its own.",
+    "A fault of ours: report it with its traceback. Each approval was tried by itself then, which has a line of its own.",
     traceback=True,
 )
 def batch_failed(*, approvals: Annotated[int, "how many they were"]) -> None:
@@ -180,14 +172,14 @@ def consent_failed(*, request_id: RequestId | None, reason: Reason) -> None:
     """What was said of a request is not what was recorded, or met a fault of ours."""
 
 
-@word(
-    "desk.failed",
-    Level.ERROR,
-    "Report it: a call of the desk met a fault of ours. The caller was told that it failed; nothing was recorded by it.",
-    traceback=True,
-)
+@word("desk.failed", Level.ERROR, "Report it: a call met a fault of ours, and its caller was told.", traceback=True)
 def desk_failed(*, call: Annotated[str, "the call: its method and its path"]) -> None:
     """A call met a fault of ours."""
+
+
+@word("desk.unable", Level.WARNING)
+def desk_unable(*, call: Annotated[str, "the call: its method and its path"], code: Code, reason: Reason) -> None:
+    """A call could not be answered now: something that the desk needs does not answer, and its caller was told to try again."""
 
 
 @word(
@@ -206,7 +198,7 @@ def ledger_away(*, reason: Reason, grant: GrantId | None) -> None:
     "Look the code up with `ecr-grants errors CODE`: a queue or topic is missing, or the function's role may not use it. "
     "Completions and wakes wait in the ledger meanwhile, and go out once it is mended.",
 )
-def queue_refused(*, queue: Queue, code: Code, reason: Reason) -> None:
+def queue_refused(*, queue: Annotated[str, "the name of the queue or topic"], code: Code, reason: Reason) -> None:
     """A queue or the topic refuses us, and only a person can change that."""
 
 
@@ -260,7 +252,7 @@ def write_failed(*, write: Write, code: Code, reason: Reason) -> None:
 def side_settled(
     *,
     event_kind: Annotated[str | None, "the completion that tells it, if any"],
-    generation: Generation,
+    generation: Annotated[int, "counts the changes of the grant's leases"],
     ours: Annotated[bool | None, "whether we made or adopted what is there"],
     admitted_seconds: Annotated[
         float | None,
@@ -314,8 +306,7 @@ def grant_stuck(*, grant: GrantId, side: OnSide, code: Code, reason: Reason) -> 
 @word(
     "grant.failed",
     Level.ERROR,
-    "A fault of ours: report it with its traceback. The grant is tried again, twenty times in all, and is dead then; no other "
-    "grant is touched by it.",
+    "A fault of ours: report it with its traceback. The grant is tried twenty times, and is dead then; no other is touched.",
     traceback=True,
 )
 def grant_failed(*, grant: GrantId, side: OnSide) -> None:
@@ -325,9 +316,8 @@ def grant_failed(*, grant: GrantId, side: OnSide) -> None:
 @word(
     "review.overdue",
     Level.ERROR,
-    "Somebody who may speak for either side, and neither asked for it nor agreed, looks at what was done and says so: "
-    "`ecr-grants review REQUEST in-order REASON`. Until then nobody opens another emergency on that grant, nor does whoever "
-    "asked for this one.",
+    "An owner of either side who neither asked for it nor agreed looks at what was done: `ecr-grants review REQUEST in-order "
+    "REASON`. Until then nobody opens another emergency on that grant, nor does whoever asked for this one anywhere.",
 )
 def review_overdue(*, request_id: RequestId, grant: GrantId, until: Annotated[str, "when it was due"]) -> None:
     """An emergency was not reviewed in time; said by every pass of reconcile."""
@@ -420,8 +410,8 @@ def drift_reported(*, drift_kind: DriftClass, grant: GrantId, text: Reason) -> N
 def ledger_head(
     *,
     seq: Number,
-    hash: Digest,  # noqa: A002  # the field's name in a heads file
-    at: Moment,
+    hash: Annotated[str, "the hash of the last event"],  # noqa: A002  # the field's name in a heads file
+    at: Annotated[int, "when, in epoch milliseconds"],
     configuration: Annotated[int, "the number of the configuration's newest version"],
     signature: Annotated[str, "by `HEAD_KEY`; empty without one"],
 ) -> None:
@@ -456,7 +446,9 @@ def secret_read(
 
 
 @word("cloud.called", Level.INFO)
-def cloud_called(*, operation: Api, account: Account, session: Session, api_request_id: ApiRequest) -> None:
+def cloud_called(
+    *, operation: Annotated[str, "the name of the API"], account: Account, session: Session, api_request_id: ApiRequest
+) -> None:
     """A call to the cloud was answered well."""
 
 

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.desk.admits import Admits
 from shared.desk.callers import Caller, CallerKind
+from shared.desk.conditions import ensure_matches, tag_of, unchanged
+from shared.desk.pages import TABLE, After, HowAnswered, Listing, answered
 from shared.desk.parts import Parts
-from shared.desk.problems import DOCUMENTED, NotSignedIn, Problem, problem_of
-from shared.desk.shown import RequestShown, shown
+from shared.desk.problems import ANY, Problem, documented, problem_of
+from shared.desk.requests_shown import RequestShown, shown
 from shared.errors import BadInput, NotAllowed
-from shared.ledger.consent import RequestRow, list_requests, standings
+from shared.ledger.consent import RequestRow, list_requests, seen_request
+from shared.ledger.seeing import Scope
 from shared.loop.asking import MOST_AT_ONCE, Answer
-from shared.loop.consent import may_see
 from shared.messages.consent import Voice, Wish
 from shared.messages.forms import Digest, RequestId, Why
 from shared.rules.consent import Stage, Standing
 from shared.rules.facts import Side
 
-PAGE = 100
-UNSEEN_AN_HOUR = 60
-"""Requests that one person may ask in an hour about accounts that they may not see."""
-api = APIRouter(prefix="/api/v1", responses=DOCUMENTED)
+api = APIRouter(prefix="/api/v1", responses=ANY)
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # not in a thread: it waits for nothing
     parts: Parts = request.app.state.parts
     return parts
 
 
-def _caller(request: Request, parts: Annotated[Parts, Depends(_parts)]) -> Caller:
-    return parts.caller(request)
-
-
 Here = Annotated[Parts, Depends(_parts)]
-Calling = Annotated[Caller, Depends(_caller)]
+# Whom a route admits: each has one of these. Other kinds never enter it.
+Anybody = Annotated[Caller, Depends(Admits(*CallerKind))]
+Calling = Annotated[Caller, Depends(Admits(CallerKind.PERSON, CallerKind.SYSTEM))]
+PersonCalling = Annotated[Caller, Depends(Admits(CallerKind.PERSON))]
+IfMatch = Annotated[
+    str | None, Header(max_length=1000, description="the ETag of what was shown: nothing is recorded where it changed")
+]
 Id = Annotated[RequestId, Field(description="the request's id")]
 
 
@@ -141,18 +142,9 @@ class Me(BaseModel):
     groups: list[str]
 
 
-@api.get("/health", responses={})
-def health(parts: Here) -> dict[str, str]:
-    """Whether the desk can record anything now."""
-    parts.gate.look()
-    return {"status": "ok" if parts.gate.standing.fault is None else "no configuration can be believed"}
-
-
-@api.get("/me")
+@api.get("/me", responses=documented(401))
 def me(parts: Here, caller: Calling) -> Me:
     """Who is calling, by the newest configuration."""
-    if caller.kind is CallerKind.STRANGER:
-        raise NotSignedIn("sign in first")
     people = parts.people()
     provider, _, name = caller.subject.partition(":")
     person = people.person(provider, name)
@@ -160,7 +152,11 @@ def me(parts: Here, caller: Calling) -> Me:
     return Me(kind=caller.kind, subject=caller.subject, person=person, groups=groups)
 
 
-@api.post("/requests", status_code=201)
+NOT_NEW: dict[int | str, dict[str, Any]] = {304: {"description": "it is as `If-None-Match` says"}}
+SAID_BEFORE: dict[int | str, dict[str, Any]] = {200: {"description": "it was said before: nothing is new"}}
+
+
+@api.post("/requests", status_code=201, responses=SAID_BEFORE | documented(401, 403, 409, 422))
 def ask(
     parts: Here,
     caller: Calling,
@@ -172,57 +168,94 @@ def ask(
     by = _voice(parts, caller)
     _count_unseen(parts, by, [wish.instance.owner_uid for wish in body.wishes])
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
-    _after_words(parts, answers[0], response)
-    return Asked(requests=[_shown(parts, by, one) for one in answers], said=answers[0].said)
+    if answers[0].said:
+        parts.wake()
+    else:
+        response.status_code = 200
+    see = _view(parts, by)
+    return Asked(requests=[see(one) for one in answers], said=answers[0].said)
 
 
-@api.get("/requests")
+@api.get("/requests", response_model=RequestsPage, responses=TABLE | documented(401, 403, 422))
 def requests(
     parts: Here,
     caller: Calling,
+    how: HowAnswered,
     stage: Stage | None = None,
     batch: Annotated[str | None, Query(max_length=128)] = None,
-    after: Annotated[str | None, Query(max_length=200)] = None,
-) -> RequestsPage:
-    """What this caller asked for or may decide about, newest first."""
-    by = _voice(parts, caller)
-    rows = parts.ledger.read(list_requests, parts.scope(by.person), stage, batch, _behind(after), PAGE + 1)
-    more = len(rows) > PAGE
-    rows = rows[:PAGE]
-    return RequestsPage(requests=[_line(row) for row in rows], next=_after(rows[-1]) if more else None)
+    after: After = None,
+) -> Response:
+    """What this caller asked for or may see, newest first."""
+    scope = scope_of(parts, caller)
+    listing = Listing(
+        of={"list": "requests", "person": scope.person, "stage": stage, "batch": batch},
+        fetch=lambda behind, limit: parts.ledger.glance(list_requests, scope, stage, batch, behind, limit),
+        place=lambda row: (row.asked_at, row.request_id),
+        line=_line,
+    )
+    return answered(listing, RequestsPage, parts.seals, after, how)
 
 
-@api.get("/requests/{request_id}")
-def show(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
+@api.get(
+    "/requests/{request_id}",
+    response_model=RequestShown,
+    responses=NOT_NEW | documented(401, 403, 404, 422),
+)
+def show(
+    parts: Here,
+    caller: Calling,
+    request_id: Id,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> RequestShown | Response:
     """One request, as everything that was said makes it. The ETag changes with it."""
     by = _voice(parts, caller)
-    found = _visible(parts, by, request_id)
-    shown = _shown(parts, by, Answer(found))
-    tag = hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]
-    response.headers["ETag"] = f'"{tag}"'
-    return shown
+    found = visible(parts, parts.scope(by.person), request_id)
+    seen = _view(parts, by)(Answer(found))
+    tag = tag_of(seen.model_dump_json())
+    if unchanged(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return seen
 
 
-@api.post("/requests/{request_id}/decisions", status_code=201)
-def decide(parts: Here, caller: Calling, request_id: Id, body: DecisionBody, response: Response) -> RequestShown:
+@api.post(
+    "/requests/{request_id}/decisions",
+    status_code=201,
+    responses=SAID_BEFORE | documented(401, 403, 404, 409, 412, 422),
+)
+def decide(
+    parts: Here,
+    caller: PersonCalling,
+    request_id: Id,
+    body: DecisionBody,
+    response: Response,
+    if_match: IfMatch = None,
+) -> RequestShown:
     """Say yes or no for a side. Saying the same again changes nothing."""
-    caller.person_only()
     by = _voice(parts, caller)
-    _visible(parts, by, request_id)
-    answer = parts.desk().decide(by, request_id, body.side, body.snapshot, agrees=body.agrees, reason=body.reason)
-    _after_words(parts, answer, response)
-    return _shown(parts, by, answer)
+    visible(parts, parts.scope(by.person), request_id)
+    see = _view(parts, by)
+    answer = parts.desk().decide(
+        by,
+        request_id,
+        body.side,
+        body.snapshot,
+        agrees=body.agrees,
+        reason=body.reason,
+        expected=_as_shown(if_match, see),
+    )
+    return _after_words(parts, see(answer), response, said=answer.said)
 
 
-@api.post("/decisions")
-def decide_many(parts: Here, caller: Calling, body: DecisionsBody) -> Decisions:
+@api.post("/decisions", responses=documented(401, 403, 422))
+def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Decisions:
     """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
-    caller.person_only()
-    by = _voice(parts, caller)
+    by, see = _voice(parts, caller), _view(parts, _voice(parts, caller))
     found, news = list[DecisionAnswer](), False
     for one in body.about:
         try:
-            _visible(parts, by, one.request_id)
+            visible(parts, parts.scope(by.person), one.request_id)
             told = parts.desk().decide(
                 by, one.request_id, body.side, one.snapshot, agrees=body.agrees, reason=body.reason
             )
@@ -230,42 +263,52 @@ def decide_many(parts: Here, caller: Calling, body: DecisionsBody) -> Decisions:
             found.append(DecisionAnswer(request_id=one.request_id, problem=problem_of(error)))
             continue
         news = news or told.said
-        found.append(DecisionAnswer(request_id=one.request_id, request=_shown(parts, by, told)))
+        found.append(DecisionAnswer(request_id=one.request_id, request=see(told)))
     if news:
         parts.wake()
     return Decisions(decisions=found)
 
 
-@api.post("/requests/{request_id}/withdrawal", status_code=201)
-def withdraw(parts: Here, caller: Calling, request_id: Id, body: WithdrawalBody, response: Response) -> RequestShown:
+@api.post(
+    "/requests/{request_id}/withdrawal",
+    status_code=201,
+    responses=SAID_BEFORE | documented(401, 403, 404, 409, 412, 422),
+)
+def withdraw(
+    parts: Here,
+    caller: Calling,
+    request_id: Id,
+    body: WithdrawalBody,
+    response: Response,
+    if_match: IfMatch = None,
+) -> RequestShown:
     """Ask no more."""
     by = _voice(parts, caller)
-    _visible(parts, by, request_id)
-    answer = parts.desk().withdraw(by, request_id, body.reason)
-    _after_words(parts, answer, response)
-    return _shown(parts, by, answer)
+    visible(parts, parts.scope(by.person), request_id)
+    see = _view(parts, by)
+    answer = parts.desk().withdraw(by, request_id, body.reason, expected=_as_shown(if_match, see))
+    return _after_words(parts, see(answer), response, said=answer.said)
 
 
-@api.post("/requests/{request_id}/review", status_code=201)
-def review(parts: Here, caller: Calling, request_id: Id, body: ReviewBody, response: Response) -> RequestShown:
+@api.post("/requests/{request_id}/review", status_code=201, responses=SAID_BEFORE | documented(401, 403, 404, 409, 422))
+def review(parts: Here, caller: PersonCalling, request_id: Id, body: ReviewBody, response: Response) -> RequestShown:
     """Close the review of an emergency. Saying the same again changes nothing."""
-    caller.person_only()
     by = _voice(parts, caller)
-    _visible(parts, by, request_id)
+    visible(parts, parts.scope(by.person), request_id)
+    see = _view(parts, by)
     answer = parts.desk().review(by, request_id, in_order=body.in_order, reason=body.reason)
-    _after_words(parts, answer, response)
-    return _shown(parts, by, answer)
+    return _after_words(parts, see(answer), response, said=answer.said)
 
 
-@api.post("/requests/{request_id}/looks", status_code=201)
+@api.post("/requests/{request_id}/looks", status_code=201, responses=documented(401, 403, 404, 409, 422))
 def look_again(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
     """Have preflight look again."""
     by = _voice(parts, caller)
-    found = _visible(parts, by, request_id)
+    found = visible(parts, parts.scope(by.person), request_id)
     _count_unseen(parts, by, [found.asked.wish.instance.owner_uid])
+    see = _view(parts, by)
     answer = parts.desk().look_again(by, request_id)
-    _after_words(parts, answer, response)
-    return _shown(parts, by, answer)
+    return _after_words(parts, see(answer), response, said=answer.said)
 
 
 def _voice(parts: Parts, caller: Caller) -> Voice:
@@ -274,46 +317,45 @@ def _voice(parts: Parts, caller: Caller) -> Voice:
 
 def _count_unseen(parts: Parts, by: Voice, accounts: Sequence[str]) -> None:
     """Looks into accounts that somebody may not see are few an hour, whatever they find. Raises Throttled."""
-    owned = parts.scope(by.person).accounts
-    for _ in [uid for uid in accounts if uid not in owned][: UNSEEN_AN_HOUR + 1]:
-        parts.count(f"unseen {by.person}", UNSEEN_AN_HOUR, timedelta(hours=1), "requests about accounts of others")
+    scope = parts.scope(by.person)
+    parts.limits.unseen(by.person, sum(not scope.sees(uid) for uid in accounts))
 
 
-def _after_words(parts: Parts, answer: Answer, response: Response) -> None:
+def _after_words(parts: Parts, seen: RequestShown, response: Response, *, said: bool) -> RequestShown:
     """What was said is heard soon; where it was said before, the answer is of no news."""
-    if answer.said:
+    if said:
         parts.wake()
     else:
         response.status_code = 200
+    response.headers["ETag"] = tag_of(seen.model_dump_json())
+    return seen
 
 
-def _visible(parts: Parts, by: Voice, request_id: str) -> Standing:
+def _as_shown(if_match: str | None, see: Callable[[Answer], RequestShown]) -> Callable[[Standing], None]:
+    """Raises NotAllowed (NotAsShown) for a request that does not stand as the caller was shown it."""
+    return lambda standing: ensure_matches(if_match, tag_of(see(Answer(standing)).model_dump_json()))
+
+
+def scope_of(parts: Parts, caller: Caller) -> Scope:
+    """What a caller may see. Raises NotSignedIn and NotAllowed as whoever is nobody is told."""
+    return parts.scope(_voice(parts, caller).person)
+
+
+def visible(parts: Parts, scope: Scope, request_id: str) -> Standing:
     """The request, for whoever may see it; to anybody else it is as if nobody had asked it."""
-    found = parts.ledger.read(standings, [request_id]).get(request_id)
-    if found is None or not may_see(parts.standing(), found, by.person, parts.now()):
+    found = parts.ledger.glance(seen_request, scope, request_id)
+    if found is None:
         raise BadInput(f"request_id: there is no request {request_id} that you may see", code="NoSuchRequest")
     return found
 
 
-def _shown(parts: Parts, by: Voice, answer: Answer) -> RequestShown:
-    grant = answer.standing.asked.wish.grant
-    owned = parts.scope(by.person).accounts
-    return shown(answer, parts.now(), whole=not owned.isdisjoint((grant.instance_owner_uid, grant.ecr_owner_uid)))
+def _view(parts: Parts, by: Voice) -> Callable[[Answer], RequestShown]:
+    """How this caller is shown requests now."""
+    scope, now = parts.scope(by.person), parts.now()
+
+    return lambda answer: shown(answer, scope, now)
 
 
 def _line(row: RequestRow) -> RequestLine:
     facts = {name: getattr(row, name) for name in RequestLine.model_fields if name != "asked_at"}
     return RequestLine(**facts, asked_at=datetime.fromtimestamp(row.asked_at / 1000, UTC))
-
-
-def _after(row: RequestRow) -> str:
-    return f"{row.asked_at}.{row.request_id}"
-
-
-def _behind(after: str | None) -> tuple[int, str] | None:
-    if after is None:
-        return None
-    at, _, request_id = after.partition(".")
-    if not (at.isascii() and at.isdigit() and len(at) < 16 and request_id):
-        raise BadInput("after: is not one that a page was answered with")
-    return int(at), request_id

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+import secrets
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.desk.api import Here, api
+from shared.desk.admits import unmet
+from shared.desk.api import Anybody, Here, api
+from shared.desk.describing import completed
+from shared.desk.looking_api import looking
+from shared.desk.manners import Mannered
 from shared.desk.parts import COOKIE, Parts
-from shared.desk.problems import NotSignedIn, Problem, answer, guarded, install
-from shared.desk.signin import local_path
+from shared.desk.problems import ANY, NotSignedIn, documented, install
+from shared.desk.signin import Back, local_path
 from shared.desk.tokens import SESSION, SHORT, Use
 from shared.errors import BadInput
 
-LARGEST = 1_000_000
-"""Bytes of a body: 200 requests have a quarter of it."""
-_SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Content-Type-Options": "nosniff",
-}
 _BEGUN = "__Host-desk-begun"
-_Next = Callable[[Request], Awaitable[Response]]
 
 
 class CodeBody(BaseModel):
@@ -46,50 +40,60 @@ class Bearer(BaseModel):
     seconds: int
 
 
-def make(parts: Parts) -> FastAPI:
-    """The app over these parts."""
-    app = FastAPI(
-        title="ECR Grants: the desk", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json"
+class DeskApp(FastAPI):
+    """The app, which describes itself whole."""
+
+    def openapi(self) -> dict[str, Any]:
+        """As OpenAPI 3.1."""
+        if not self.openapi_schema:
+            self.openapi_schema = completed(super().openapi(), self.routes)
+        return self.openapi_schema
+
+
+def make(parts: Parts | None = None) -> DeskApp:
+    """The app over these parts; without them it only describes itself."""
+    app = DeskApp(
+        title="ECR Grants: the desk",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would send to wherever the Host header says
     )
     app.state.parts = parts
-    install(app)
+    install(app, unmet)
     app.include_router(api)
+    app.include_router(looking)
     _sign_in(app)
-    app.middleware("http")(guarded)
-    app.middleware("http")(_mannered)  # outside of it: what failed has the headers, too
+    _sessions(app)
+
+    @app.get("/api/v1/openapi.json", include_in_schema=False)
+    def document(_caller: Anybody) -> JSONResponse:
+        """This API, as OpenAPI."""
+        return JSONResponse(app.openapi())
+
+    app.add_middleware(Mannered)
     return app
-
-
-async def _mannered(request: Request, call_next: _Next) -> Response:
-    """Bodies of a size that can be read, and headers that keep browsers from guessing."""
-    length = request.headers.get("content-length", "0")
-    if request.headers.get("transfer-encoding") or not length.isdigit() or int(length) > LARGEST:
-        large = Problem(
-            title="call refused", status=413, code="CallRefused", detail=f"a body has at most {LARGEST} bytes"
-        )
-        response: Response = answer(large)
-    else:
-        response = await call_next(request)
-    for name, value in _SECURITY.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _sign_in(app: FastAPI) -> None:
     @app.get("/sign-in", include_in_schema=False)
     def begin(
         parts: Here,
+        _caller: Anybody,
         to: Annotated[str, Query(max_length=500)] = "/",
         port: Annotated[int | None, Query(ge=1024, le=65535)] = None,
         challenge: Annotated[str, Query(pattern=r"^([A-Za-z0-9_-]{43})?$")] = "",
         mark: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,100}$")] = "",
+        anew: Annotated[bool, Query()] = False,
     ) -> Response:
-        """Off to the provider. ``port``: where a command line on the same machine waits; what it is sent back there is worth
-        nothing without the verifier of its ``challenge`` (RFC 7636), and comes with its ``mark``.
+        """Off to the provider; ``anew``: to sign in there again, where it can be asked for that. ``port``: where a command line
+        on the same machine waits; what it is sent back there is worth nothing without the verifier of its ``challenge``
+        (RFC 7636), and comes with its ``mark``.
         """
         if port is not None and not challenge:
             raise BadInput("challenge: must be given with a port")
-        begun = parts.sign_in.begin()
+        begun = parts.sign_in.begin(anew=anew)
         kept = {**begun.kept, "to": local_path(to), "port": str(port or ""), "challenge": challenge, "mark": mark}
         response = RedirectResponse(begun.address, 303)
         _put(response, _BEGUN, parts.seals.make(Use.STATE, kept, SHORT), int(SHORT.total_seconds()))
@@ -99,13 +103,17 @@ def _sign_in(app: FastAPI) -> None:
     def back(
         request: Request,
         parts: Here,
+        _caller: Anybody,
         state: Annotated[str, Query(max_length=200)] = "",
         code: Annotated[str, Query(max_length=4000)] = "",
+        error: Annotated[str, Query(max_length=200)] = "",
+        iss: Annotated[str, Query(max_length=500)] = "",
     ) -> Response:
         """And back: whoever signed in gets a session, or the command line a code."""
         kept = parts.seals.read(Use.STATE, request.cookies.get(_BEGUN, ""))
-        subject, at = parts.sign_in.finish(code, state, kept)
-        said = {"subject": subject, "at": at.timestamp()}
+        subject, at = parts.sign_in.finish(Back(state=state, code=code, error=error, iss=iss), kept)
+        session = secrets.token_urlsafe(16)
+        said = {"subject": subject, "at": None if at is None else at.timestamp(), "session": session}
         if kept["port"]:
             given = parts.seals.make(Use.CODE, {**said, "challenge": kept["challenge"]}, SHORT)
             address = f"http://127.0.0.1:{kept['port']}/?" + urlencode({"code": given, "mark": kept["mark"]})
@@ -116,15 +124,18 @@ def _sign_in(app: FastAPI) -> None:
         response.delete_cookie(_BEGUN, secure=True, httponly=True, samesite="lax")
         return response
 
+
+def _sessions(app: FastAPI) -> None:
     @app.post("/sign-out", include_in_schema=False)
-    def out() -> Response:
-        """The browser forgets."""
+    def out(request: Request, parts: Here, _caller: Anybody) -> Response:
+        """The session is good no more, whoever kept its cookie or its token; and the browser forgets."""
+        parts.leave(request)
         response = PlainTextResponse("signed out\n")
         response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
         return response
 
-    @app.post("/api/v1/tokens", responses={401: {"model": Problem}, 422: {"model": Problem}})
-    def exchange(parts: Here, body: CodeBody) -> Bearer:
+    @app.post("/api/v1/tokens", responses=ANY | documented(401, 422))
+    def exchange(parts: Here, _caller: Anybody, body: CodeBody) -> Bearer:
         """A code that the command line was sent back with, for a bearer token; it can be exchanged once."""
         said = parts.seals.read(Use.CODE, body.code)
         if create_s256_code_challenge(body.verifier) != said.pop("challenge"):

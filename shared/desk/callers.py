@@ -25,14 +25,15 @@ class CallerKind(StrEnum):
 
 
 class Caller(BaseModel):
-    """Whoever calls. ``subject``: ``provider:name``, as the provider says; ``signed_in``: when a person did; ``system``: an
-    issuer that asks for ``subject``.
+    """Whoever calls. ``subject``: ``provider:name``, as the provider says; ``signed_in``: when a person did, where the provider
+    says so; ``session``: the id of a sign-in, by which it can be ended; ``system``: an issuer that asks for ``subject``.
     """
 
     model_config = ConfigDict(frozen=True)
     kind: CallerKind
     subject: str = ""
     signed_in: datetime | None = None
+    session: str = ""
     system: str | None = None
 
     def voice(self, people: People, now: datetime) -> Voice:
@@ -50,14 +51,10 @@ class Caller(BaseModel):
 
     def strength(self, now: datetime) -> Strength:
         """How sure it is."""
-        if self.kind is CallerKind.SYSTEM or self.signed_in is None:
-            return Strength.RELAYED
-        return Strength.FRESH if now - self.signed_in < FRESH else Strength.SIGNED_IN
-
-    def person_only(self) -> None:
-        """Raise NotAllowed for a system: it asks for people, and decides for nobody."""
         if self.kind is CallerKind.SYSTEM:
-            raise NotAllowed(f"{self.system} is a system: it may ask, and people decide", code="PeopleDecide")
+            return Strength.RELAYED
+        fresh = self.signed_in is not None and now - self.signed_in < FRESH
+        return Strength.FRESH if fresh else Strength.SIGNED_IN
 
 
 STRANGER = Caller(kind=CallerKind.STRANGER)

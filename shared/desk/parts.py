@@ -5,29 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
 from shared import words
 from shared.desk.callers import STRANGER, Caller, CallerKind, moment
+from shared.desk.limits import Limits
 from shared.desk.problems import NotSignedIn, Unusable
 from shared.desk.signin import SignIn
-from shared.desk.tokens import SHORT, Seals, Use, system_of
-from shared.errors import GrantError, Throttled, Unconfigured
+from shared.desk.tokens import SESSION, SHORT, Seals, Use, system_of
+from shared.errors import GrantError, NotAllowed, Unconfigured
+from shared.ledger.seeing import Scope
 from shared.ledger.transactions import Ledger
-from shared.ledger.used import Kind, count, use_once
+from shared.ledger.used import Kind, use_once
 from shared.loop.asking import Desk
-from shared.loop.consent import Scope, scope_of
 from shared.loop.gate import Gate, Standing
+from shared.loop.seeing import Sight
 from shared.rules.people import People
 from shared.settings import DeskSettings
 
 COOKIE = "__Host-desk"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_WINDOW = timedelta(minutes=1)
-CALLS = 300
-"""Calls of one caller in a minute."""
 
 
 class Parts:
@@ -46,6 +46,8 @@ class Parts:
         self.settings, self.ledger, self.gate, self.sign_in = settings, ledger, gate, sign_in
         self._send_wake, self._clock = send_wake, clock
         self.seals = Seals(settings.desk_keys, self.now)
+        self.limits = Limits(settings, ledger, clock)
+        self._sight = Sight(self.standing)
 
     def now(self) -> datetime:
         """The time."""
@@ -53,16 +55,11 @@ class Parts:
 
     def standing(self) -> Standing:
         """The configuration that is believed. Raises Unconfigured where none is."""
-        self._newest()
+        self.gate.look()
         standing = self.gate.standing
         if standing.version is None or standing.fault is not None:
             raise Unconfigured(standing.fault or "")
         return standing
-
-    def _newest(self) -> None:
-        """A desk lives for days: nobody is heard by a configuration that another one followed."""
-        self.gate.look()
-        self.gate.overtaken()
 
     def people(self) -> People:
         """Who there is, by the newest configuration."""
@@ -72,12 +69,12 @@ class Parts:
 
     def desk(self) -> Desk:
         """The use cases."""
-        self._newest()
+        self.gate.look()
         return Desk(self.ledger, self.gate, self._clock, lapse=timedelta(days=self.settings.lapse_days))
 
     def scope(self, person: str) -> Scope:
         """What somebody may see, as lists are narrowed to it."""
-        return scope_of(self.standing(), person, self.now())
+        return self._sight.scope(person, self.now())
 
     def wake(self) -> None:
         """Have the grant function hear what was said. Where it cannot be told now, the timer finds it."""
@@ -88,12 +85,36 @@ class Parts:
 
     # -- who calls ---------------------------------------------------------------------------------------------------
 
-    def caller(self, request: Request) -> Caller:
-        """Who calls. Raises NotSignedIn for what pretends to be a sign-in and is none, Throttled for too many calls."""
-        found = self._known(request)
-        if found.kind is not CallerKind.STRANGER:
-            self._count(found)
+    def admitted(self, request: Request, kinds: frozenset[CallerKind]) -> Caller:
+        """Who calls, counted. Where strangers are admitted nobody is asked who they are, so that whoever has a sign-in that ran
+        out is let through to sign in anew.
+
+        Raises NotSignedIn for strangers, and for what pretends to be a sign-in and is none; NotAllowed (PeopleDecide) for a
+        system where people are meant; Throttled for too many calls.
+        """
+        if CallerKind.STRANGER in kinds:
+            self.limits.stranger(request)
+            return STRANGER
+        try:
+            found = self._known(request)
+        except NotSignedIn:
+            self.limits.stranger(request)
+            raise
+        self.limits.caller(found)
+        if found.kind is CallerKind.PERSON:
+            self.gate.overtaken()  # who is who, and may do what, is what the newest configuration says
+        if found.kind not in kinds:
+            raise NotAllowed(f"{found.system} is a system: it may ask, and people decide", code="PeopleDecide")
         return found
+
+    def leave(self, request: Request) -> None:
+        """End the session that a call comes with; whatever else it comes with is none, and needs no end."""
+        try:
+            found = self._known(request)
+        except NotSignedIn:
+            return
+        if found.session:
+            self.ledger.write(use_once, Kind.SESSION, found.session, _millis(self.now() + SESSION), self._clock())
 
     def _known(self, request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -103,7 +124,7 @@ class Parts:
             raise NotSignedIn("Authorization: only Bearer is taken here")
         cookie = request.cookies.get(COOKIE)
         if not cookie:
-            return STRANGER
+            raise NotSignedIn("sign in first: `ecr-grants login`, or /sign-in in a browser")
         if request.method not in _SAFE:
             self._same_site(request)
         return _person(self.seals.read(Use.SESSION, cookie))
@@ -111,6 +132,7 @@ class Parts:
     def _bearer(self, token: str) -> Caller:
         if token.count(".") == 4:  # JWE: ours
             return _person(self.seals.read(Use.BEARER, token))
+        self.gate.overtaken()  # as are the keys of systems
         standing = self.standing()
         return system_of(token, standing.keys, standing.deployment or "", self.now(), self._once)
 
@@ -133,22 +155,15 @@ class Parts:
             return
         raise Unusable("Origin: this call changes something, and comes from another site", 403, code="CrossSite")
 
-    def _count(self, caller: Caller) -> None:
-        self.count(caller.system or caller.subject, CALLS, _WINDOW, "calls from one caller")
 
-    def count(self, name: str, most: int, window: timedelta, what: str) -> None:
-        """So many in a window of time. Raises Throttled for more."""
-        now, length = self._clock(), int(window.total_seconds() * 1000)
-        until = now - now % length + length
-        often = self.ledger.write(count, Kind.CALLER, name, until, now)
-        if often > most:
-            error = Throttled(f"at most {most} {what} are taken in {window.total_seconds() / 60:g} minutes")
-            error.retry_after = (until - now) / 1000
-            raise error
-
-
-def _person(said: dict[str, object]) -> Caller:
-    return Caller(kind=CallerKind.PERSON, subject=str(said["subject"]), signed_in=moment(float(str(said["at"]))))
+def _person(said: dict[str, Any]) -> Caller:
+    at = said["at"]
+    return Caller(
+        kind=CallerKind.PERSON,
+        subject=said["subject"],
+        signed_in=None if at is None else moment(at),
+        session=said["session"],
+    )
 
 
 def _millis(at: datetime) -> int:

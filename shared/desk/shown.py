@@ -1,115 +1,372 @@
-"""A request as people are shown it: what was asked and said, and what preflight saw, as far as whoever looks may see it."""
+"""What the desk answers whoever looks: typed, so that the API's description says all of it."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
 
-from shared.loop.asking import Answer
-from shared.messages.consent import Decided, Looked
-from shared.rules.checked import NAMES_OTHERS, OF_ACCOUNT_A, CheckResult
-from shared.rules.consent import Stage, Standing, how_it_ended, review_due
-from shared.rules.facts import Side
-from shared.rules.shown import differences
-
-_LOOKED_AFTER = timedelta(minutes=1)
-"""When whoever may not see account B is shown what was seen of account A: not by how long the look at B took."""
-_OF_B: dict[str, JsonValue] = {
-    "check": "account-b",
-    "result": CheckResult.UNKNOWN,
-    "found": "what account B has is shown to its owners, and to those of the router",
-    "advice": "Ask an owner of account B what they see.",
-}
+from shared.ledger.looking import Applied
+from shared.ledger.rows import finding_of, lease_of
+from shared.ledger.views import GrantView, LeaseView, SideView
+from shared.messages.approval import OnEnd
+from shared.messages.completion import Reason
+from shared.messages.forms import InstanceType
+from shared.rules.checked import CheckResult
+from shared.rules.facts import DriftKind, HoldKind, Mode
+from shared.rules.leases import LeaseState, Level, state_of
 
 
-class Word(BaseModel):
-    """One person's word that counts."""
+class GrantNamed(BaseModel):
+    """Which grant."""
 
-    person: str
-    side: Side
-    at: datetime
-    instead_of: str | None
+    grant_id: str
+    ecr_id: str
+    ecr_owner_uid: str
+    instance_type: InstanceType
+    instance_id: str
+    instance_region: str
+    instance_owner_uid: str
+
+
+class LeaseLine(GrantNamed):
+    """A lease in a list. ``open``: it counts, or will."""
+
+    issuer: str
+    request_id: str
+    state: LeaseState
+    open: bool
+    allowed_prefixes: list[str]
+    approved_at: datetime
+    admitted_at: datetime
+    ends_at: datetime | None
+    on_end: OnEnd
+
+
+class LeasesPage(BaseModel):
+    """So many leases, the newest first, and where the next ones begin."""
+
+    leases: list[LeaseLine]
+    next: str | None
+
+
+class GrantLine(GrantNamed):
+    """A grant in a list: both sides as last read, and why they are not as wanted, where they are not."""
+
+    grant_state: str
+    association_state: str
+    association_id: str | None
+    prefixes: list[str] = Field(description="of the association, as last read")
+    settled: bool
+    dead: bool
+    drift: list[DriftKind]
+    code: str | None
+    why: str | None
+    since: datetime | None
+    next_look: datetime | None
+
+
+class GrantsPage(BaseModel):
+    """So many grants, by id, and where the next ones begin."""
+
+    grants: list[GrantLine]
+    next: str | None
+
+
+class SideShown(BaseModel):
+    """One side as last read. ``since``: since when it is not as wanted; ``next_look``: when it is looked at again."""
+
+    state: str
+    ours: bool | None = Field(description="whether what is there was made by this deployment")
+    settled: bool
+    dead: bool
+    code: str | None
+    why: str | None
+    since: datetime | None
+    next_look: datetime | None
+    read_at: datetime | None
+    made_at: datetime | None = Field(description="when what is there was made, as the platform says")
+    association_id: str | None
+    prefixes: list[str]
+    drift: DriftKind | None
+    drift_text: str | None
+
+
+class LeaseShown(BaseModel):
+    """A lease with the people behind it."""
+
+    issuer: str
+    request_id: str
+    state: LeaseState
+    requested_by: str | None
+    approved_by: list[str]
+    reason: str | None
+    allowed_prefixes: list[str]
+    approved_at: datetime
+    ends_at: datetime | None
+    on_end: OnEnd
+    outcome: str | None
+
+
+class HoldShown(BaseModel):
+    """Something a person froze."""
+
+    kind: HoldKind
+    name: str
+    everything: bool
+    who: str
     reason: str
+    at: datetime
 
 
-class RequestShown(BaseModel):
-    """A request as it stands. ``snapshot``: what a decision binds; without one preflight has not looked yet."""
+class GrantShown(GrantNamed):
+    """One grant whole. ``leases``: those that are open and may be seen."""
+
+    wanted: Level
+    grant: SideShown
+    associate: SideShown
+    leases: list[LeaseShown]
+    holds: list[HoldShown]
+
+
+class HappenedLine(BaseModel):
+    """Something that happened to a grant, as it was published."""
+
+    number: int
+    at: datetime
+    event: str
+    issuer: str | None
+    request_id: str | None
+    code: str | None
+    reason: str | None
+    association_id: str | None
+    served: list[JsonValue] = Field(description="the API calls that served it")
+
+
+class HistoryPage(BaseModel):
+    """What happened, the newest first, and where what was before it begins."""
+
+    events: list[HappenedLine]
+    next: str | None
+
+
+class ExposedLine(GrantNamed):
+    """A grant of which something was seen up: what the router reaches by it, and for how long.
+
+    ``ends_at``: of the open lease that ends last; with ``endless`` one has no end.
+    """
+
+    grant_state: str
+    association_state: str
+    prefixes: list[str] = Field(description="of the association, as last read")
+    allowed_prefixes: list[str] = Field(description="of the open leases")
+    ends_at: datetime | None
+    endless: bool
+    leases: int
+
+
+class ExposurePage(BaseModel):
+    """What is exposed to a router, by grant, and where the next begins."""
+
+    exposed: list[ExposedLine]
+    next: str | None
+
+
+class CheckShown(BaseModel):
+    """One check of preflight."""
+
+    check: str
+    result: CheckResult
+    found: str
+    advice: str
+
+
+class PreflightShown(BaseModel):
+    """What preflight saw of a request last. ``whole``: nothing is left out; else the rest is for the accounts' owners."""
 
     request_id: str
-    batch: str | None
-    stage: Stage
     round: int
-    asked_by: str
-    relay: str | None
-    asked_at: datetime
-    lapses_at: datetime
-    wish: dict[str, Any]
+    looked_at: datetime | None
     snapshot: str | None
-    checks: list[JsonValue]
+    whole: bool
     failed: int
     unknown: int
-    changed: list[str] = Field(description="what is not as it was shown in the round before")
-    agreed: list[Word]
-    void: list[Word]
-    ended: str | None
-    review_until: datetime | None
-    reviewed: str | None
-    takes: list[Side] | None = Field(description="the sides whose yes it takes at least, where that was just reckoned")
+    checks: list[CheckShown]
+    content: dict[str, JsonValue] | None = Field(description="what a decision binds")
 
 
-def shown(answer: Answer, now: datetime, *, whole: bool) -> RequestShown:
-    """How a request stands. ``whole``: whoever looks may see account B; anybody else is shown the same whatever is there, and as
-    soon.
+class ConfigurationShown(BaseModel):
+    """The configuration that stands. ``fault``: why the newest is not believed; ``number`` is the newest one's all the same.
+
+    ``content``: for whoever may see everything, without the external ids of accounts.
     """
-    standing = answer.standing
-    asked = standing.asked
-    looked = standing.looked
-    checks = [] if looked is None else looked.checks
-    if not whole:
-        checks = [*_of_account_a(looked, asked.at, now), _OF_B]
-    return RequestShown(
-        request_id=standing.request_id,
-        batch=asked.batch,
-        stage=standing.stage,
-        round=standing.round if whole else 0,
-        asked_by=asked.by.person,
-        relay=asked.by.relay,
-        asked_at=asked.at,
-        lapses_at=asked.lapses_at,
-        wish=asked.wish.content,
-        snapshot=looked.snapshot if whole and looked is not None else None,
-        checks=checks,
-        failed=_many(checks, CheckResult.FAIL),
-        unknown=_many(checks, CheckResult.UNKNOWN),
-        changed=list(_changed(standing)) if whole else [],
-        agreed=[_word(one) for one in standing.yes],
-        void=[_word(one) for one in standing.void],
-        ended=None if standing.stage is Stage.OPEN else how_it_ended(standing),
-        review_until=review_due(standing),
-        reviewed=None if standing.reviewed is None else standing.reviewed.by.person,
-        takes=None if answer.needs is None else list(answer.needs.sides),
+
+    deployment: str | None
+    number: int
+    digest: str | None
+    since: datetime | None
+    mode: Mode | None = Field(description="what may act, by an operator's word; null: as each function was deployed")
+    fault: str | None
+    content: dict[str, JsonValue] | None
+
+
+class Health(BaseModel):
+    """Whether the desk can record anything now."""
+
+    status: str
+
+
+def lease_line(row: Any) -> LeaseLine:
+    """A row of ``list_leases``."""
+    lease = lease_of(row)
+    return LeaseLine(
+        **_named(row),
+        issuer=lease.issuer,
+        request_id=lease.request_id,
+        state=state_of(lease),
+        open=row.open,
+        allowed_prefixes=list(lease.allowed_prefixes),
+        approved_at=moment(lease.approved_at),
+        admitted_at=moment(lease.admitted_at),
+        ends_at=maybe(lease.ends_at),
+        on_end=lease.on_end,
     )
 
 
-def _of_account_a(looked: Looked | None, asked_at: datetime, now: datetime) -> list[JsonValue]:
-    if looked is None or now < asked_at + _LOOKED_AFTER:
-        return []
-    told = OF_ACCOUNT_A - NAMES_OTHERS
-    return [one for one in looked.checks if isinstance(one, dict) and one.get("check") in told]
+def grant_line(row: Any) -> GrantLine:
+    """A row of ``list_grants``."""
+    words = ("grant", "associate")
+    read = {word: {name: getattr(row, f"{word}_{name}") for name in _OF_SIDE} for word in words}
+    troubled = next((one for one in read.values() if one["dead_at"] is not None), None)
+    troubled = troubled or next((one for one in read.values() if one["unsettled"]), {})
+    trouble = troubled.get("trouble")
+    why = None if trouble is None else Reason.model_validate_json(trouble)
+    drifts = [finding_of(one["drift"]) for one in read.values()]
+    return GrantLine(
+        **_named(row),
+        grant_state=row.grant_state,
+        association_state=row.associate_state,
+        association_id=row.association_id,
+        prefixes=_prefixes(row.prefixes),
+        settled=not any(one["unsettled"] for one in read.values()),
+        dead=any(one["dead_at"] is not None for one in read.values()),
+        drift=[one.kind for one in drifts if one is not None],
+        code=None if why is None else why.code,
+        why=None if why is None else why.text,
+        since=maybe(troubled.get("waiting_since")),
+        next_look=maybe(troubled.get("next_at")),
+    )
 
 
-def _many(checks: list[JsonValue], result: CheckResult) -> int:
-    return sum(isinstance(one, dict) and one.get("result") == result for one in checks)
+_OF_SIDE = ("unsettled", "trouble", "waiting_since", "next_at", "dead_at", "drift")
 
 
-def _changed(standing: Standing) -> tuple[str, ...]:
-    """What is not as it was in the round before, a sentence each."""
-    if standing.before is None or standing.looked is None:
-        return ()
-    return differences(standing.before.content, standing.looked.content)
+def grant_shown(view: GrantView) -> GrantShown:
+    """One grant."""
+    return GrantShown(
+        grant_id=view.grant_id,
+        **{name: getattr(view.key, name) for name in _KEY},
+        wanted=view.wanted.level,
+        grant=_side(view.grant),
+        associate=_side(view.associate),
+        leases=[_lease(one) for one in view.leases],
+        holds=[HoldShown(**{**vars(one), "at": moment(one.at)}) for one in view.holds],
+    )
 
 
-def _word(one: Decided) -> Word:
-    return Word(person=one.by.person, side=Side(one.side), at=one.at, instead_of=one.instead_of, reason=one.reason)
+def happened_line(row: Any) -> HappenedLine:
+    """An event of a grant that was published."""
+    said = json.loads(row.body)
+    request, reason = said.get("request") or {}, said.get("reason") or {}
+    return HappenedLine(
+        number=said["number"],
+        at=said["at"],
+        event=said["event"],
+        issuer=request.get("issuer"),
+        request_id=request.get("request_id"),
+        code=reason.get("code"),
+        reason=reason.get("text"),
+        association_id=said.get("association_id"),
+        served=said.get("served") or [],
+    )
+
+
+def exposed_line(row: Any, leases: list[Any]) -> ExposedLine:
+    """A row of ``list_exposed``, and its open leases."""
+    read = [lease_of(one) for one in leases]
+    ends = [one.ends_at for one in read]
+    return ExposedLine(
+        **_named(row),
+        grant_state=row.grant_state,
+        association_state=row.associate_state,
+        prefixes=_prefixes(row.prefixes),
+        allowed_prefixes=list(dict.fromkeys(prefix for one in read for prefix in one.allowed_prefixes)),
+        ends_at=maybe(max((end for end in ends if end is not None), default=None)),
+        endless=None in ends,
+        leases=len(read),
+    )
+
+
+def since_of(applied: Applied) -> datetime | None:
+    """Since when a configuration is the newest."""
+    return maybe(applied.applied_at)
+
+
+_KEY = ("ecr_id", "ecr_owner_uid", "instance_type", "instance_id", "instance_region", "instance_owner_uid")
+
+
+def _named(row: Any) -> dict[str, Any]:
+    return {"grant_id": row.grant_id, **{name: getattr(row, name) for name in _KEY}}
+
+
+def _side(view: SideView) -> SideShown:
+    row, drift = view.row, view.row.drift
+    return SideShown(
+        state=row.state,
+        ours=row.ours,
+        settled=view.settled,
+        dead=row.dead,
+        code=None if view.why is None else view.why.code,
+        why=None if view.why is None else view.why.text,
+        since=maybe(view.since),
+        next_look=maybe(view.next_at),
+        read_at=maybe(row.seen_at),
+        made_at=maybe(view.made_at),
+        association_id=row.association_id,
+        prefixes=list(row.prefixes),
+        drift=None if drift is None else drift.kind,
+        drift_text=None if drift is None else drift.text,
+    )
+
+
+def _lease(view: LeaseView) -> LeaseShown:
+    lease, said = view.lease, view.document
+    return LeaseShown(
+        issuer=lease.issuer,
+        request_id=lease.request_id,
+        state=state_of(lease),
+        requested_by=said.get("requested_by"),
+        approved_by=list(said.get("approved_by") or []),
+        reason=said.get("reason"),
+        allowed_prefixes=list(lease.allowed_prefixes),
+        approved_at=moment(lease.approved_at),
+        ends_at=maybe(lease.ends_at),
+        on_end=lease.on_end,
+        outcome=view.outcome,
+    )
+
+
+def _prefixes(text: str | None) -> list[str]:
+    return [] if text is None else list(json.loads(text))
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of the ledger."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def maybe(milliseconds: int | None) -> datetime | None:
+    """The same, where there is one."""
+    return None if milliseconds is None else moment(milliseconds)

@@ -2,16 +2,19 @@
 
 Who signed in is a subject, never an e-mail: ``provider:sub``, or for Alibaba Cloud's ``provider:aid:type:…``, where ``sub`` of a
 role's session changes with every session name, so its role stands for it (channels.md sections 0.10 and 1.3).
+
+When somebody signed in is what `auth_time` says, for which a provider can be asked (OpenID Connect Core 1.0, section 3.1.2.1).
+Alibaba Cloud's documents neither; there the time of the ID token stands for it, which a sign-in that the provider remembered
+has, too (section 1.2).
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -21,16 +24,17 @@ from joserfc import jwk, jwt
 from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.desk.problems import NotSignedIn
-from shared.errors import CloudUnreachable
-from shared.settings import DeskSettings
+from shared.desk.problems import NotSignedIn, ProviderTrouble
+from shared.desk.wire import bounded, document, in_time
+from shared.settings import DeskSettings, SignedInBy
 
-SCOPE = "openid aliuid profile"
 ALGORITHMS = ["RS256", "ES256"]
 """What an ID token may be signed with, whatever its header says."""
-_SECONDS = 5.0
 _SKEW = timedelta(minutes=1)
-_LARGEST = 200_000
+_KEYS_LAST = timedelta(hours=1)
+"""So long a key is believed that the provider may have withdrawn meanwhile."""
+_NAMED = frozenset({"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "access_denied"})
+"""Errors (RFC 6749) that are told by their name; what else a provider says is not passed on."""
 
 
 class Provider(BaseModel):
@@ -44,16 +48,19 @@ class Provider(BaseModel):
     code_challenge_methods_supported: list[str] = Field(default=[])
 
 
+_Seconds = Annotated[float, Field(ge=0, lt=2**40, allow_inf_nan=False)]
+
+
 class Claims(BaseModel):
     """Who signed in, as an ID token says. Ids are texts: they have more digits than a double."""
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
     iss: str
     sub: str = Field(min_length=1, max_length=200)
-    exp: float
-    iat: float
+    exp: _Seconds
+    iat: _Seconds
     nonce: str | None = None
-    auth_time: float | None = None
+    auth_time: _Seconds | None = None
     type: str | None = None
     aid: str | None = None
     uid: str | None = None
@@ -67,6 +74,16 @@ class Begun:
     kept: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Back:
+    """What a browser brings back from the provider (RFC 6749 section 4.1.2, RFC 9207)."""
+
+    state: str
+    code: str = ""
+    error: str = ""
+    iss: str = ""
+
+
 class SignIn:
     """The client of one provider. Safe to share between threads."""
 
@@ -74,20 +91,24 @@ class SignIn:
         """``secret``: the client's, asked for when it is used."""
         self._settings, self._secret, self._clock = settings, secret, clock
         self._provider: Provider | None = None
-        self._keys: jwk.KeySet | None = None
+        self._keys: tuple[jwk.KeySet, datetime] | None = None
 
     @property
     def redirect(self) -> str:
         """Where the provider sends people back to."""
         return f"{self._settings.desk_address}/sign-in/back"
 
-    def begin(self) -> Begun:
-        """Send somebody to the provider. Raises CloudUnreachable where it cannot be asked."""
+    def begin(self, *, anew: bool = False) -> Begun:
+        """Send somebody to the provider. ``anew``: to sign in there again, where it can be asked for that. Raises
+        ProviderTrouble where it cannot be asked anything.
+        """
         provider = self._discovered()
+        asked = anew and self._settings.signed_in_by is SignedInBy.AUTH_TIME
         kept = {
             "state": secrets.token_urlsafe(24),
             "verifier": secrets.token_urlsafe(48),
             "nonce": secrets.token_urlsafe(24),
+            "since": str(self._clock().timestamp()) if asked else "",
         }
         with self._session() as session:
             address, _ = session.create_authorization_url(
@@ -95,36 +116,58 @@ class SignIn:
                 state=kept["state"],
                 code_verifier=kept["verifier"],
                 nonce=kept["nonce"],
+                **({"prompt": "login", "max_age": "0"} if asked else {}),
             )
         return Begun(address, kept)
 
-    def finish(self, code: str, state: str, kept: dict[str, str]) -> tuple[str, datetime]:
-        """Who has signed in, as a subject, and when. Raises NotSignedIn where anything does not fit, CloudUnreachable where the
-        provider cannot be asked.
+    def finish(self, back: Back, kept: dict[str, str]) -> tuple[str, datetime | None]:
+        """Who has signed in, as a subject, and when, where that is known. Raises NotSignedIn where anything does not fit,
+        ProviderTrouble where the provider cannot be asked.
         """
-        if not secrets.compare_digest(state.encode(), kept["state"].encode()):
+        if not secrets.compare_digest(back.state.encode(), kept["state"].encode()):
             raise NotSignedIn("the answer is not of the sign-in that this browser began: begin again")
         provider = self._discovered()
-        with self._session(self._secret()) as session:
-            try:
+        if back.iss and back.iss != provider.issuer:  # RFC 9207
+            raise NotSignedIn("iss: the answer is of another provider: begin again")
+        if back.error or not back.code:
+            raise NotSignedIn(f"the provider did not let you in ({_named(back.error)}): begin again")
+        claims = self._claims(self._exchanged(back.code, kept, provider), provider)
+        if claims.nonce != kept["nonce"] and (claims.nonce is not None or not self._settings.takes_no_nonce):
+            raise NotSignedIn("nonce: the answer is of another sign-in: begin again")
+        return self.subject(claims), self._signed_in(claims, kept)
+
+    def _exchanged(self, code: str, kept: dict[str, str], provider: Provider) -> str:
+        """The ID token for a code."""
+        secret = self._secret()
+
+        def ask() -> str:
+            with self._session(secret) as session:
+                bounded(session)
+                session.register_compliance_hook("access_token_response", _answered)
                 token = session.fetch_token(
                     provider.token_endpoint,
                     code=code,
                     code_verifier=kept["verifier"],
-                    timeout=_SECONDS,
                     allow_redirects=False,  # the secret goes nowhere else
                 )
-            except OAuthError as error:
-                raise NotSignedIn(
-                    f"the provider does not take the code back ({str(error.error)[:60]!r}): begin again"
-                ) from None
-            except (requests.RequestException, ValueError, KeyError):
-                raise CloudUnreachable("the provider of sign-ins does not answer: try again") from None
-        claims = self._claims(str(token.get("id_token", "")), provider)
-        if claims.nonce != kept["nonce"] and (claims.nonce is not None or not self._settings.desk_without_nonce):
-            raise NotSignedIn("nonce: the answer is of another sign-in: begin again")
-        signed_in = datetime.fromtimestamp(min(claims.auth_time or claims.iat, claims.iat), self._clock().tzinfo)
-        return self.subject(claims), signed_in
+            return str(token["id_token"])
+
+        try:
+            return in_time(ask)
+        except OAuthError as error:
+            raise NotSignedIn(
+                f"the provider does not take the code back ({_named(error.error)}): begin again"
+            ) from None
+
+    def _signed_in(self, claims: Claims, kept: dict[str, str]) -> datetime | None:
+        """When. Raises NotSignedIn where the provider was asked to have somebody sign in again, and does not say that it did."""
+        if self._settings.signed_in_by is SignedInBy.IAT:
+            return _moment(min(claims.auth_time or claims.iat, claims.iat))
+        if kept["since"]:
+            since = float(kept["since"]) - _SKEW.total_seconds()
+            if claims.auth_time is None or claims.auth_time < since:
+                raise NotSignedIn("auth_time: the provider was asked to have you sign in again, and does not say so")
+        return None if claims.auth_time is None else _moment(claims.auth_time)
 
     def subject(self, claims: Claims) -> str:
         """By what name `people.yaml` knows whoever signed in."""
@@ -156,6 +199,7 @@ class SignIn:
             "azp": len(named) > 1 and said.get("azp") != self._settings.desk_client_id,
             "exp": claims.exp <= (now - _SKEW).timestamp(),
             "iat": claims.iat > (now + _SKEW).timestamp(),
+            "auth_time": (claims.auth_time or 0) > (now + _SKEW).timestamp(),
         }
         if any(wrong.values()):
             told = ", ".join(name for name, bad in wrong.items() if bad)
@@ -175,36 +219,41 @@ class SignIn:
     def _discovered(self) -> Provider:
         if self._provider is None:  # two at once ask twice, and nobody waits for another's answer
             issuer = self._settings.desk_issuer
-            found = self._get(f"{issuer}/.well-known/openid-configuration")
+            found = document(f"{issuer}/.well-known/openid-configuration")
             try:
                 provider = Provider.model_validate(found)
             except ValidationError:
-                raise CloudUnreachable("the provider of sign-ins does not describe itself as it must") from None
+                raise ProviderTrouble("the provider of sign-ins does not describe itself as it must") from None
             if provider.issuer != issuer:
-                raise CloudUnreachable(f"the provider of sign-ins says that it is {provider.issuer[:100]!r}")
+                raise ProviderTrouble(f"the provider of sign-ins says that it is {provider.issuer[:100]!r}")
             self._provider = provider
         return self._provider
 
     def _signers(self, provider: Provider, *, again: bool) -> jwk.KeySet:
-        if self._keys is None or again:  # keys change: asked once more before a token is refused
-            try:
-                self._keys = jwk.KeySet.import_key_set(self._get(provider.jwks_uri))
-            except (JoseError, ValueError, TypeError, KeyError):
-                raise CloudUnreachable("the provider of sign-ins has no keys that can be read") from None
-        return self._keys
-
-    def _get(self, address: str) -> Any:
-        """What the provider says at an address; not more than can be meant, and from nowhere else."""
-        try:
-            with requests.get(address, timeout=_SECONDS, stream=True, allow_redirects=False) as answer:
-                raw = answer.raw.read(_LARGEST + 1, decode_content=True)
-                fine = answer.status_code == 200 and len(raw) <= _LARGEST
-            found = json.loads(raw) if fine else None
-        except (requests.RequestException, ValueError, OSError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise CloudUnreachable("the provider of sign-ins does not answer as it must: try again")
+        now, kept = self._clock(), self._keys
+        if kept is not None and not again and now - kept[1] < _KEYS_LAST:
+            return kept[0]
+        try:  # keys change: asked once more before a token is refused
+            found = jwk.KeySet.import_key_set(document(provider.jwks_uri))  # type: ignore[arg-type]  # looked at there
+        except (JoseError, ValueError, TypeError, KeyError):
+            raise ProviderTrouble("the provider of sign-ins has no keys that can be read") from None
+        self._keys = found, now
         return found
+
+
+def _answered(answer: requests.Response) -> requests.Response:
+    """A token, or an error that says which: nothing else is an answer, whatever is in it (RFC 6749 sections 5.1 and 5.2)."""
+    if answer.status_code not in (200, 400, 401):
+        raise requests.HTTPError(f"status {answer.status_code}")
+    return answer
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _named(error: object) -> str:
+    return str(error) if error in _NAMED else "it does not say why"
 
 
 def local_path(text: str) -> str:

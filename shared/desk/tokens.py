@@ -41,6 +41,7 @@ class Use(StrEnum):
     BEARER = "bearer"  # a command line's
     STATE = "state"  # a sign-in that is under way
     CODE = "code"  # what the command line exchanges for its bearer
+    PLACE = "place"  # where the next page of one list begins
 
 
 class Seals:

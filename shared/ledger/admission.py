@@ -306,6 +306,8 @@ def _values(approval: GrantApproval | RevokeApproval, entry: _Entry, now: int) -
         "waits": True,
         "seal": entry.judged.seal,
         "configuration": entry.judged.configuration,
+        "ecr_owner_uid": approval.grant.ecr_owner_uid,
+        "instance_owner_uid": approval.grant.instance_owner_uid,
     }
 
 

@@ -140,6 +140,7 @@ def apply_version(
         "bundle": hashlib.sha256(version.bundle.encode()).hexdigest(),
         "signers": list(signers),
         "who": version.applied_by,
+        "via": "ledger",
         "difference": list(difference),
         "deployment": named,
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.errors import BadInput
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
+from shared.ledger.seeing import Scope, first_of, own_requests
 from shared.ledger.tables import consent, requests
 from shared.messages.consent import FACTS, AnyFact, Asked
 from shared.messages.texts import canonical, faults
@@ -59,39 +60,32 @@ def kept(row: Any) -> Kept:
         fact = FACTS.validate_json(row.body)
     except ValidationError as error:
         raise BadInput(f"{where}: {faults(error)}") from None
-    if (fact.request_id, fact.fact, _millis(fact.at)) != (row.request_id, row.kind, row.at):
+    named = row.request_id, row.kind, row.at, row.fact_id
+    if (fact.request_id, fact.fact, _millis(fact.at), _fact_id(fact.request_id, row.seq)) != named:
         raise BadInput(f"{where} is not the one that its row names")
     return Kept(row.seq, row.fact_id, row.hash, fact)
 
 
 def add_facts(
-    connection: Connection,
-    request_id: str,
-    say: Callable[[Standing | None], Sequence[AnyFact]],
-    *,
-    name: str | None = None,
+    connection: Connection, request_id: str, say: Callable[[Standing | None], Sequence[AnyFact]]
 ) -> tuple[Standing, list[Kept]]:
     """Add what is to be said of a request, knowing how it stands; nobody else says anything meanwhile. Returns how it stands
     then, and what was added. To be asked last of all that is locked.
 
-    ``say``: gets None for a request that nobody asked yet; whatever it raises adds nothing. ``name``: what was said once under
-    this name is not said again.
+    ``say``: gets None for a request that nobody asked yet; whatever it raises adds nothing.
     """
     if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
         connection.execute(_ALONE)
     before = facts_of(connection, request_id)
     standing = fold(one.fact for one in before) if before else None
-    if name is not None and standing is not None and any(one.fact_id == _fact_id(request_id, name) for one in before):
-        return standing, []
     said = list(say(standing))
     end = connection.execute(_END).one_or_none()
     seq, previous = (0, START_OF_CHAIN) if end is None else end
     rows: list[dict[str, Any]] = []
-    for number, fact in enumerate(said):
+    for fact in said:
         seq += 1
         body = canonical(fact.model_dump(mode="json", by_alias=True)).decode()
-        named = str(seq) if name is None else name if number == 0 else f"{name}/{number}"
-        values = {"seq": seq, "fact_id": _fact_id(request_id, named), "request_id": request_id, "kind": fact.fact}
+        values = {"seq": seq, "fact_id": _fact_id(request_id, seq), "request_id": request_id, "kind": fact.fact}
         hashed = chained(previous, seq, _digest(body))
         rows.append(values | {"at": _millis(fact.at), "body": body, "previous": previous, "hash": hashed})
         previous = hashed
@@ -184,44 +178,33 @@ class RequestRow(Protocol):
     review_at: int | None
 
 
-class Seen(Protocol):
-    """What somebody may see: their own requests, and those about these accounts."""
-
-    @property
-    def person(self) -> str:
-        """Whose own."""
-        ...
-
-    @property
-    def accounts(self) -> frozenset[str]:
-        """By uid."""
-        ...
-
-
 def list_requests(
     connection: Connection,
-    seen: Seen,
+    scope: Scope,
     stage: Stage | None,
     batch: str | None,
     behind: tuple[int, str] | None,
     limit: int,
 ) -> list[RequestRow]:
     """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen."""
-    query = sql.select(requests).where(
-        sql.or_(
-            requests.c.requester == seen.person,
-            requests.c.instance_owner_uid.in_(seen.accounts),
-            requests.c.ecr_owner_uid.in_(seen.accounts),
-        )
-    )
+    query = sql.select(requests)
     if stage is not None:
         query = query.where(requests.c.stage == stage)
     if batch is not None:
         query = query.where(requests.c.batch == batch)
     if behind is not None:
         query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*behind))
-    found = connection.execute(query.order_by(requests.c.asked_at.desc(), requests.c.request_id.desc()).limit(limit))
-    return list(found)
+    found = first_of(query, scope.shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
+    return list(connection.execute(found, {**scope.values, "at_most": limit}))
+
+
+def seen_request(connection: Connection, scope: Scope, request_id: str) -> Standing | None:
+    """How a request stands by all that was said; None for one that nobody asked, or that may not be seen."""
+    may = scope.shape.condition(requests, own_requests())
+    query = sql.select(consent).join(requests, requests.c.request_id == consent.c.request_id)
+    query = query.where(consent.c.request_id == request_id, may).order_by(consent.c.seq)
+    rows = connection.execute(query, scope.values).all()
+    return fold(kept(row).fact for row in rows) if rows else None
 
 
 def note_standing(connection: Connection, standing: Standing, heard: int, reminded: int) -> None:
@@ -234,15 +217,35 @@ def note_standing(connection: Connection, standing: Standing, heard: int, remind
     connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
 
 
-def chain_fault(connection: Connection, heard: Mapping[int, str]) -> str | None:
-    """The first thing that is wrong with the facts, as a sentence; None when all is well. ``heard``: the hashes of those that the
-    record has events of.
+@dataclass
+class Recorded:
+    """What the record has of people's words: the hashes of the facts that were heard, by their places in the consent chain, and
+    the last place of each request.
     """
-    left, last, previous = dict(heard), 0, START_OF_CHAIN
+
+    hashes: dict[int, str] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+
+    def take(self, page: Sequence[Row[Any]]) -> None:
+        """Take note of these events."""
+        for event in page:
+            facts = json.loads(event.facts) if event.facts and '"consent"' in event.facts else {}
+            if isinstance(facts, dict) and isinstance(facts.get("consent"), int):
+                self.hashes[facts["consent"]] = str(facts.get("hash"))
+                self.last[json.loads(event.body)["request"]["request_id"]] = facts["consent"]
+
+
+def chain_fault(connection: Connection, recorded: Recorded, until: int) -> str | None:
+    """The first thing that is wrong with the facts, as a sentence; None when all is well. ``until``: the place up to which
+    everything is said to have been heard.
+    """
+    left, last, previous, passed = dict(recorded.hashes), 0, START_OF_CHAIN, ""
     with connection.execute(sql.select(consent).order_by(consent.c.seq).execution_options(yield_per=500)) as rows:
         for row in rows:
             if row.seq != last + 1:
                 return f"fact {last + 1} of the consent chain is missing"
+            if row.seq <= until and row.seq not in left:
+                passed = passed or f"fact {row.seq} of request {row.request_id} was passed over: nobody has heard it"
             if row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
                 return f"fact {row.seq} of request {row.request_id} is not what was recorded"
             try:
@@ -250,10 +253,14 @@ def chain_fault(connection: Connection, heard: Mapping[int, str]) -> str | None:
             except BadInput as error:
                 return str(error)
             last, previous = row.seq, row.hash
-    return f"fact {min(left)} of the consent chain is missing: the record has heard it" if left else None
+    if left:
+        return f"fact {min(left)} of the consent chain is missing: the record has heard it"
+    if until > last:
+        return f"fact {last + 1} of the consent chain is missing: everything up to {until} is said to have been heard"
+    return passed or None
 
 
-def request_fault(connection: Connection) -> str | None:
+def request_fault(connection: Connection, recorded: Recorded) -> str | None:
     """The first request whose row is not what its facts come to, as far as they were heard; as a sentence. None when all are."""
     query = (
         sql.select(consent, *(column.label(f"row_{column.name}") for column in requests.c))
@@ -262,42 +269,45 @@ def request_fault(connection: Connection) -> str | None:
     )
     with connection.execute(query.execution_options(yield_per=500)) as found:
         for request_id, together in groupby(found, key=lambda row: row.row_request_id):
-            facts = list(together)
-            heard = [kept(row).fact for row in facts if row.seq is not None and row.seq <= facts[0].row_heard]
-            if wrong := _wrong_row(facts[0], heard):
+            rows = list(together)
+            facts = [kept(row) for row in rows if row.seq is not None]
+            try:
+                wrong = _wrong_row(rows[0], facts, recorded.last.get(request_id, 0))
+            except BadInput as error:
+                return str(error)
+            if wrong is not None:
                 return f"the request {request_id} {wrong}"
     nobodys = sql.select(consent.c.request_id).where(~sql.exists().where(requests.c.request_id == consent.c.request_id))
     row = connection.execute(nobodys.order_by(consent.c.seq).limit(1)).first()
     return None if row is None else f"something was said of the request {row.request_id}, which has no row"
 
 
-def _wrong_row(row: Any, heard: Sequence[AnyFact]) -> str | None:
-    """What of a request's row is not what its facts come to."""
-    standing = fold(heard) if heard else None
-    ended = None if standing is None or standing.ended is None else _millis(standing.ended.at)
-    expected: dict[str, Any] = {
-        "stage": str(Stage.OPEN if standing is None else standing.stage),
-        "round": 0 if standing is None else standing.round,
+def _wrong_row(row: Any, facts: Sequence[Kept], last: int) -> str | None:
+    """What of a request's row is not what its facts come to. ``last``: the place up to which the record has heard them.
+
+    Raises BadInput where they do not begin with its being asked.
+    """
+    if not facts:
+        return "has a row, and nobody asked"
+    standing = fold([facts[0].fact, *(one.fact for one in facts[1:] if one.seq <= last)])
+    ended = None if standing.ended is None else _millis(standing.ended.at)
+    waits = None if ended is not None else _millis(due(standing.asked, row.row_reminded))
+    expected = {
+        **_asked_columns(standing.asked),
+        "heard": last,
+        "stage": str(standing.stage),
+        "round": standing.round,
         "ended_at": ended,
-        "review_at": None if standing is None else _maybe_millis(review_due(standing)),
+        "review_at": _maybe_millis(review_due(standing)),
+        "due_at": waits,
     }
-    expected |= {} if standing is None else _asked_columns(standing.asked)
     for name, value in expected.items():
         if getattr(row, f"row_{name}") != value:
             return f"has {name} {getattr(row, f'row_{name}')!r}, what was said comes to {value!r}"
-    if (row.row_due_at is None) != (ended is not None):
-        return "is waited for although it ended" if ended is not None else "is open, and nobody waits for it"
+    reminded = row.row_reminded
+    if reminded < 0 or (reminded > 0 and due(standing.asked, reminded - 1) >= standing.asked.lapses_at):
+        return f"was never reminded of {reminded} times"
     return None
-
-
-def heard_in(page: Sequence[Row[Any]]) -> dict[int, str]:
-    """The hashes of the facts that these events are about, by their places in the consent chain."""
-    found: dict[int, str] = {}
-    for event in page:
-        facts = json.loads(event.facts) if event.facts and '"consent"' in event.facts else {}
-        if isinstance(facts, dict) and isinstance(facts.get("consent"), int):
-            found[facts["consent"]] = str(facts.get("hash"))
-    return found
 
 
 def _request_row(asked: Asked) -> dict[str, Any]:
@@ -327,8 +337,8 @@ def _asked_columns(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _fact_id(request_id: str, name: str) -> str:
-    return name_of("fact", request_id, name)
+def _fact_id(request_id: str, seq: int) -> str:
+    return name_of("fact", request_id, str(seq))
 
 
 def _digest(body: str) -> str:

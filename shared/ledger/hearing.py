@@ -27,6 +27,8 @@ from shared.rules.leases import Timing
 
 _CURSOR = "consent"
 """The setting with the place of the consent chain up to which everything was heard."""
+_WEIGHED = "weighed"
+"""The setting with the number of the configuration by which every open request was weighed last."""
 
 _KINDS = {
     "asked": EventKind.ASKED,
@@ -51,22 +53,48 @@ class Heard:
 
 
 def heard_until(connection: Connection) -> int:
-    """The place of the consent chain up to which everything was heard."""
-    said = connection.execute(sql.select(settings.c.value).where(settings.c.name == _CURSOR)).scalar_one_or_none()
-    return 0 if said is None else int(said)
+    """The place of the consent chain up to which everything was heard: 0 where no number says so, since hearing once more adds
+    nothing.
+    """
+    return _number(connection, _CURSOR)
+
+
+def weighed_by(connection: Connection) -> int:
+    """The number of the configuration by which every open request was weighed last; 0 where none could be believed since."""
+    return _number(connection, _WEIGHED)
+
+
+def _number(connection: Connection, name: str) -> int:
+    said = connection.execute(sql.select(settings.c.value).where(settings.c.name == name)).scalar_one_or_none()
+    return int(said) if said is not None and said.isdecimal() else 0
 
 
 def anything_said(connection: Connection, now: int) -> bool:
-    """Whether people said anything that was not heard yet, or time does something to what they asked for."""
+    """Whether people said anything that was not heard yet, time does something to what they asked for, or another configuration
+    than they were weighed by may let it.
+    """
     said = sql.select(consent.c.seq).where(consent.c.seq > heard_until(connection)).limit(1)
-    waits = sql.select(requests.c.request_id).where(requests.c.due_at.is_not(None), requests.c.due_at <= now).limit(1)
-    return any(connection.execute(query).first() is not None for query in (said, waits))
+    is_open = sql.select(requests.c.request_id).where(requests.c.due_at.is_not(None)).limit(1)
+    waits = is_open.where(requests.c.due_at <= now)
+    if any(connection.execute(query).first() is not None for query in (said, waits)):
+        return True
+    newer = weighed_by(connection) != newest_number(connection)
+    return newer and connection.execute(is_open).first() is not None
 
 
 def note_heard(connection: Connection, seq: int, now: int) -> None:
     """Everything up to that place was heard."""
-    if not insert_or_ignore(connection, settings, {"name": _CURSOR, "value": str(seq), "changed_at": now}):
-        connection.execute(settings.update().where(settings.c.name == _CURSOR).values(value=str(seq), changed_at=now))
+    _note(connection, _CURSOR, seq, now)
+
+
+def note_weighed(connection: Connection, number: int, now: int) -> None:
+    """Every open request was weighed by the configuration with that number; 0: the newest one cannot be believed."""
+    _note(connection, _WEIGHED, number, now)
+
+
+def _note(connection: Connection, name: str, number: int, now: int) -> None:
+    if not insert_or_ignore(connection, settings, {"name": name, "value": str(number), "changed_at": now}):
+        connection.execute(settings.update().where(settings.c.name == name).values(value=str(number), changed_at=now))
 
 
 def hear(connection: Connection, request_id: str, whom: Told, now: int) -> Heard | None:
@@ -93,13 +121,18 @@ def hear(connection: Connection, request_id: str, whom: Told, now: int) -> Heard
 
 
 def remind(connection: Connection, request_id: str, whom: Told, now: int) -> None:
-    """Tell those who may decide that a request waits for them; preflight, where it has not looked yet."""
+    """Tell those who may decide that a request waits for them; preflight, where it has not looked yet. Where anything was said
+    that nobody has heard yet, not before that was heard.
+    """
     row = connection.execute(
         sql.select(requests).where(requests.c.request_id == request_id).with_for_update()
     ).one_or_none()
     if row is None or row.due_at is None or row.due_at > now:
         return
-    standing = fold(one.fact for one in facts_of(connection, request_id))
+    facts = facts_of(connection, request_id)
+    if facts[-1].seq > row.heard:
+        return
+    standing = fold(one.fact for one in facts)
     note_standing(connection, standing, row.heard, row.reminded + 1)
     if standing.looked is None:
         kind, text, people = EventKind.ASKED, f"{request_id} still waits for preflight to look", list[str]()
@@ -118,7 +151,7 @@ def say_lapsed(connection: Connection, request_id: str, fact: Lapsed) -> None:
     def say(standing: Standing | None) -> list[AnyFact]:
         return [] if standing is None or standing.stage is not Stage.OPEN else [fact]
 
-    add_facts(connection, request_id, say, name="lapsed")
+    add_facts(connection, request_id, say)
 
 
 def amount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sql
@@ -15,6 +16,9 @@ from shared.ledger.transactions import alone_with_words, insert_or_ignore, locke
 from shared.messages.completion import EventKind, Reason, ReasonCode
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Hold, HoldKind, Mode, Side
+
+VIA = {"via": "ledger"}
+"""How whoever says these words says them: with the ledger open, as its administrator. No decision is made so."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,15 @@ def redrive(connection: Connection, grant_id: str, side: Side, who: str, now: in
     )
     name = name_of(EventKind.REDRIVEN, grant_id, side, str(died))
     reason = Reason(code=ReasonCode.REDRIVEN, text=f"{who} redrove the {side} side")
-    append(connection, now, Event(name, EventKind.REDRIVEN, about_grant(connection, grant_id), reason=reason))
+    about = about_grant(connection, grant_id)
+    append(connection, now, Event(name, EventKind.REDRIVEN, about, reason=reason, facts={"who": who, **VIA}))
     return True
 
 
-def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int) -> bool:
+def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int, via: Mapping[str, str] = VIA) -> bool:
     """Take what was there before us as ours, so that the end of its leases takes it down. Touches no cloud.
 
-    False when there is nothing foreign on that side.
+    False when there is nothing foreign on that side. ``via``: how it was said.
     """
     if locked(connection, grant_id) is None:
         return False
@@ -102,7 +107,10 @@ def adopt(connection: Connection, grant_id: str, side: Side, who: str, now: int)
     reason = Reason(code=ReasonCode.ADOPTED, text=f"{who} adopted the {side} side: it is ours from now on")
     name = name_of(EventKind.ADOPTED, grant_id, side)
     about, association_id = about_work(work), work.mine.association_id
-    adopted = Event(name, EventKind.ADOPTED, about, association_id=association_id, reason=reason, again=True)
+    facts = {"who": who, **via}
+    adopted = Event(
+        name, EventKind.ADOPTED, about, association_id=association_id, reason=reason, facts=facts, again=True
+    )
     append(connection, now, adopted, ownership(work, True, now))
     return True
 
@@ -123,7 +131,7 @@ def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tup
         connection.execute(settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now))
     reason = Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}")
     name = name_of(EventKind.MODE_CHANGED, mode)
-    facts = {"mode": mode, "who": who}
+    facts = {"mode": mode, "who": who, **VIA}
     append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts=facts, again=True))
     return _released(connection)
 
@@ -155,7 +163,7 @@ def set_hold(connection: Connection, hold: Hold, now: int) -> None:
             kind=hold.kind, name=hold.name, everything=hold.everything, who=hold.who, reason=hold.reason, at=hold.at
         )
     )
-    facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who}
+    facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who, **VIA}
     facts |= {"reason": hold.reason, "at": hold.at}
     name = name_of(EventKind.HOLD_SET, hold.kind, hold.name)
     reason = Reason(code=ReasonCode.HOLD_SET, text=hold.text)
@@ -169,7 +177,7 @@ def lift_hold(connection: Connection, kind: HoldKind, name: str, who: str, now: 
         return None
     reason = Reason(code=ReasonCode.HOLD_LIFTED, text=f"{who} lifted the hold of the {kind} {name}")
     event = name_of(EventKind.HOLD_LIFTED, kind, name)
-    facts = {"kind": kind, "name": name, "who": who}
+    facts = {"kind": kind, "name": name, "who": who, **VIA}
     append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts, again=True))
     return _released(connection)
 

@@ -11,8 +11,9 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.consent import chain_fault, heard_in, request_fault
+from shared.ledger.consent import Recorded, chain_fault, request_fault
 from shared.ledger.heads import Head
+from shared.ledger.hearing import heard_until
 from shared.ledger.record import START_OF_CHAIN, chained, digest_of
 from shared.ledger.replay import Replay
 from shared.ledger.tables import chain, events
@@ -42,7 +43,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     if signed.pop(0, {START_OF_CHAIN}) != {START_OF_CHAIN}:
         return "the head of event 0 is not the start of a record"
     walk, replay = _Walk(signed), Replay()
-    heard: dict[int, str] = {}
+    people = Recorded()
     wrong: str | None = None  # told last: what the chain itself says about an event is more exact
     while page := _page(connection, walk.last):
         for row in page:
@@ -50,7 +51,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
             if fault is not None:
                 return fault
         wrong = wrong or replay.take(connection, page)
-        heard |= heard_in(page)
+        people.take(page)
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
     if end is None:
         return f"the end of the chain is missing; its events go to {walk.last}"
@@ -58,8 +59,8 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
         walk.fault_of_end(end.seq, end.hash)
         or wrong
         or replay.first_difference(connection)
-        or chain_fault(connection, heard)
-        or request_fault(connection)
+        or chain_fault(connection, people, heard_until(connection))
+        or request_fault(connection, people)
     )
 
 

@@ -371,6 +371,7 @@ def _content(row: Row[Any]) -> tuple[dict[str, Any] | None, str | None]:
         "on_end": content.get("on_end", OnEnd.REPORT),
         "allowed_prefixes": json.dumps(content.get("allowed_prefixes", [])),
     }
+    said |= {f"{name}_owner_uid": content[name]["owner_uid"] for name in ("ecr", "instance")}
     for name, value in said.items():
         found = getattr(row, name)
         if found != value:

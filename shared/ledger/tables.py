@@ -31,10 +31,15 @@ EVERYONE = "*"
 """Whose leases a mark closes when it closes everybody's: no issuer has that name."""
 
 
-def _index(name: str, *columns: Column[Any], only: str) -> None:
+def _index(name: str, *columns: Column[Any], only: str, **options: Any) -> None:
     """An index of some rows, said to both databases."""
     yes = only if " " in only else f"{only} = 1"  # as each database asks for a truth, so that it finds the index
-    Index(name, *columns, sqlite_where=sql.text(yes), postgresql_where=sql.text(only))
+    Index(name, *columns, sqlite_where=sql.text(yes), postgresql_where=sql.text(only), **options)
+
+
+def _beginning(column: Column[Any]) -> dict[str, Any]:
+    """By how texts begin, whatever PostgreSQL's collation is; SQLite's indexes can do that anyway."""
+    return {"postgresql_ops": {column.name: "varchar_pattern_ops"}}
 
 
 grants = Table(
@@ -53,6 +58,10 @@ grants = Table(
     Column("shown", Boolean, nullable=False),  # whether anything is wanted, up, under way or found: else it is history
 )
 _index("grants_shown", grants.c.grant_id, only="shown")
+Index("grants_of_instance", grants.c.instance_id, **_beginning(grants.c.instance_id))
+Index("grants_of_ecr", grants.c.ecr_id, grants.c.grant_id, **_beginning(grants.c.ecr_id))
+Index("grants_of_instance_owner", grants.c.instance_owner_uid, grants.c.grant_id)
+Index("grants_of_ecr_owner", grants.c.ecr_owner_uid, grants.c.grant_id)
 
 sides = Table(
     "sides",
@@ -112,6 +121,8 @@ approvals = Table(
     Column("waits", Boolean, nullable=False),  # whether it has no final outcome, or was asked again
     Column("seal", Text, nullable=False),  # the approval as it was sealed and came
     Column("configuration", Integer, nullable=False),  # the version that it was admitted under
+    Column("ecr_owner_uid", String(20)),  # as its grant has both, so that what an account sees is one index
+    Column("instance_owner_uid", String(20)),
     UniqueConstraint("issuer", "request_id", "digest"),
 )
 _index("approvals_open", approvals.c.grant_id, only="open")
@@ -120,6 +131,13 @@ _index("approvals_waiting", approvals.c.grant_id, approvals.c.admitted_at, appro
 _index("approvals_closed", approvals.c.closed_by, only="closed_by IS NOT NULL")
 Index("approvals_of_grant", approvals.c.grant_id, approvals.c.admitted_at)
 Index("approvals_request", approvals.c.issuer, approvals.c.request_id)
+LEASES = "action = 'grant'"
+"""Which approvals are leases, as their indexes ask it: a query has to say it in the same words."""
+_NEWEST = (approvals.c.open, approvals.c.admitted_at, approvals.c.approval_id)
+_index("leases_newest", *_NEWEST, only=LEASES)
+_index("leases_of_instance_owner", approvals.c.instance_owner_uid, *_NEWEST, only=LEASES)
+_index("leases_of_ecr_owner", approvals.c.ecr_owner_uid, *_NEWEST, only=LEASES)
+_index("leases_of_request", approvals.c.request_id, only=LEASES, **_beginning(approvals.c.request_id))
 
 closes = Table(  # a close names a lease of its issuer on its grant, and may come before it
     "closes",
@@ -270,6 +288,8 @@ _index("requests_due", requests.c.due_at, only="due_at IS NOT NULL")
 _index("requests_open", requests.c.grant_id, only="due_at IS NOT NULL")
 Index("requests_of_batch", requests.c.batch, requests.c.request_id)
 Index("requests_asked", requests.c.asked_at, requests.c.request_id)
+for _name in ("requester", "instance_owner_uid", "ecr_owner_uid"):
+    Index(f"requests_of_{_name.removesuffix('_uid')}", requests.c[_name], requests.c.asked_at, requests.c.request_id)
 
 used = Table(  # what counts once, or so often, until a time: tokens, names of what was asked, callers; the desk's own
     "used",

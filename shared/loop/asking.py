@@ -24,6 +24,12 @@ from shared.rules.vouching import ask, decide
 
 MOST_AT_ONCE = 200
 """Requests of one batch."""
+Expected = Callable[[consent.Standing], None]
+"""Raises where a request does not stand as whoever speaks was told. Asked right before something new is said of it."""
+
+
+def _anything(_standing: consent.Standing) -> None:
+    """However it stands."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,7 @@ class Desk:
             try:
                 needs.append(self._checked(standing, fact))
             except (BadInput, NotAllowed) as error:
-                where = f"wishes[{number}] ({wish.instance.id}): " if len(wishes) > 1 else ""
-                raise type(error)(f"{where}{error}", code=error.code) from None
+                raise _of_wish(number, wish, error) if len(wishes) > 1 else error from None
             asked.append(fact)
         return [self._asked(fact, need) for fact, need in zip(asked, needs, strict=True)]
 
@@ -113,7 +118,15 @@ class Desk:
         return Answer(standing, need, bool(added))
 
     def decide(
-        self, by: Voice, request_id: str, side: Side, snapshot: str, *, agrees: bool, reason: str = ""
+        self,
+        by: Voice,
+        request_id: str,
+        side: Side,
+        snapshot: str,
+        *,
+        agrees: bool,
+        reason: str = "",
+        expected: Expected = _anything,
     ) -> Answer:
         """One person's word for a side, about what they were shown.
 
@@ -142,8 +155,11 @@ class Desk:
             )
             if known.ended is not None and _same(known.ended, fact):
                 return []
+            again = any(_same(one, fact) for one in known.yes)
+            if not again:
+                expected(known)
             ensure_decidable(known, snapshot, now)
-            if any(_same(one, fact) for one in known.yes):
+            if again:
                 return []
             ensure(standing.policy.decide(decide(fact, known, inventory, people)))
             return [fact]
@@ -151,7 +167,7 @@ class Desk:
         after, added = self._ledger.write(add_facts, request_id, say)
         return Answer(after, said=bool(added))
 
-    def withdraw(self, by: Voice, request_id: str, reason: str = "") -> Answer:
+    def withdraw(self, by: Voice, request_id: str, reason: str = "", *, expected: Expected = _anything) -> Answer:
         """Whoever asked asks no more. Raises NotAllowed for anybody else and for what ended, BadInput for no request."""
         now = self._now()
 
@@ -161,6 +177,7 @@ class Desk:
                 raise NotAllowed(f"{request_id} was asked by {known.asked.by.person}: only they withdraw it")
             if isinstance(known.ended, Withdrawn):
                 return []
+            expected(known)
             ensure_open(known, now)
             return [Withdrawn(request_id=request_id, at=now, by=by, reason=reason)]
 
@@ -209,6 +226,7 @@ class Desk:
 
     def _standing(self) -> Standing:
         self._gate.look()
+        self._gate.overtaken()  # a process of the desk stays, and nothing that it reads says what the newest version is
         standing = self._gate.standing
         if standing.fault is not None or standing.version is None:
             raise Unconfigured(standing.fault or "")
@@ -227,6 +245,14 @@ def looked(ledger: Ledger, fact: Looked) -> Answer:
 
     after, added = ledger.write(add_facts, fact.request_id, say)
     return Answer(after, said=bool(added))
+
+
+def _of_wish(number: int, wish: Wish, error: BadInput | NotAllowed) -> BadInput | NotAllowed:
+    """The same error, which says of which of several wishes it is."""
+    told = type(error)(f"wishes[{number}] ({wish.instance.id}): {error}", code=error.code)
+    if isinstance(error, NotAllowed) and isinstance(told, NotAllowed):
+        told.rules, told.advice = error.rules, error.advice
+    return told
 
 
 def _known(request: consent.Standing | None, request_id: str) -> consent.Standing:

@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared import words
-from shared.errors import BadInput, LedgerError, NotAllowed, PermanentError, Superseded, Unconfigured
+from shared.errors import BadInput, LedgerError, NotAllowed, PermanentError, Superseded, TemporaryError
 from shared.ledger.admission import Admission, Asked, Judged
 from shared.ledger.consent import Kept, due_requests, facts_of, in_the_way, overdue_reviews, unheard
-from shared.ledger.hearing import Heard, amount, hear, heard_until, note_heard, remind, say_lapsed
+from shared.ledger.hearing import (
+    Heard,
+    amount,
+    hear,
+    heard_until,
+    note_heard,
+    note_weighed,
+    remind,
+    say_lapsed,
+    weighed_by,
+)
 from shared.ledger.transactions import Ledger
 from shared.loop.gate import Gate, Standing
 from shared.messages.approval import DESK
@@ -30,6 +40,7 @@ from shared.rules.questions import Answer, Question, ensure
 from shared.rules.vouching import PeoplesWord, decide, vouch
 
 _PAGE = 200
+_EVER = 2**62  # later than anything is due
 _ROUNDS = 5  # times that a request is weighed anew because something was said, or a configuration applied, meanwhile
 _DESK_MESSAGE = "desk"
 
@@ -53,17 +64,23 @@ class Consent:
         self._ledger, self._gate, self._clock = ledger, gate, clock
 
     def hear(self) -> list[str]:
-        """Hear everything that is new, let time pass for what waits, and admit what suffices. Returns the grants to look at.
+        """Hear everything that is new, let time pass for what waits, and admit what suffices; by a configuration that is new,
+        what was heard before, too. Returns the grants to look at.
 
-        Whatever is wrong with one request stops nothing but itself. Raises LedgerError.
+        Whatever is wrong with one request stops nothing but itself. Raises LedgerError, and Superseded where one thing after
+        another happens meanwhile.
         """
-        touched: dict[str, None] = {}
+        self._gate.overtaken()  # nothing that is heard says what the newest configuration is
         self._pass_time()
+        return list(self._weigh_again() | self._news())
+
+    def _news(self) -> dict[str, None]:
+        touched: dict[str, None] = {}
         while True:
             after = self._ledger.read(heard_until)
             page = self._ledger.read(unheard, after, _PAGE)
             if not page:
-                return list(touched)
+                return touched
             ids = dict.fromkeys(one.fact.request_id for one in page if isinstance(one, Kept))
             for request_id in ids:
                 touched |= dict.fromkeys(self._hear(request_id))
@@ -72,14 +89,29 @@ class Consent:
                     words.consent_failed(request_id=None, reason=str(one))
             last = max((one.seq for one in page if isinstance(one, Kept)), default=after)
             if last == after:
-                return list(touched)
+                return touched
             self._ledger.write(note_heard, last, self._clock())
+
+    def _weigh_again(self) -> dict[str, None]:
+        """What did not suffice by another configuration, or while none could be believed, may suffice by this one."""
+        touched: dict[str, None] = {}
+        standing = self._gate.standing
+        number = standing.number if standing.fault is None else 0
+        if self._ledger.read(weighed_by) == number:
+            return touched
+        after = (-1, "")
+        while number and (page := self._ledger.read(due_requests, _EVER, after, _PAGE)):
+            for row in page:
+                touched |= dict.fromkeys(self._hear(row.request_id))
+            after = page[-1].due_at, page[-1].request_id
+        self._ledger.write(note_weighed, number, self._clock())
+        return touched
 
     def _hear(self, request_id: str) -> Sequence[str]:
         try:
             heard = self._ledger.write(hear, request_id, self._whom, self._clock())
             return () if heard is None else self._amount(heard)
-        except (LedgerError, Unconfigured):
+        except (LedgerError, TemporaryError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one request stops nothing but itself
             words.consent_failed(request_id=request_id, reason=f"{type(error).__name__}: {error}")
@@ -162,38 +194,6 @@ def deciders(configuration: Configuration, standing: consent.Standing, at: datet
         for side in Side
     )
     return list(dict.fromkeys(one.person for each in found for one in each))
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What of requests somebody may see: their own, and those about accounts whose owner they are, or speak for now."""
-
-    person: str
-    accounts: frozenset[str]
-
-
-def scope_of(standing: Standing, person: str, now: datetime) -> Scope:
-    """What somebody may see, by the configuration that stands."""
-    assert standing.version is not None  # noqa: S101  # it stands
-    configuration = standing.version.configuration
-    people = configuration.people
-    also = {one.of for one in people.delegations if one.to == person and one.holds(now)}
-    owners = {person, *also}
-    return Scope(
-        person,
-        frozenset(
-            uid
-            for uid, account in configuration.inventory.accounts.items()
-            if owners & (people.members(account.owner) | people.members(account.fallback))
-        ),
-    )
-
-
-def may_see(standing: Standing, request: consent.Standing, person: str, now: datetime) -> bool:
-    """The same of one request."""
-    scope, grant = scope_of(standing, person, now), request.asked.wish.grant
-    mine = request.asked.by.person == person
-    return mine or not scope.accounts.isdisjoint((grant.instance_owner_uid, grant.ecr_owner_uid))
 
 
 def weigh(standing: Standing, request: consent.Standing, now: int) -> Weighed:

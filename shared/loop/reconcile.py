@@ -164,7 +164,7 @@ class Reconcile:
         # Only now: adopting changes the leases, and what was found beside it would count as overtaken.
         for drift in adopting:
             who = "the setting DRIFT_REPAIR"
-            self._ledger.write(adopt, drift.key.grant_id, drift.side, who, self._clock())
+            self._ledger.write(adopt, drift.key.grant_id, drift.side, who, self._clock(), {"via": "setting"})
         if self._ledger.read(anything_said, self._clock()):
             self._frame.wake(None, Side.GRANT, self._clock())
         self._wake(report)

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared import words
 from shared.errors import GrantError, NeedsSomebody
-from shared.settings import private_key, read_signing
+from shared.setting_forms import private_key
+from shared.settings import read_signing
 
 
 class Secrets(Protocol):

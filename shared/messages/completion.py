@@ -6,7 +6,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from shared.errors import GrantError
 from shared.messages.catalogue import find
@@ -198,3 +198,11 @@ class Wake(Message):
 
     schema_: Literal["ecr-grants/wake/1"] = Field(alias="schema")
     grant_id: GrantId | None = None
+
+    @field_validator("grant_id", mode="before")
+    @classmethod
+    def _is_said(cls, value: object) -> object:
+        """What is there is a grant's id: nothing meant is left out."""
+        if value is None:
+            raise ValueError("must be a grant's id, or left out")
+        return value

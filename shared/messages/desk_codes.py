@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.errors import BadInput, NotAllowed
-from shared.messages.codes import OPERATOR, OWNER_B, REQUESTER, Entry, Section
+from shared.errors import BadInput, CloudUnreachable, NotAllowed, Throttled
+from shared.messages.codes import NOBODY, OPERATOR, OWNER_B, REQUESTER, Entry, Section
 
 DESK_CODES = Section(
     "The desk",
@@ -30,13 +30,26 @@ DESK_CODES = Section(
             "a browser was made to call from another site: nothing was recorded",
             "浏览器请求来自其他站点，未作任何记录",
         ),
-        Entry("CallRefused", BadInput, REQUESTER, "the call cannot be read, or is too large", "请求无法读取或过大"),
+        Entry(
+            "CallRefused",
+            BadInput,
+            REQUESTER,
+            "the call cannot be read, is too large or too slow",
+            "请求无法读取、过大或过慢",
+        ),
         Entry(
             "NoSuchRequest",
             BadInput,
             REQUESTER,
             "there is no such request, or whoever asks may not see it",
             "申请不存在或无权查看",
+        ),
+        Entry(
+            "NoSuchGrant",
+            BadInput,
+            REQUESTER,
+            "there is no such grant, or whoever asks may not see it",
+            "授权不存在或无权查看",
         ),
         Entry("RequestEnded", NotAllowed, REQUESTER, "the request has ended: the text says how", "申请已结束"),
         Entry(
@@ -88,6 +101,23 @@ DESK_CODES = Section(
             REQUESTER,
             "something else was asked before under the same key",
             "同一幂等键已用于其他申请",
+        ),
+        Entry(
+            "NotAsShown",
+            NotAllowed,
+            REQUESTER,
+            "the request does not stand any more as `If-Match` says: look again",
+            "申请状态已变化，请重新查看",
+        ),
+        Entry(
+            "TooManyCalls", Throttled, NOBODY, "too many calls in this minute: wait for the next", "本分钟内请求过多"
+        ),
+        Entry(
+            "ProviderAway",
+            CloudUnreachable,
+            OPERATOR,
+            "the provider of sign-ins gave no usable answer; who signed in before is not affected",
+            "登录服务无可用响应，已登录的用户不受影响",
         ),
     ),
 )

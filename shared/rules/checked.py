@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -75,6 +76,23 @@ class Checked(BaseModel):
     result: CheckResult
     found: str
     advice: str = ""
+
+
+def may_be_told(
+    checks: Sequence[Mapping[str, Any]], *, grant: bool, associate: bool
+) -> tuple[list[Mapping[str, Any]], bool]:
+    """The checks as somebody may be told them, and whether that is all of them, each with its sentence.
+
+    ``grant``: they may see account B; ``associate``: account A. Who may see neither, as somebody who asks for another's instance,
+    is told what is about account A alone. A sentence that may name what is of neither side is for whoever may see both.
+    """
+    if grant and associate:
+        return list(checks), True
+    heard = [one for one in checks if grant or associate or one.get("check") in OF_ACCOUNT_A]
+    return [{**one, "found": _OTHERS} if one.get("check") in NAMES_OTHERS else one for one in heard], False
+
+
+_OTHERS = "the sentence may name what you may not see: ask an owner of both accounts"
 
 
 class Report(BaseModel):

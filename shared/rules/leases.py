@@ -87,6 +87,30 @@ def counts_from(lease: Lease, timing: Timing) -> int:
     return max(lease.admitted_at, lease.approved_at - timing.skew)
 
 
+class LeaseState(StrEnum):
+    """How a lease stands, in one word for people."""
+
+    WAITING = "waiting"  # its effect was not seen yet
+    LIVE = "live"
+    EARLY = "early"  # dated ahead: without effect until then
+    OVERDUE = "overdue"
+    CLOSED = "closed"
+    ENDED = "ended"
+    REJECTED = "rejected"
+
+
+def state_of(lease: Lease) -> LeaseState:
+    """The word for a lease: what is final comes first."""
+    said = (
+        (LeaseState.REJECTED, lease.rejected),
+        (LeaseState.CLOSED, lease.closed),
+        (LeaseState.ENDED, lease.ended),
+        (LeaseState.EARLY, lease.early),
+        (LeaseState.OVERDUE, lease.overdue),
+    )
+    return next((word for word, so in said if so), LeaseState.LIVE if lease.done else LeaseState.WAITING)
+
+
 def live(lease: Lease) -> bool:
     """Whether this lease counts. Closing is final, wherever the close came from and whichever came first."""
     return not (lease.closed or lease.rejected or lease.early or lease.ended)

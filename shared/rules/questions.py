@@ -104,4 +104,6 @@ def ensure(answer: Answer) -> None:
     if answer.errors:
         raise NotAllowed(f"policy gave no answer: {'; '.join(answer.errors)}", code="PolicyFailed")
     if not answer.allowed:
-        raise NotAllowed(" ".join(answer.advice) or "nothing in the policy permits it", code="PolicyForbids")
+        error = NotAllowed(" ".join(answer.advice) or "nothing in the policy permits it", code="PolicyForbids")
+        error.rules, error.advice = answer.rules, answer.advice
+        raise error

@@ -29,7 +29,18 @@ entity Target = { kind: TargetKind };
 
 entity RequestKind enum ["grant", "change", "revoke"];
 
-action see appliesTo { principal: [Person], resource: [Grant], context: {} };
+entity Account = {
+  listed: Bool,               // in accounts.yaml; all that are not are asked about as one
+  owner: Group,
+  environment: String,
+};
+
+// Whoever may see an account sees every grant, lease and request that it is either side of.
+action see appliesTo {
+  principal: [Person],
+  resource: [Account],
+  context: { owner: Bool },   // an owner of that account, or somebody to whom one delegated
+};
 
 action ask appliesTo {
   principal: [Person],
@@ -85,7 +96,7 @@ POLICY = """\
 // Who may. A forbid always wins; what nothing permits is refused. @id names the rule in the record, @advice is what people read.
 // What can be asked about stands in policy.cedarschema. After a change: ecr-grants config check, ecr-grants policy test.
 
-@id("people-see")      permit (principal, action == Action::"see", resource);
+@id("owners-see")      permit (principal, action == Action::"see", resource) when { context.owner };
 @id("people-ask")      permit (principal, action == Action::"ask", resource);
 @id("people-decide")   permit (principal, action == Action::"decide", resource);
 @id("issuers-vouch")   permit (principal, action == Action::"vouch", resource);

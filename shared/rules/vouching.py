@@ -94,6 +94,19 @@ class PeoplesWord:
     keeps_four_eyes: bool = False
 
 
+def see(person: str, uid: str | None, inventory: Inventory, people: People, *, owner: bool) -> Question:
+    """Whether this person may see what an account is a side of. ``uid`` None: any account that is not listed. ``owner``: whether
+    they are one of its owners, or somebody to whom one delegated.
+    """
+    attrs: dict[str, JsonValue] = {"listed": uid is not None, **_whose(inventory, uid or "")}
+    return Question(
+        act=Act.SEE,
+        principal=_person(person, people),
+        resource=Entity(type="Account", id=uid or "", attrs=attrs),
+        context={"owner": owner},
+    )
+
+
 def ask(person: str, wish: Wish, inventory: Inventory, people: People) -> Question:
     """Whether this person may ask for that."""
     return Question(

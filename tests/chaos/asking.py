@@ -42,7 +42,7 @@ class Asking(Story):
         """Somebody asks for a grant, or for its end: mostly for what is not so yet."""
         chance = random.Random(repr(op[1:4]))  # noqa: S311  # a test's choices, not a secret
         key = self.keys[op.a % len(self.keys)]
-        standing = self.leases(key)
+        standing = self._sealed(key)
         approved_at = self.turns.now - chance.choice(AGES)
         if chance.random() < (0.15, 0.5, 0.7, 0.8)[min(len(standing), 3)]:
             document = self._document(key, ISSUERS[op.b % 3], f"C{op.c % 8}", "revoke", approved_at)
@@ -74,7 +74,7 @@ class Asking(Story):
         chance = random.Random(repr(op[1:4]))  # noqa: S311  # a test's choices, not a secret
         key = self.keys[op.a % len(self.keys)]
         approved_at = self.turns.now - chance.choice(AGES)
-        standing = self.leases(key)
+        standing = self._sealed(key)
         document = self._document(
             key, ISSUERS[op.b % 3], chance.choice([*NAMES, f"P{op.c % 16}"]), "grant", approved_at
         )
@@ -132,8 +132,12 @@ class Asking(Story):
         self._close_all(key, op)
         return True
 
+    def _sealed(self, key: GrantKey) -> list[Document]:
+        """The leases that keep a grant up and that an issuer sealed."""
+        return [lease for lease in self.leases(key) if lease["issuer"] in ISSUERS]
+
     def _close_all(self, key: GrantKey, op: Op) -> None:
-        for lease in self.leases(key):
+        for lease in self._sealed(key):
             name = f"C{op.b % 8}-{lease['request_id']}"
             document = self._document(key, lease["issuer"], name, "revoke", self.turns.now)
             self._send(document | {"closes": [lease["request_id"]]})

@@ -12,15 +12,38 @@ from shared.ledger.tables import configurations
 from shared.ledger.transactions import Ledger
 from shared.messages.configuration import payload, signed
 from shared.rules.configuration import Configuration, digest_of
-from tests.chaos.model_world import ACCOUNTS, LISTS_A_ALONE
+from tests.chaos.model_world import ACCOUNTS, DAY, HOUR, LISTS_A_ALONE, written
 from tests.chaos.reference import Version
+from tests.chaos.turns import START
 from tests.configured import DEPLOYMENT, PERMITS, SIGNER, public, rights
 
 ISSUERS = ("direct", "tickets", "forms")
 EVERYONE = "forms"  # whose revokes may close what others opened
 STRANGER = "stranger-1"  # signs, and is nobody to this deployment
 MOST_KEYS = 4
+OWNERS = {"grant": ("own-b", "own-b2"), "associate": ("own-a", "own-a2")}
+PERSONS = ("asker", "deputy", *OWNERS["grant"], *OWNERS["associate"])
+DELEGATION = "own-b", "deputy", START - DAY, START + 6 * HOUR
 SHUT = '@id("shut") @advice("You must wait.") forbid (principal, action == Action::"vouch", resource) when { context.opens };'
+_DESK = 'forbid (principal == Issuer::"desk", action == Action::"vouch", resource)'
+PEOPLES = "\n".join(
+    (
+        '@id("owners") @advice("You must own it.")',
+        'forbid (principal, action == Action::"decide", resource) unless { context.owner };',
+        '@id("found") @advice("You must put it right.")',
+        'forbid (principal, action == Action::"decide", resource) when { context.agrees } unless { context.failed == 0 };',
+        f'@id("b-side") @advice("You must have B agree.") {_DESK} when {{ context.opens }}',
+        "unless { context.sides.grant || (context.emergency && context.sides.associate) };",
+        f'@id("endless") @advice("You must have both agree.") {_DESK} when {{ context.opens && context.endless }}',
+        "unless { context.sides.grant && context.sides.associate };",
+        f'@id("answered") @advice("You must have an owner agree.") {_DESK} when {{ !context.opens }}',
+        "unless { context.sides.grant || context.sides.associate };",
+    )
+)
+STRICT = (
+    f'@id("strict") @advice("You must have both agree.") {_DESK} when {{ context.opens && !context.emergency }}\n'
+    "unless { context.sides.grant && context.sides.associate };"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,9 @@ class Decided:
     unlisted: frozenset[str] = frozenset()  # issuers
     listed: bool = True  # account B
     shut: bool = False
+    left: frozenset[str] = frozenset()  # owners who are no longer in their group
+    delegated: bool = True
+    strict: bool = False
 
     def keys_of(self, issuer: str) -> tuple[str, ...]:
         """The states of an issuer's keys."""
@@ -48,7 +74,16 @@ class Decided:
             if issuer not in self.unlisted
             for place, state in enumerate(had)
         }
-        return Version(number, self.listed, states, self.shut)
+        owners = {side: frozenset({*who, "somebody"} - self.left) for side, who in OWNERS.items()}
+        return Version(
+            number,
+            self.listed,
+            states | {"desk": "active"},
+            self.shut,
+            owners=owners,
+            delegations=(DELEGATION,) if self.delegated else (),
+            strict=self.strict,
+        )
 
 
 def kid(issuer: str, place: int) -> str:
@@ -71,13 +106,23 @@ def _content(decided: Decided) -> dict[str, object]:
             for place, state in enumerate(states)
         ]
         issuers[issuer] = rights(issuer, keys={"keys": keys}, everyone=issuer == EVERYONE)
-    people = {"version": 1, "persons": {"somebody": {"subjects": ["login:somebody"]}}}
-    people["groups"] = {role: ["somebody"] for role in ("hub", "spoke")}
+    persons = {"somebody": {"subjects": ["login:somebody"]}}
+    people: dict[str, object] = {"version": 1}
+    people["persons"] = persons | {name: {"subjects": [f"desk:{name}", f"other:{name}"]} for name in PERSONS}
+    people["groups"] = {
+        role: ["somebody", *(one for one in OWNERS[side] if one not in decided.left)]
+        for role, side in (("hub", "associate"), ("spoke", "grant"))
+    }
+    of, to, since, until = DELEGATION
+    if decided.delegated:
+        people["delegations"] = [{"of": of, "to": to, "from": written(since), "until": written(until)}]
     content = {
         "inventory": {"version": 1, "accounts": ACCOUNTS if decided.listed else LISTS_A_ALONE},
         "issuers": {name: one for name, one in issuers.items() if name not in decided.unlisted},
         "people": people,
-        "policy": f"{PERMITS}\n{SHUT}" if decided.shut else PERMITS,
+        "policy": "\n".join(
+            [PERMITS, PEOPLES, *([SHUT] if decided.shut else []), *([STRICT] if decided.strict else [])]
+        ),
     }
     return Configuration.model_validate_json(json.dumps(content)).content
 

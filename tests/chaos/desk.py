@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from shared.errors import CloudUnreachable, GrantError
 from shared.ledger.outbox import OutboxEntry, give_back, mark_published, take_entries
+from shared.loop.consent import Consent
 from shared.loop.converge import Converge
 from shared.loop.doors import Doors
 from shared.loop.gate import Gate
@@ -182,7 +183,8 @@ class Desk:
         """The grants to look at. What nobody can judge yet comes again."""
         items = [Item(mail.message_id, mail.body, APPROVALS if side is Side.GRANT else None) for mail in mails]
         touched: dict[str, None] = {}
-        found = Intake(self.ledger, gate, DOORS, side, clock=self._turns.clock).take(items)
+        hear = Consent(self.ledger, gate, self._turns.clock).hear if side is Side.GRANT else tuple
+        found = Intake(self.ledger, gate, DOORS, side, hear=hear, clock=self._turns.clock).take(items)
         for mail, taken in zip(mails, found, strict=True):
             touched |= dict.fromkeys(taken.grants)
             if taken.refused:
@@ -207,7 +209,8 @@ class Desk:
     def wake(self, grant_id: str | None, side: str, next_at: int) -> None:
         """A delayed message that looks again."""
         self._turns.boundary("before a wake")
-        self._post.send(side, json.dumps({"schema": WAKE, "grant_id": grant_id}), next_at)
+        body = {"schema": WAKE} | ({} if grant_id is None else {"grant_id": grant_id})
+        self._post.send(side, json.dumps(body), next_at)
 
     def reconcile(self) -> None:
         """One tick."""

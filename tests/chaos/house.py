@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
+import yaml
 from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message
@@ -83,8 +84,10 @@ def template(folder: Path, *, timeout: int | None = None, workers: int = 1, sett
             f"{{eventSchema: CloudEvents, concurrency: {workers}}}",
             "eventSchema",
         )
+    document = yaml.safe_load(text)
+    del document["resources"]["desk"]  # nobody asks anything here
     path = folder / "s.yaml"
-    path.write_text(text, "utf-8")
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     return path
 
 

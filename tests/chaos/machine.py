@@ -41,6 +41,7 @@ from tests.chaos.model_world import (
 from tests.chaos.operators import SAID, decide_well, lift, set_mode_to
 from tests.chaos.others import automate, meddle
 from tests.chaos.parts import ModelLedger, Parts
+from tests.chaos.people import PEOPLES
 from tests.chaos.resting import hear_of_the_dead, unrest, wait_for_the_window
 from tests.chaos.story import short
 from tests.chaos.turns import START, TROUBLES, Luck, Violation, Worker
@@ -89,7 +90,7 @@ class Machine(Asking):
         self.turns.luck = Luck(op.luck)
         random.seed(op.luck)  # the loop spreads its times to try again by it
         self.trace.append(f"{op.kind} {op.a} {op.b} {op.c} luck {op.luck}, {self.turns.now - START} ms after the start")
-        said = SAID.get(op.kind)
+        said = SAID.get(op.kind) or PEOPLES.get(op.kind)
         did = bool(said(self, op) if said is not None else getattr(self, f"_op_{op.kind}")(op))
         self.counts[f"op {op.kind}"] += did
         self.counts["steps"] += did
@@ -131,6 +132,17 @@ class Machine(Asking):
             worker.start(lambda: self._handle(side, mails))
         self.workers.append(worker)
         self._on(worker, STOPS[op.luck % len(STOPS)], op.b // 2 % 40)
+        return True
+
+    def _op_hear(self, op: Op) -> bool:
+        """Somebody of the grant function begins to hear what people said, and stands still in the middle of it."""
+        if len(self.workers) >= _OPEN_WORKERS:
+            return False
+        mail = self.post.put(Side.GRANT, json.dumps({"schema": WAKE}), self.turns.now)
+        worker = self._hired_worker(None)
+        worker.start(lambda: self._handle(Side.GRANT, [mail]))
+        self.workers.append(worker)
+        self._on(worker, "nowhere", op.b % 16)
         return True
 
     def _on(self, worker: Worker, where: str, most: int) -> None:
@@ -307,7 +319,7 @@ class Machine(Asking):
         raise Violation("messages wake each other without an end")
 
 
-FAULTS = ("grant.failed", "message.failed", "batch.failed", "reconcile.failed")
+FAULTS = ("consent.failed", "grant.failed", "message.failed", "batch.failed", "reconcile.failed")
 faults: list[str] = []
 """Errors that the loop under test did not expect, as its log tells of them."""
 

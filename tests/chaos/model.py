@@ -66,6 +66,11 @@ EXPECTED = (
     *(f"visit: {outcome}" for outcome in ("settled", "waiting", "held", "later", "busy", "dead")),
     *(f"trouble {name}" for name in TROUBLES),
     *(f"their own automation: {what}" for what in ("associated", "dissociated")),
+    *(f"at rest: a request is {stage}" for stage in ("open", "approved", "refused", "withdrawn", "lapsed")),
+    *(f"people: {what}" for what in (
+        "approved", "lapsed", "refused", "withdrawn", "reviewed", "another round", "may not ask", "RequestEnded", "NotLookedYet",
+        "SnapshotChanged", "PolicyForbids",
+    )),
     "configuration spoilt", "key compromised", "key retired", "refused by the configuration", "sent again",
     "admitted again", "adopted", "at rest: down", "at rest: up", "delivered out of order", "delivered twice",
     "invocation failed", "ledger away", "publishing failed", "publishing unanswered", "read forbidden", "read stale",
@@ -83,6 +88,11 @@ class Failure:
     what: str
 
 
+def schedule_of(seed: int, length: int) -> Schedule:
+    """Every other schedule has people at the desk."""
+    return drawn(seed, length, people=seed % 2 == 0)
+
+
 def played(seeds: range, length: int, planted: str | None) -> tuple[Counter[str], Failure | None]:
     """Play the schedules of some seeds. Stops at the first that breaks a rule."""
     counts: Counter[str] = Counter()
@@ -91,7 +101,7 @@ def played(seeds: range, length: int, planted: str | None) -> tuple[Counter[str]
         for seed in seeds:
             before = counts["steps"]
             try:
-                play(drawn(seed, length), parts, ledger, counts)
+                play(schedule_of(seed, length), parts, ledger, counts)
             except Violation as violation:
                 return counts, Failure(seed, counts["steps"] - before, str(violation))
     return counts, None
@@ -146,7 +156,7 @@ def told(failure: Failure, length: int, planted: str | None, console: Console) -
     parts = PLANTED[planted] if planted else Parts()
     console.print(f"[red]seed {failure.seed}, step {failure.step}:[/red] {failure.what}", markup=True, highlight=False)
     with listening(), opened(parts) as ledger:
-        schedule = shrunk(drawn(failure.seed, length), parts, ledger, _TRIES)
+        schedule = shrunk(schedule_of(failure.seed, length), parts, ledger, _TRIES)
         console.print(f"cut down to {len(schedule.ops)} operations:", highlight=False)
         console.print(f"grants {schedule.keys}, {schedule.strangers} put up before by others", highlight=False)
         try:

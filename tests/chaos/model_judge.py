@@ -16,6 +16,7 @@ from shared.messages.completion import EventKind
 from shared.messages.forms import GrantKey
 from shared.rules.facts import Side
 from tests.chaos.model_world import CLAIM_MS, SKEW_MS, THEIRS
+from tests.chaos.people import wrong_with_people
 from tests.chaos.reference import Said, Should, closed, ends, same
 from tests.chaos.resting import heard
 from tests.chaos.story import Story, short
@@ -36,6 +37,7 @@ def judge(story: Story, expected: dict[GrantKey, tuple[int, set[str]]]) -> None:
     wrong += _wrong_requests(story)
     wrong += _wrong_leases(story)
     wrong += _wrong_transitions(story, news)
+    wrong += wrong_with_people(story)
     wrong += _wrong_drift(story, news, expected)
     fault = story.ledger.read(first_fault, story.heads, None)
     wrong += [] if fault is None else [f"the record: {fault}"]

@@ -60,6 +60,8 @@ WEIGHTS = {
     "outlive": 4,
     "lockout": 4,
 }
+PEOPLES = {"wish": 130, "look": 130, "word": 330, "unsay": 10, "hear": 40, "review": 15, "office": 50}
+"""What people do at the desk, in schedules in which they do anything there."""
 # What is worth trying in a row: something happens while a worker stands still.
 SCENES = (
     ("open", "adopt", "finish"),
@@ -80,19 +82,33 @@ SCENES = (
     ("change", "turn", "tick", "flow", "flow"),
     ("spoil", "ask", "flow", "flow", "turn", "spoil", "flow"),
 )
-KINDS = tuple(WEIGHTS)
+SPOKEN = (
+    ("wish", "look", "word", "flow", "word", "flow"),
+    ("wish", "look", "word", "open", "word", "finish", "flow"),
+    ("wish", "look", "word", "look", "word", "flow"),
+    ("word", "hear", "unsay", "finish", "flow"),
+    ("word", "hear", "word", "finish", "flow"),
+    ("word", "hear", "look", "finish", "flow"),
+    ("word", "hear", "office", "finish", "flow"),
+    ("word", "office", "flow", "tick", "flow"),
+    ("wish", "look", "word", "spoil", "flow", "spoil", "flow"),
+    ("wish", "look", "word", "office", "flow", "office", "flow"),
+    ("look", "word", "tick", "flow", "turn", "tick", "flow"),
+)
+KINDS = (*WEIGHTS, *PEOPLES)
 OFTEN = ("storm", "storm", "storm", "storm", "lossy", *TROUBLES)
 _WIDE = 1 << 20
 
 
-def drawn(seed: int, length: int) -> Schedule:
-    """The schedule of a seed."""
+def drawn(seed: int, length: int, *, people: bool = False) -> Schedule:
+    """The schedule of a seed. ``people``: with what they say at the desk; else it is what it always was."""
+    weights, scenes = (WEIGHTS | PEOPLES, (*SCENES, *SPOKEN)) if people else (WEIGHTS, SCENES)
     chance = random.Random(seed)  # noqa: S311  # a test's choices, not a secret
     keys = tuple(sorted(chance.sample(range(len(KEYS)), chance.choice([1, 1, 1, 2, 2]))))
     kinds: list[str] = []
     while len(kinds) < length:
         kinds += (
-            chance.choice(SCENES) if chance.random() < 0.1 else chance.choices(KINDS, weights=list(WEIGHTS.values()))
+            chance.choice(scenes) if chance.random() < 0.1 else chance.choices([*weights], weights=[*weights.values()])
         )
     numbers = [[chance.randrange(_WIDE) for _ in range(4)] for _ in kinds]
     ops = tuple(Op(kind, *four) for kind, four in zip(kinds, numbers, strict=True))

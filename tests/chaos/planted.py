@@ -34,6 +34,7 @@ from shared.rules.steps import Step
 from tests.chaos.model_cloud import ModelCloud
 from tests.chaos.parts import Parts
 from tests.chaos.planted_gate import AT_THE_GATE
+from tests.chaos.planted_people import AMONG_PEOPLE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -454,4 +455,5 @@ PLANTED: dict[str, Parts] = {
     "the reply is believed": Parts(spoke=lambda cloud: SpokeDriver(ReplyIsBelieved(cloud))),
     "one token per grant": Parts(spoke=lambda cloud: SpokeDriver(OneTokenPerGrant(cloud))),
     **AT_THE_GATE,
+    **AMONG_PEOPLE,
 }

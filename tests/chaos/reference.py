@@ -37,6 +37,9 @@ class Said:
 class Version:
     """A configuration as far as approvals go by it. ``listed``: account B is. ``keys``: the state of each key of the issuers that
     are listed. ``shut``: its policy lets no lease in. ``believed``: the keys of the deployment signed it.
+
+    ``owners``: who owns a side's account. ``delegations``: of whom, to whom, from and until when. ``strict``: both sides'
+    people must agree.
     """
 
     number: int
@@ -44,6 +47,9 @@ class Version:
     keys: Mapping[str, str] = field(default_factory=dict)
     shut: bool = False
     believed: bool = True
+    owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    delegations: tuple[tuple[str, str, int, int], ...] = ()
+    strict: bool = False
 
 
 FIRST = Version(0)

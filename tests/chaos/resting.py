@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from shared.ledger.hearing import anything_said
 from shared.ledger.operating import dead_rows
 from shared.ledger.outbox import waiting_entries
 from shared.ledger.rows import work_of
@@ -35,6 +36,7 @@ def unrest(story: Story) -> list[str]:
         if grant_id not in excused and not (side == Side.ASSOCIATE and grant_id in theirs):
             found.append(f"unsettled: {story.name_of(grant_id)} {side}")
     found += [f"dead: {row.name}" for row in story.ledger.read(dead_rows) if row.key.grant_id not in excused]
+    found += ["people said something"] if story.ledger.read(anything_said, story.turns.now) else []
     found += [f"not published: {entry.seq} {entry.tag}" for entry in story.ledger.read(waiting_entries, 9)]
     return found
 

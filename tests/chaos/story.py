@@ -9,11 +9,13 @@ from typing import Any
 
 from shared.ledger.admission import Admission, admit_all
 from shared.ledger.heads import Head
+from shared.ledger.hearing import amount, say_lapsed
 from shared.ledger.operating import dead_rows
 from shared.ledger.passing import take_effect
 from shared.ledger.record import name_of
 from shared.messages.completion import Completion
 from shared.messages.forms import GrantKey
+from shared.messages.seal import approval_from
 from tests.chaos.deciding import Decided, apply
 from tests.chaos.desk import Desk, Mail, Post
 from tests.chaos.model_cloud import ModelCloud
@@ -24,6 +26,7 @@ from tests.chaos.referee import Referee
 from tests.chaos.reference import (
     Document,
     Said,
+    Seal,
     Should,
     Version,
     early_until,
@@ -35,7 +38,9 @@ from tests.chaos.reference import (
     takes_effect,
     vouched,
 )
+from tests.chaos.spoken import DESK, Spoken, suffices
 from tests.chaos.turns import START, TROUBLES, Turns, Violation, Worker
+from tests.configured import CONFIG_KEYS
 
 
 @dataclass
@@ -83,7 +88,14 @@ class Story:
         self.post.hear = self._hear
         self.desk = Desk(parts, ledger, self.cloud, self.turns, self.post)
         self.desk.refused = self._refused
-        ledger.heard = {admit_all: self._heard_admissions, take_effect: self._heard_effect}
+        self.spoken = Spoken()
+        self.front = parts.gate(ledger, CONFIG_KEYS, 1, self.turns.clock)  # of the desk that people come to
+        ledger.heard = {
+            admit_all: self._heard_admissions,
+            take_effect: self._heard_effect,
+            amount: self._heard_amount,
+            say_lapsed: self._heard_lapse,
+        }
         self.decided = Decided()
         self.spoilt: Decided | None = None  # what the newest version says, that the ledger lost a piece of
         self.versions: list[Version] = []  # of the configuration, as they stood one after another
@@ -128,6 +140,8 @@ class Story:
 
     def kid(self, one: str) -> str:
         """Who sealed an approval, as it was admitted."""
+        if self.names[one][0] == DESK:
+            return DESK
         seal = self.post.mails[self.first[one][2]].seal
         assert seal is not None
         return seal.kid
@@ -156,8 +170,8 @@ class Story:
         return next((key.instance_id for key in self.keys if key.grant_id == grant_id), grant_id)
 
     def documents(self) -> list[Document]:
-        """Every approval that was sent so far."""
-        return [mail.document for mail in self.sent if mail.document is not None]
+        """Every approval that was sent so far, or that people's words came to."""
+        return [mail.document for mail in self.sent if mail.document is not None] + self.spoken.documents
 
     def said(self, key: GrantKey) -> list[Said]:
         """The approvals of one grant that were admitted, with what the record says of them."""
@@ -222,13 +236,16 @@ class Story:
 
     def _admitted(self, mail: Mail, digest: str) -> None:
         """The transaction that admits an approval was committed."""
-        document, version = mail.document, self.versions[-1]
-        assert document is not None
+        assert mail.document is not None
         assert mail.seal is not None
+        self._is_admitted(mail.document, mail.seal, mail.message_id, digest)
+
+    def _is_admitted(self, document: Document, seal: Seal, message_id: str, digest: str) -> None:
+        version = self.versions[-1]
         if document["action"] == "grant" and not version.believed:
             raise Violation(f"admitted while nobody can believe the configuration: {short(document)}")
-        if not let_in(document, mail.seal, self.believed, self.turns.now):
-            raise Violation(f"admitted, sealed with {mail.seal.kid} under {self.believed}: {short(document)}")
+        if not let_in(document, seal, self.believed, self.turns.now):
+            raise Violation(f"admitted, sealed with {seal.kid} under {self.believed}: {short(document)}")
         key = same(document)
         if key in self.names:
             raise Violation(f"admitted twice: {short(document)}")
@@ -236,14 +253,51 @@ class Story:
         self.ids[name_of("approval", *self.names[key])] = key
         self.knew[key] = len(self.versions) - 1
         said = Said(document, self.turns.now, len(self.first))
-        self.first[key] = said.at, said.number, mail.message_id
-        closed = self.referee.admitted(said, mail.seal.kid)
+        self.first[key] = said.at, said.number, message_id
+        closed = self.referee.admitted(said, seal.kid)
         waits = early_until(said, SKEW_MS) if document["action"] == "grant" else None
         if waits is not None and not closed:
             self.early.add(key)
         if closed:
             self.late.add(key)
         self.say(f"admitted {short(document)}{', early' if key in self.early else ''}")
+
+    # -- what people's words came to -----------------------------------------------------------------------------------
+
+    def _heard_amount(self, given: tuple[Any, ...], found: object) -> None:
+        """The transaction was committed that says what a request amounts to."""
+        heard, asked, fact = given[:3]
+        request = self.spoken.requests[fact.request_id]
+        about = f"{fact.request_id}, {fact.fact} under configuration {fact.configuration}"
+        request.amounted += 1
+        at = round(fact.at.timestamp() * 1000)
+        if request.amounted > 1 or request.ended is not None or at >= request.lapses_at:
+            raise Violation(f"{about}: {request.amounted} times, at {at}, and it was {request.ended or 'open'}")
+        if not isinstance(found, Admission):
+            if not request.emergency:
+                raise Violation(f"{about}: refused for {found}")
+            request.ended = "refused"
+            return
+        version, end = self.versions[-1], request.approval.get("ends_at")
+        document = suffices(request, version, None if end is None else millis(end))
+        if not version.believed or version.number != fact.configuration or document is None:
+            raise Violation(f"{about}: nobody's words suffice for it under {version}: {request}")
+        if approval_from(document).digest != asked.approval.digest or heard.standing.request_id != request.request_id:
+            raise Violation(f"{about}: admitted was {asked.approval}, people agreed to {document}")
+        request.ended = "approved"
+        self.counts["people: approved"] += 1
+        self.spoken.documents.append(document)
+        seal = Seal(DESK, self.turns.now)
+        self._is_admitted(document, seal, f"{DESK}:{request.request_id}", asked.approval.digest)
+
+    def _heard_lapse(self, given: tuple[Any, ...], _: object) -> None:
+        """The transaction was committed in which a request lapsed, if it was open."""
+        request, at = self.spoken.requests[given[0]], round(given[1].at.timestamp() * 1000)
+        if request.ended is None:
+            if at < request.lapses_at:
+                raise Violation(f"{request.request_id} lapsed at {at}, before {request.lapses_at}")
+            request.ended = "lapsed"
+            self.counts["people: lapsed"] += 1
 
     def _refused(self, mail: Mail) -> None:
         worker, now = self.turns.worker, self.turns.now

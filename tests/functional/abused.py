@@ -24,7 +24,7 @@ from shared.rules.shipped import POLICY
 from tests.configured import DEPLOYMENT, configuration, rights
 from tests.functional.abuse_of_rights import ERRS
 from tests.functional.deployment import OPERATOR, Deployment
-from tests.functional.launch import TEMPLATE, environment, launched, run, up
+from tests.functional.launch import environment, launched, run, up, without_desk
 from tests.functional.letters import Ground, Json, Letter
 from tests.functional.waiting import until
 from tests.functional.world import HUB, HUB_ECR, REGION, Key, Spoke, Stage
@@ -286,7 +286,7 @@ def _house(folder: Path, ledger_url: str, spokes: int) -> Iterator[House]:
     assert done.returncode == 0, done.stderr
     env = environment(ledger_url, accounts) | {"CONFIG_KEYS": KEYS, "CONFIG_QUORUM": "2"}
     ledger = Ledger(ledger_url)
-    with contextlib.closing(ledger), launched(up(world, env=env, template=TEMPLATE), folder) as url:
+    with contextlib.closing(ledger), launched(up(world, env=env, template=without_desk(folder)), folder) as url:
         cloud = Deployment(url, stage, ledger_url, accounts)
         found = House(cloud, ledger, made, stranger, {"id": hub.ecr_id, "owner_uid": hub.uid})
         found.apply()

@@ -23,7 +23,7 @@ from shared.ledger.transactions import Ledger
 from shared.rules.configuration import Configuration
 from tests.configured import apply
 from tests.functional.approvals import wake
-from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up
+from tests.functional.launch import TEMPLATE, environment, launched, new_ledger, up, without_desk
 from tests.functional.mailbox import FUNCTIONS, Mailbox
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import (
@@ -206,17 +206,21 @@ def deployment(
     preloaded: bool = True,
     ledger: str | None = None,
     known_words: bool = True,
+    desk: bool = False,
 ) -> Iterator[Deployment]:
     """A local cloud with functions deployed, ended with the block together with everything it started.
 
-    ``template`` None deploys nothing; ``settings`` are variables of the functions, beside or instead of the usual ones;
-    ``preloaded`` as for ``up``; ``ledger``: the address of one with its tables, without it a file of its own; ``known_words``:
-    whether what the functions log is held against our words: those of another version have their own.
+    ``desk``: with the desk, which starts at once and takes a second for it; ``template`` None deploys nothing; ``settings`` are
+    variables of the functions, beside or instead of the usual ones; ``preloaded`` as for ``up``; ``ledger``: the address of one
+    with its tables, without it a file of its own; ``known_words``: whether what the functions log is held against our words:
+    those of another version have their own.
     """
     world, accounts = stage.write(folder)
     ledger = ledger or new_ledger(folder)
     configure(ledger, stage.configuration)
     env = environment(ledger, accounts) | dict(settings or {})
+    if template is TEMPLATE and not desk:
+        template = without_desk(folder)
     with launched(up(world, env=env, template=template, preloaded=preloaded), folder) as url:
         made = Deployment(url, stage, ledger, accounts)
         try:

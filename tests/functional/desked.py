@@ -12,13 +12,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from examples.keys import key as example_key
@@ -28,6 +30,7 @@ from shared.loop.consent import Consent
 from shared.loop.gate import Gate
 from shared.messages.configuration import base64url
 from shared.messages.consent import Looked, snapshot_of
+from shared.rules.configuration import Configuration
 from shared.rules.shipped import POLICY
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, DEPLOYMENT, apply, configuration
 from tests.functional.launch import DESK, clean_environment, launched, new_ledger, up
@@ -36,8 +39,8 @@ from tests.functional.world import HUB, HUB_ECR, REGION, ROOT, SPOKE, TESTER, St
 
 Json = dict[str, Any]
 
-PEOPLE = ("requester", "owner", "second-owner", "router-owner", "stranger")
-GROUPS = {"orders": ["owner", "second-owner"], "network": ["router-owner"]}
+PEOPLE = ("requester", "owner", "second-owner", "router-owner", "auditor", "stranger")
+GROUPS = {"orders": ["owner", "second-owner"], "network": ["router-owner"], "auditors": ["auditor"]}
 
 
 @dataclass
@@ -74,6 +77,13 @@ class Browser:
         """Say something."""
         return self.call("POST", path, json=body, **how)
 
+    def ask(self, asked: Json) -> Json:
+        """Ask for this one. Returns the request."""
+        answer = self.post("/api/v1/requests", {"wishes": [asked]})
+        assert answer.status_code == 201, answer.text
+        request: Json = answer.json()["requests"][0]
+        return request
+
     def sign_in(self, person: str, to: str = "/") -> requests.Response:
         """As this person, at the provider's page. Returns the desk's last answer."""
         page = self.get(f"/sign-in?to={to}").headers["Location"]
@@ -88,6 +98,7 @@ class Desked:
     address: str
     ledger: Ledger
     cloud: str
+    stage: Stage
 
     def browser(self, person: str | None = None) -> Browser:
         """A browser of somebody who has signed in; of a stranger without a name."""
@@ -96,6 +107,17 @@ class Desked:
             answer = found.sign_in(person)
             assert answer.status_code == 303, answer.text
         return found
+
+    def bearer(self, person: str) -> str:
+        """A token as the command line gets it."""
+        browser, verifier = Browser(self.address), "v" * 43
+        began = {"port": "50000", "challenge": create_s256_code_challenge(verifier), "mark": "mine"}
+        page = browser.get(f"/sign-in?{urlencode(began)}").headers["Location"]
+        back = requests.post(page, data={"person": person}, allow_redirects=False, timeout=PATIENCE).headers["Location"]
+        (code,) = parse_qs(urlsplit(browser.get(back).headers["Location"]).query)["code"]
+        answer = browser.post("/api/v1/tokens", {"code": code, "verifier": verifier})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
 
     def token(self, **changes: Any) -> str:
         """What a system shows that asks for the requester; keyword arguments change header or claims, ``key`` who signs."""
@@ -115,6 +137,12 @@ class Desked:
         claims = {name: value for name, value in claims.items() if value is not None}
         claims |= {name: now + claims[name] for name in ("iat", "exp")}
         return signed_by_hand(header, claims, signer)
+
+    def standing(self) -> Configuration:
+        """What is configured now."""
+        version = Gate(self.ledger, CONFIG_KEYS, 1, now_ms).standing.version
+        assert version is not None
+        return version.configuration
 
     def look(self, request_id: str, **seen: Any) -> str:
         """Preflight has looked. Returns the snapshot."""
@@ -153,16 +181,18 @@ def wish(number: int = 1, **changes: Any) -> Json:
     }
 
 
-def decided(ledger: Ledger, stage: Stage) -> None:
-    """A configuration in which these people decide by the shipped policy."""
+def decided(
+    ledger: Ledger, stage: Stage, *, policy: str = POLICY, groups: Mapping[str, list[str]] | None = None
+) -> None:
+    """A configuration in which these people decide by the shipped policy, or another. ``groups``: instead of the usual ones."""
     accounts = {uid: dict(one) for uid, one in stage.listed.items()}
     accounts[SPOKE] |= {"owner": "orders", "supernets": ["10.0.0.0/8"]}
     accounts[HUB] |= {"owner": "network"}
     people = {
         "persons": {name: {"subjects": [f"ram:{subject(name)}", f"tickets:{name}"]} for name in PEOPLE},
-        "groups": GROUPS,
+        "groups": {**GROUPS, **(groups or {})},
     }
-    apply(ledger, configuration(accounts, people=people, policy=POLICY))
+    apply(ledger, configuration(accounts, people=people, policy=policy))
 
 
 def free_port() -> int:
@@ -192,14 +222,16 @@ def subject(name: str) -> str:
 
 
 @contextlib.contextmanager
-def desked(folder: Path, **settings: str) -> Iterator[Desked]:
-    """A local cloud, a ledger, and the desk in a process of its own before both."""
+def desked(folder: Path, url: str | None = None, **settings: str) -> Iterator[Desked]:
+    """A local cloud, a ledger, and the desk in a process of its own before both. ``url``: of a ledger with its tables; else a
+    file.
+    """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     stage = Stage()
     with_people(stage, address)
     world, _ = stage.write(folder)
-    url = new_ledger(folder)
+    url = url or new_ledger(folder)
     with contextlib.closing(Ledger(url)) as ledger, launched(up(world, env={}, template=None), folder) as cloud:
         decided(ledger, stage)
         env = {
@@ -214,6 +246,7 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
             **DESK,
             "DESK_ADDRESS": address,
             "DESK_ISSUER": cloud,
+            "DESK_CALLS": "100000",
             **settings,
         }
         log = folder / "desk.log"
@@ -232,7 +265,7 @@ def desked(folder: Path, **settings: str) -> Iterator[Desked]:
                 return False
 
             until(ready, "the desk answers", 2 * PATIENCE)
-            yield Desked(address, ledger, cloud)
+            yield Desked(address, ledger, cloud, stage)
         finally:
             process.terminate()
             process.wait(PATIENCE)

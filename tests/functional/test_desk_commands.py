@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.messages.consent import Wish
 from tests.functional.desked import Browser, Desked, desked, wish
 from tests.functional.launch import clean_environment
 from tests.functional.test_documents import commands
-from tests.functional.world import ROOT
+from tests.functional.world import HUB_ECR, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,13 @@ def told(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess
         timeout=120,
         check=False,
     )
+
+
+def told_here(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The same in this very process: for many commands, of which each would start an interpreter."""
+    env = {"DESK_ADDRESS": desk.address, "XDG_STATE_HOME": str(home)}
+    done = CliRunner().invoke(app, list(command), input=stdin, env=env)
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
 def signed_in(desk: Desked, home: Path, person: str) -> Path:
@@ -72,43 +81,48 @@ def test_from_signing_in_to_the_lease(desk: Desked, tmp_path: Path) -> None:
     assert asked.returncode == 0, asked.stderr
     request_id = asked.stdout.split()[0]
     assert "a yes is wanted for: grant" in asked.stdout
-    again = told(desk, asking, "ask", "-", "--json", stdin=json.dumps(wish(301)))
+    again = told_here(desk, asking, "ask", "-", "--json", stdin=json.dumps(wish(301)))
     assert request_id in again.stdout or json.loads(again.stdout)["said"]
-    early = told(desk, deciding, "decide", request_id, "grant", "yes")
+    early = told_here(desk, deciding, "decide", request_id, "grant", "yes")
     assert (early.returncode, "preflight has not looked yet" in early.stderr) == (1, True)
     desk.look(request_id)
-    shown = told(desk, deciding, "request", request_id)
+    shown = told_here(desk, deciding, "request", request_id)
     assert re.search(r"round 1, snapshot [0-9a-f]{64}", shown.stdout)
-    agreed = told(desk, deciding, "decide", request_id, "grant", "yes", "--reason", "It is ours to give")
+    agreed = told_here(desk, deciding, "decide", request_id, "grant", "yes", "--reason", "It is ours to give")
     assert agreed.returncode == 0, agreed.stderr
     assert "recorded: yes for the grant side" in agreed.stdout
+    waited = told_here(desk, asking, "request", request_id, "--wait", "0")
+    assert (waited.returncode, "yes by owner for the grant side" in waited.stderr) == (1, True)
+    assert f"{request_id} is still open after 0 s" in waited.stderr
     desk.hear()
+    ended = told_here(desk, asking, "request", request_id, "--wait", "60")
+    assert (ended.returncode, "was approved" in ended.stdout) == (0, True)
     for form in ("table", "csv", "json"):
-        listed = told(desk, asking, "requests", "--stage", "approved", "-o", form)
+        listed = told_here(desk, asking, "requests", "--stage", "approved", "-o", form)
         assert (listed.returncode, request_id in listed.stdout) == (0, True)
 
 
 def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, tmp_path: Path) -> None:
     """Two are asked together and decided in one go but for one; what was opened is extended, looked at again, and revoked."""
     asking, deciding = (signed_in(desk, tmp_path / name, name) for name in ("requester", "owner"))
-    asked = told(desk, asking, "ask", "-", "--json", stdin=json.dumps([wish(311), wish(312), wish(313)]))
+    asked = told_here(desk, asking, "ask", "-", "--json", stdin=json.dumps([wish(311), wish(312), wish(313)]))
     requests_ = json.loads(asked.stdout)["requests"]
     first, second, third = (one["request_id"] for one in requests_)
     for request_id in (first, second, third):
         desk.look(request_id)
-    agreed = told(desk, deciding, "decide", requests_[0]["batch"], "grant", "yes", "--without", third)
+    agreed = told_here(desk, deciding, "decide", requests_[0]["batch"], "grant", "yes", "--without", third)
     assert agreed.returncode == 0, agreed.stderr
     assert "recorded for 2 of 2 requests" in agreed.stdout
     assert len(desk.hear()) == 2
     in_a_week = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7 * 86_400))
-    longer = told(desk, asking, "extend", first, in_a_week, "It takes longer", "--json")
+    longer = told_here(desk, asking, "extend", first, in_a_week, "It takes longer", "--json")
     assert longer.returncode == 0, longer.stderr
     (change,) = json.loads(longer.stdout)["requests"]
     assert (change["wish"]["kind"], change["wish"]["replaces"]) == ("change", [first])
-    assert "preflight is told" in told(desk, asking, "look-again", change["request_id"]).stdout
-    ended = told(desk, deciding, "revoke", second, "It is not needed any more")
+    assert "preflight is told" in told_here(desk, asking, "look-again", change["request_id"]).stdout
+    ended = told_here(desk, deciding, "revoke", second, "It is not needed any more")
     assert "nobody else has to agree" in ended.stdout, ended.stderr
-    none = told(desk, deciding, "review", second, "in-order", "All was well")
+    none = told_here(desk, deciding, "review", second, "in-order", "All was well")
     assert (none.returncode, "waits for no review" in none.stderr) == (1, True)
 
 
@@ -123,19 +137,23 @@ def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> Non
     assert instance.keys() == one["instance"].keys()
     people = {name: signed_in(desk, tmp_path / name, name) for name in ("requester", "owner", "router-owner")}
     batch = [wish(322, ends_at=None), wish(323, ends_at=None)]
-    several = json.loads(told(desk, people["requester"], "ask", "-", "--json", stdin=json.dumps(batch)).stdout)[
+    several = json.loads(told_here(desk, people["requester"], "ask", "-", "--json", stdin=json.dumps(batch)).stdout)[
         "requests"
     ]
     for each in several:
         desk.look(each["request_id"])
     urgent = wish(324, emergency=True, ends_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)))
-    (line,) = told(desk, people["requester"], "ask", "-", stdin=json.dumps(urgent)).stdout.splitlines()
+    (line,) = told_here(desk, people["requester"], "ask", "-", stdin=json.dumps(urgent)).stdout.splitlines()
     desk.look(line.split()[0])
-    assert told(desk, people["router-owner"], "decide", line.split()[0], "associate", "yes").returncode == 0
+    assert told_here(desk, people["router-owner"], "decide", line.split()[0], "associate", "yes").returncode == 0
     desk.hear()
     filled = {"b-…": several[0]["batch"], "--without r-…": f"--without {several[1]['request_id']}"}
     filled["review r-…"] = f"review {line.split()[0]}"
-    who = {"decide b-": "router-owner", "decide r-": "owner", "review": "owner"}
+    filled["ecr-7vrbqv9lcgvzqbwwkm"] = HUB_ECR
+    listed = json.loads(told_here(desk, people["owner"], "leases", "-o", "json").stdout)
+    filled["g-…"] = listed[0]["grant_id"]
+    lists = dict.fromkeys(("leases", "exposed", "history", "show"), "owner")
+    who = {"decide b-": "router-owner", "decide r-": "owner", "review": "owner", **lists}
     for command in commands(path):
         text = command.text.removeprefix("ecr-grants ")
         if text == "login":
@@ -144,7 +162,7 @@ def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> Non
         for written, meant in filled.items():
             text = text.replace(written, meant)
         words = [str(tmp_path / word) if word == "wish.json" else word for word in shlex.split(text)]
-        done = told(desk, people[person], *words)
+        done = told_here(desk, people[person], *words)
         assert done.returncode == 0, f"desk.md:{command.line}: {text}\n{done.stdout}\n{done.stderr}"
         if words[0] == "ask":
             filled["r-…"] = done.stdout.split()[0]

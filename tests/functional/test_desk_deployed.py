@@ -73,7 +73,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     address = f"http://127.0.0.1:{port}"
     with_people(stage, address)
     stage.file["deploy"]["http_ports"] = {DESK_FUNCTION: port}
-    with deployment(stage, tmp_path_factory.mktemp("town"), settings={"DESK_ADDRESS": address}) as cloud:
+    with deployment(stage, tmp_path_factory.mktemp("town"), settings={"DESK_ADDRESS": address}, desk=True) as cloud:
         with contextlib.closing(Ledger(cloud.ledger_url)) as ledger:
             decided(ledger, stage)
         yield Town(cloud, address)

@@ -17,7 +17,7 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
-from tests.functional.launch import TEMPLATE, environment, run
+from tests.functional.launch import environment, run, without_desk
 from tests.functional.mailbox import FUNCTIONS
 from tests.functional.waiting import until
 from tests.functional.world import HUB, RECONCILE_FUNCTION, Spoke, Stage
@@ -172,7 +172,7 @@ def test_by_name_a_turned_password_needs_no_deployment(house: House) -> None:
 
 
 @pytest.mark.parametrize("house", [False], indirect=True, ids=["in the environment"])
-def test_in_the_environment_a_turned_password_needs_one_deployment(house: House) -> None:
+def test_in_the_environment_a_turned_password_needs_one_deployment(house: House, tmp_path: Path) -> None:
     """Until then what comes is sent again, and after it everything is done."""
     house.done(house.ask())
 
@@ -181,7 +181,7 @@ def test_in_the_environment_a_turned_password_needs_one_deployment(house: House)
     house.refused()
     accounts = house.cloud.accounts_file
     settings = environment(house.address(NEW), accounts, house.cloud.address) | {"HEAD_KEY": KEY}
-    house.cloud.admin.call("POST", "deploy", {"template": str(TEMPLATE), "env": settings})
+    house.cloud.admin.call("POST", "deploy", {"template": str(without_desk(tmp_path)), "env": settings})
     house.cloud.admin.advance(20)
     house.done(*waiting, house.ask())
     assert house.cloud.journal(service="kms") == []

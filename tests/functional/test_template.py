@@ -302,7 +302,7 @@ def test_the_desk_is_a_program_that_is_there_before_anybody_asks() -> None:
     assert props["scalingConfig"]["minInstances"] == 1
     [http] = props["triggers"]
     assert http["triggerConfig"]["authType"] == "anonymous"
-    paths = make(None).openapi()["paths"]  # type: ignore[arg-type]  # the parts are looked at by calls, and none is made
+    paths = make(None).openapi()["paths"]  # the parts are looked at by calls, and none is made
     assert config["healthCheckConfig"]["httpGetUrl"] in paths
     wanted = {method.upper() for path in paths.values() for method in path} | {"HEAD"}
     assert wanted == set(http["triggerConfig"]["methods"])

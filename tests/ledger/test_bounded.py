@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import sqlalchemy as sql
 
 from shared.ledger.admission import admit
 from shared.ledger.ages import read_open
+from shared.ledger.consent import due_requests, facts_of, in_the_way, overdue_reviews, unheard
 from shared.ledger.drift import note_drift, note_drift_gone, read_standing
 from shared.ledger.intents import saw
 from shared.ledger.operating import dead_rows, lift_hold, set_hold
@@ -24,12 +26,22 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.waiting import dead_requests
 from shared.ledger.work import claim, release, unsettled, unsettled_page
 from shared.messages.completion import EventKind, Reason
+from shared.messages.consent import Asked
 from shared.rules.facts import Drift, DriftKind, Hold, HoldKind, Seen, Side
 from tests.ledger.kit import HOUR, NOW, Database, check_order, closing, grant_id, key, opening, read, settle_side
 from tests.ledger.lives import come_up, live_everything, open_one
+from tests.ledger.room import voice, wish
 
 ID = grant_id()
 MANY = 200
+
+
+def asked_in_emergency() -> Asked:
+    """An emergency on this grant."""
+    at = datetime.fromtimestamp(NOW / 1000, UTC)
+    urgent = wish(emergency=True, ends_at=at + timedelta(hours=1))
+    lapses = at + timedelta(days=7)
+    return Asked(request_id="r-1", at=at, wish=urgent, by=voice("requester"), lapses_at=lapses, configuration=1)
 
 
 # -- which index a question uses ---------------------------------------------------------------------------------------
@@ -51,12 +63,14 @@ def statements(ledger: Ledger) -> Iterator[list[tuple[str, Any]]]:
 
 
 def plan(database: Database, statement: str, parameters: Any) -> str:
-    """How the database would find what a statement asks for. PostgreSQL is told that the table is worth an index."""
+    """How the database would find what a statement asks for. PostgreSQL is told that the table is worth an index, and so is an
+    order: of a handful of rows it would sort them.
+    """
     with database.connected() as connection:
         if database.kind == "sqlite":
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
             return "\n".join(str(row.detail) for row in rows)
-        for way in ("seqscan", "bitmapscan", "mergejoin", "hashjoin"):
+        for way in ("seqscan", "bitmapscan", "mergejoin", "hashjoin", "sort"):
             connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
         return "\n".join(str(row[0]) for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
 
@@ -89,6 +103,31 @@ QUESTIONS: dict[str, tuple[Callable[[Ledger], object], str, str]] = {
         r"UPDATE approvals SET .*closed_by=",
         "approvals_open",
     ),
+    "what time does something to of what people ask": (
+        lambda ledger: ledger.read(due_requests, NOW, (-1, ""), 10),
+        "FROM requests",
+        "requests_due",
+    ),
+    "which emergencies are in the way": (
+        lambda ledger: ledger.read(in_the_way, asked_in_emergency(), NOW),
+        "FROM requests",
+        "requests_",
+    ),
+    "which reviews are overdue": (
+        lambda ledger: ledger.read(overdue_reviews, NOW, 10),
+        "FROM requests",
+        "requests_reviewed",
+    ),
+    "what was said of a request": (
+        lambda ledger: ledger.read(facts_of, "r-1"),
+        "FROM consent",
+        "consent_request",
+    ),
+    "what was not heard yet": (
+        lambda ledger: ledger.read(unheard, 1_000, 10),
+        "FROM consent",
+        r"consent_pkey|PRIMARY KEY",
+    ),
     "what a hold had stopped": (
         lambda ledger: (
             ledger.write(set_hold, Hold(HoldKind.GRANT, ID, everything=False, who="a", reason="b", at=NOW), NOW),
@@ -116,7 +155,7 @@ def test_what_is_asked_again_and_again_is_asked_of_what_is_open(
     assert mine, [one for one, _ in asked]
     for statement, parameters in mine:
         found = plan(database, statement, parameters)
-        assert index in found, f"{statement}\n{found}"
+        assert re.search(index, found), f"{statement}\n{found}"
 
 
 def test_how_old_what_waits_is_walks_over_no_past(ledger: Ledger, database: Database) -> None:

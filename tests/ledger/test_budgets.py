@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from bench.desk import created, furnished
 from bench.ledger import Counted, counted, on_postgresql
 from tests.ledger.postgres import Postgres
 
@@ -62,3 +63,16 @@ def test_a_burst_keeps_its_budget_of_transactions(cost: Counted) -> None:
 def test_a_burst_keeps_its_budget_of_round_trips(cost: Counted) -> None:
     """As the relay in between sees them: BEGIN and COMMIT are two of each transaction."""
     assert 0 < cost.trips / BURST <= TRIPS
+
+
+ASKING = 12
+"""Statements of a request that is asked at the desk, counting who calls and looking for a newer configuration included."""
+
+
+def test_asking_keeps_its_budget_of_statements(postgres: Postgres) -> None:
+    """Over HTTP, signed in; what they are is shown where there are more."""
+    url = postgres.address(postgres.new_database())
+    furnished(url, 10)
+    sent = created(url)
+    assert 0 < len(sent) <= ASKING, sent
+    assert sum("INSERT INTO consent" in one for one in sent) == 1

@@ -17,7 +17,7 @@ from shared.errors import GrantError, NotTheSuccessor, Unconfigured
 from shared.ledger.configuration import Kept, apply_version, history, newest_number
 from shared.ledger.heads import head_of
 from shared.ledger.proof import first_fault
-from shared.ledger.revision import CODE
+from shared.ledger.revision import CODE, GATED
 from shared.ledger.tables import accepts, approvals, configurations, events, settings
 from shared.ledger.transactions import Ledger
 from shared.log import configure
@@ -67,11 +67,11 @@ def three(ledger: Ledger, **more: Any) -> list[Kept]:
 def test_a_version_is_an_event_and_the_heads_carry_its_number(ledger: Ledger, database: Database) -> None:
     """With its digest, who signed it and who applied it; and from the first on, older code is not accepted."""
     with database.connected() as connection:
-        connection.execute(accepts.update().values(oldest=CODE - 1))
+        connection.execute(accepts.update().values(oldest=GATED - 1))
     try:
         assert (apply(ledger), apply(ledger)) == (1, 2)
         (row,) = database.rows(sql.select(accepts))
-        assert (row.oldest, row.newest) == (CODE, CODE)
+        assert (row.oldest, row.newest) == (GATED, CODE)
     finally:
         with database.connected() as connection:
             connection.execute(accepts.update().values(oldest=CODE))

@@ -6,122 +6,30 @@ import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sql
 
-from bench.calm import CalmCloud
 from shared.errors import GrantError, NotAllowed
 from shared.ledger.consent import add_facts
-from shared.ledger.hearing import anything_said
+from shared.ledger.hearing import anything_said, remind
 from shared.ledger.proof import first_fault
 from shared.ledger.record import START_OF_CHAIN, chained
 from shared.ledger.tables import approvals, consent, events, requests
 from shared.ledger.transactions import Ledger
-from shared.loop.asking import Answer, Desk, looked
+from shared.loop.asking import Answer
 from shared.loop.consent import Consent
 from shared.loop.visits import Outcome
-from shared.messages.approval import Ecr, Every, Instance, OnEnd
-from shared.messages.consent import FACTS, Looked, RequestKind, Reviewed, Strength, Voice, Wish, snapshot_of
-from shared.messages.forms import InstanceType
+from shared.messages.approval import OnEnd
+from shared.messages.consent import FACTS, RequestKind
 from shared.messages.texts import canonical
 from shared.rules.consent import Needed, Stage
 from shared.rules.facts import Side
-from shared.rules.shipped import POLICY
-from tests.ledger.gated import ACCOUNTS, Gated, apply, content
+from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import NOW, Database, key, opening
-
-DAY = 86_400_000
-LAPSE = timedelta(days=7)
-PEOPLE: dict[str, Any] = {
-    "persons": {
-        name: {"subjects": [f"oidc:{name}"]}
-        for name in ("requester", "owner", "second-owner", "router-owner", "lead", "router-lead", "deputy", "stranger")
-    },
-    "groups": {
-        "owners": ["owner", "second-owner", "lead"],
-        "router-owners": ["router-owner", "router-lead"],
-        "leads": ["lead"],
-        "router-leads": ["router-lead"],
-    },
-}
-CLOSING: dict[str, Any] = {
-    "kind": RequestKind.REVOKE,
-    "closes": Every.EVERYONE,
-    "allowed_prefixes": [],
-    "ends_at": None,
-}
-
-
-@dataclass
-class Room:
-    """A ledger at which people speak, the grant function hears, and both sides act on a calm cloud."""
-
-    gated: Gated
-    cloud: CalmCloud = field(default_factory=CalmCloud)
-
-    @property
-    def desk(self) -> Desk:
-        """The use cases, as a process of their own has them."""
-        return Desk(self.gated.ledger, self.gated.opened(), lambda: self.gated.now, lapse=LAPSE)
-
-    def hear(self) -> list[str]:
-        """What the grant function does when it is woken."""
-        return Consent(self.gated.ledger, self.gated.opened(), lambda: self.gated.now).hear()
-
-    def ask(self, person: str = "requester", **changes: Any) -> Answer:
-        """Somebody asks."""
-        (answer,) = self.desk.ask(voice(person), [wish(**changes)])
-        return answer
-
-    def look(self, request_id: str, **seen: Any) -> str:
-        """Preflight has looked. Returns the snapshot."""
-        asked = self.desk.show(request_id).standing.asked
-        shown = {"wish": asked.wish.content, "seen": seen.pop("seen", {"cidrs": ["10.20.0.0/16"]})}
-        fact = Looked(request_id=request_id, at=asked.at, snapshot=snapshot_of(shown), content=shown, **seen)
-        looked(self.gated.ledger, fact)
-        return fact.snapshot
-
-    def ready(self, person: str = "requester", **changes: Any) -> tuple[str, str]:
-        """A request that can be decided, and the snapshot of it."""
-        request_id = self.ask(person, **changes).standing.request_id
-        return request_id, self.look(request_id)
-
-    def decide(
-        self, person: str, request_id: str, snapshot: str, side: Side = Side.GRANT, agrees: bool = True
-    ) -> Answer:
-        """Somebody says yes or no."""
-        return self.desk.decide(voice(person), request_id, side, snapshot, agrees=agrees)
-
-    def visit(self) -> list[Outcome]:
-        """Both sides look, and do what is to be done."""
-        return [self.gated.visit(self.cloud, side) for side in Side]
-
-
-def voice(person: str, **more: Any) -> Voice:
-    """Somebody who has signed in."""
-    return Voice(person=person, subject=f"oidc:{person}", **{"strength": Strength.SIGNED_IN, **more})
-
-
-def wish(vpc: str = "vpc-1", **changes: Any) -> Wish:
-    """What is asked for: a lease of a day on a grant, torn down then."""
-    grant = key(vpc)
-    usual: dict[str, Any] = {
-        "kind": RequestKind.GRANT,
-        "ecr": Ecr(id=grant.ecr_id, owner_uid=grant.ecr_owner_uid),
-        "instance": Instance(
-            type=InstanceType.VPC, id=vpc, region=grant.instance_region, owner_uid=grant.instance_owner_uid
-        ),
-        "allowed_prefixes": ["10.20.0.0/16"],
-        "ends_at": at(NOW + DAY),
-        "on_end": OnEnd.TEARDOWN,
-        "reason": "A test needs it",
-    }
-    return Wish(**(usual | changes))
+from tests.ledger.room import CLOSING, DAY, PEOPLE, Room, at, people_decide, voice, wish
 
 
 @pytest.fixture
@@ -129,17 +37,6 @@ def room(ledger: Ledger) -> Room:
     """The shipped policy, and owners for both accounts."""
     apply(ledger, people_decide())
     return Room(Gated(ledger))
-
-
-def people_decide(**more: Any) -> Any:
-    """A configuration in which people decide by the shipped policy."""
-    grant = key()
-    accounts = {
-        grant.ecr_owner_uid: {**ACCOUNTS[grant.ecr_owner_uid], "owner": "router-owners", "lead": "router-leads"},
-        grant.instance_owner_uid: {**ACCOUNTS[grant.instance_owner_uid], "supernets": ["10.0.0.0/8"]},
-    }
-    people = more.pop("people", PEOPLE)
-    return content(accounts, people=people, policy=POLICY, **more)
 
 
 # -- from asking to the lease ----------------------------------------------------------------------------------------
@@ -345,6 +242,47 @@ def test_who_left_the_group_meanwhile_has_not_agreed(room: Room) -> None:
     assert room.hear() == [key().grant_id]
 
 
+def test_a_newer_configuration_lets_what_was_said_before(room: Room) -> None:
+    """Whoever agreed was no owner yet, or nobody could believe the configuration: what did not suffice then is weighed again, and
+    the timer knows of it. Nothing waits where nothing is open.
+    """
+    request_id, snapshot = room.ready()
+    room.decide("owner", request_id, snapshot)
+    left = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["second-owner"]}}
+    apply(room.gated.ledger, people_decide(people=left))
+    hears = Consent(room.gated.ledger, room.gated.gate, lambda: room.gated.now)  # which stays, as a warm process does
+    assert hears.hear() == []
+    assert not room.gated.ledger.read(anything_said, room.gated.now)
+    apply(room.gated.ledger, people_decide())
+    assert room.gated.ledger.read(anything_said, room.gated.now)
+    assert hears.hear() == [key().grant_id]
+    apply(room.gated.ledger, people_decide())
+    assert not room.gated.ledger.read(anything_said, room.gated.now)
+
+
+def test_a_desk_that_stays_goes_by_the_newest_configuration(room: Room) -> None:
+    """Whoever left their group meanwhile is told so, and whoever came to it is heard."""
+    stays = room.desk
+    request_id, snapshot = room.ready()
+    stays.show(request_id)
+    came = {**PEOPLE, "groups": {**PEOPLE["groups"], "owners": ["second-owner", "stranger"]}}
+    stays.ask(voice("requester"), [wish("vpc-2")])
+    apply(room.gated.ledger, people_decide(people=came))
+    with pytest.raises(NotAllowed, match="an owner of that side's account"):
+        stays.decide(voice("owner"), request_id, Side.GRANT, snapshot, agrees=True)
+    assert stays.decide(voice("stranger"), request_id, Side.GRANT, snapshot, agrees=True).said
+
+
+def test_nobody_is_reminded_before_what_was_said_was_heard(room: Room) -> None:
+    """The row would tell of facts that the record does not know yet."""
+    request_id, snapshot = room.ready()
+    room.hear()
+    room.gated.now += 16 * 60_000
+    room.decide("owner", request_id, snapshot, agrees=False)
+    room.gated.ledger.write(remind, request_id, lambda *_: [], room.gated.now)
+    assert room.gated.ledger.read(first_fault, [], None) is None
+
+
 def test_a_delegate_decides_for_the_time_of_it(room: Room) -> None:
     """From and until; never for the requester, who cannot decide through somebody either."""
     of = {"of": "owner", "to": "deputy", "from": at(NOW).isoformat(), "until": at(NOW + DAY).isoformat()}
@@ -360,122 +298,6 @@ def test_a_delegate_decides_for_the_time_of_it(room: Room) -> None:
     late, snapshot = room.ready(ends_at=at(NOW + 9 * DAY))
     with pytest.raises(NotAllowed, match="an owner of that side's account"):
         room.decide("deputy", late, snapshot)
-
-
-def test_one_emergency_at_a_time(room: Room) -> None:
-    """One approver of either side, a day at most; a second one on the grant by the same person waits for the first."""
-    urgent: dict[str, Any] = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
-    request_id, snapshot = room.ready(**urgent)
-    with pytest.raises(NotAllowed, match="is open on this grant"):
-        room.ask(**urgent)
-    room.decide("router-owner", request_id, snapshot, Side.ASSOCIATE)
-    assert room.hear() == [key().grant_id]
-    with pytest.raises(NotAllowed, match="24 hours at most"):
-        room.ask(instance=wish("vpc-2").instance, **urgent | {"ends_at": at(NOW + 2 * DAY)})
-
-
-def test_an_emergency_is_reviewed_before_the_next(room: Room, database: Database) -> None:
-    """By somebody who took no part; until then nobody opens another one there, and once it is overdue whoever asked opens none
-    anywhere. Everybody who was not asked is told why.
-    """
-    urgent: dict[str, Any] = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
-    request_id, snapshot = room.ready(**urgent)
-    room.decide("router-owner", request_id, snapshot, Side.ASSOCIATE)
-    room.hear()
-    room.hear()
-    (told,) = [json.loads(row.body) for row in database.rows(sql.select(events)) if row.kind == "approved"]
-    assert "by router-owner for the associate side; nobody was asked for the grant side" in told["reason"]["text"]
-    assert set(told["people"]) >= {"requester", "router-owner", "owner", "second-owner", "lead", "router-lead"}
-
-    for person in ("requester", "second-owner"):
-        with pytest.raises(NotAllowed, match="is to be reviewed first"):
-            room.ask(person, **urgent)
-    room.ask(vpc="vpc-2", instance=wish("vpc-2").instance, **urgent)
-    room.gated.now += 4 * DAY
-    urgent["ends_at"] = at(room.gated.now + DAY // 2)
-    with pytest.raises(NotAllowed, match="is to be reviewed first"):
-        room.ask(instance=wish("vpc-3").instance, **urgent)
-    for person in ("requester", "router-owner", "stranger"):
-        with pytest.raises(NotAllowed, match="does not review it; who may: "):
-            room.desk.review(voice(person), request_id, in_order=True, reason="all was well")
-
-    later = room.ask(ends_at=urgent["ends_at"]).standing.request_id
-    with pytest.raises(NotAllowed, match="waits for no review"):
-        room.desk.review(voice("owner"), later, in_order=True, reason="all was well")
-    said = [
-        room.desk.review(voice("owner"), request_id, in_order=False, reason="it could have waited") for _ in range(2)
-    ]
-    assert [one.said for one in said] == [True, False]
-    room.hear()
-    assert "reviewed" in database.kinds()
-    assert room.gated.ledger.read(first_fault, [], None) is None
-    room.ask(**urgent)
-
-
-def test_a_forged_review_of_whoever_took_part_reviews_nothing(room: Room) -> None:
-    """Whatever a desk writes: the same person's word does not close it."""
-    urgent: dict[str, Any] = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
-    request_id, snapshot = room.ready(**urgent)
-    room.decide("router-owner", request_id, snapshot, Side.ASSOCIATE)
-    room.hear()
-    forged = Reviewed(request_id=request_id, at=at(NOW + 1), by=voice("router-owner"), in_order=True, reason="fine")
-    room.gated.ledger.write(add_facts, request_id, lambda _: [forged])
-    room.hear()
-    with pytest.raises(NotAllowed, match="is to be reviewed first"):
-        room.ask(**urgent)
-
-
-def test_two_emergencies_of_one_person_that_were_asked_at_once_are_one(room: Room, database: Database) -> None:
-    """The desk saw neither of the other: the grant function refuses the later one."""
-    urgent: dict[str, Any] = {"emergency": True, "ends_at": at(NOW + DAY // 2)}
-    first, snapshot = room.ready(**urgent)
-    asked = room.desk.show(first).standing.asked
-    later = asked.model_copy(update={"request_id": "r-later", "at": asked.at + timedelta(seconds=1)})
-    room.gated.ledger.write(add_facts, "r-later", lambda _: [later])
-    room.decide("router-owner", "r-later", room.look("r-later"), Side.ASSOCIATE)
-    room.decide("router-owner", first, snapshot, Side.ASSOCIATE)
-    room.hear()
-    assert [row.request_id for row in database.rows(sql.select(approvals))] == [first]
-    assert room.desk.show("r-later").standing.stage is Stage.REFUSED
-
-
-def test_a_fallback_group_decides_where_the_owners_have_nobody(room: Room, ledger: Ledger) -> None:
-    """The only owner asks: the fallback group decides. Where an owner can, it does not."""
-    grant = key()
-    accounts = {
-        grant.ecr_owner_uid: {**ACCOUNTS[grant.ecr_owner_uid], "owner": "router-owners"},
-        grant.instance_owner_uid: {
-            **ACCOUNTS[grant.instance_owner_uid],
-            "owner": "alone",
-            "fallback": "leads",
-            "supernets": ["10.0.0.0/8"],
-        },
-    }
-    people = {**PEOPLE, "groups": {**PEOPLE["groups"], "alone": ["owner"]}}
-    apply(ledger, content(accounts, people=people, policy=POLICY))
-    request_id, snapshot = room.ready("owner")
-    room.decide("lead", request_id, snapshot)
-    assert room.hear() == [grant.grant_id]
-    with pytest.raises(NotAllowed):
-        room.decide("lead", *room.ready("requester"))
-
-
-def test_preflight_is_told_again(room: Room, database: Database) -> None:
-    """By whoever may see it; and by time, where it has not looked after a quarter of an hour."""
-    request_id = room.ask().standing.request_id
-    room.hear()
-    assert database.kinds().count("asked") == 1
-    room.gated.now += 16 * 60_000
-    room.hear()
-    room.hear()
-    assert database.kinds().count("asked") == 2
-    room.look(request_id)
-    assert room.desk.look_again(voice("owner"), request_id).said
-    room.hear()
-    assert database.kinds().count("asked") == 3
-    room.gated.now += 8 * DAY
-    with pytest.raises(NotAllowed, match="lapsed"):
-        room.desk.look_again(voice("owner"), request_id)
 
 
 # -- two at once, and forgers ----------------------------------------------------------------------------------------
@@ -575,8 +397,12 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "about another grant": ({"grant_id": "g-0"}, "has grant_id 'g-0'"),
     "of another round": ({"round": 7}, "has round 7, what was said comes to 1"),
     "ended": ({"ended_at": NOW}, "has ended_at"),
-    "forgotten": ({"due_at": None}, "is open, and nobody waits for it"),
-    "without its name": ({"request_id": "r-other"}, "r-other"),
+    "forgotten": ({"due_at": None}, "has due_at None"),
+    "waited for later": ({"due_at": NOW + 6 * DAY}, f"has due_at {NOW + 6 * DAY}"),
+    "reminded of already": ({"reminded": 1}, "has due_at"),
+    "reminded of too often": ({"reminded": 7, "due_at": NOW + 7 * DAY}, "was never reminded of 7 times"),
+    "as if nobody had heard anything": ({"heard": 0, "round": 0}, "has heard 0"),
+    "without its name": ({"request_id": "r-other"}, "r-other has a row, and nobody asked"),
 }
 
 
@@ -605,11 +431,6 @@ def test_a_lease_of_the_desk_that_somebody_wrote_makes_nothing(room: Room, datab
     room.visit()
     room.visit()
     assert all(one.prefixes == ("10.20.0.0/16",) for one in room.cloud.associations.values())
-
-
-def at(milliseconds: int) -> datetime:
-    """A time of these tests."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def test_the_timer_knows_that_something_waits(room: Room) -> None:

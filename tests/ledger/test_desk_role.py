@@ -21,7 +21,7 @@ from shared.rules.facts import Side
 from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import Database, key
 from tests.ledger.postgres import PASSWORD
-from tests.ledger.test_consent import LAPSE, Room, people_decide, voice, wish
+from tests.ledger.room import LAPSE, Room, people_decide, voice, wish
 
 ROLE = "desk"
 ADDS = {consent.name, requests.name}

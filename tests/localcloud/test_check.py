@@ -289,7 +289,7 @@ def test_a_template_is_held_against_a_world(tmp_path: Path, capsys: pytest.Captu
 def test_the_projects_own_files_are_fine(capsys: pytest.CaptureFixture[str]) -> None:
     """What a template still needs to be told is said, and is no mistake."""
     code, lines = run(capsys, "check", str(ROOT / "s.yaml"), "--env", "CODE=functions")
-    assert (code, "fine: 3 functions" in lines[0], "LEDGER_URL" in lines[0]) == (0, True, True)
+    assert (code, "fine: 5 functions" in lines[0], "LEDGER_URL" in lines[0]) == (0, True, True)
     code, lines = run(capsys, "check", str(ROOT / "examples" / "world.yaml"))
     assert (code, "fine: 3 accounts" in lines[0]) == (0, True)
 

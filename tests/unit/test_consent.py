@@ -19,6 +19,7 @@ from shared.messages.consent import (
     Asked,
     Looked,
     RequestKind,
+    Reviewed,
     Strength,
     snapshot_of,
 )
@@ -58,7 +59,7 @@ from tests.unit.consenting import (
     wish,
     withdrawn,
 )
-from tests.unit.issuing import inventory
+from tests.unit.issuing import B, inventory
 
 # -- the fold --------------------------------------------------------------------------------------------------------
 
@@ -92,6 +93,44 @@ def test_what_changed_voids_what_was_said() -> None:
     assert (after.round, [word.by.person for word in after.void]) == (2, ["own-b"])
     assert [word.by.person for word in after.yes] == ["own-a"]
     assert (after.before, after.looked) == (looked(failed=1), looked(ROUND_2))
+
+
+def test_one_person_may_speak_for_both_sides_and_every_round_voids_what_was_said() -> None:
+    """Who owns both accounts has a word for each; of three rounds the words of the first two are void."""
+    begun: list[AnyFact] = [asked(), looked(), said("own-b"), said("own-b", Side.ASSOCIATE)]
+    assert [word.side for word in fold(begun).yes] == ["grant", "associate"]
+    again: list[AnyFact] = [*begun, looked(ROUND_2), said("own-a", Side.ASSOCIATE, content=ROUND_2), looked()]
+    assert [(word.by.person, word.side) for word in fold(again).void] == [
+        ("own-b", "grant"),
+        ("own-b", "associate"),
+        ("own-a", "associate"),
+    ]
+    assert fold(again).round == 3
+
+
+def test_whoever_took_part_reviews_nothing() -> None:
+    """Neither whoever asked for an emergency, nor who agreed to it, nor instead of whom; somebody else's first word does."""
+    agreed = said("deputy", instead_of="own-b")
+    urgent: list[AnyFact] = [asked(emergency=True), looked(), agreed, APPROVED]
+
+    def review(person: str) -> Reviewed:
+        return Reviewed(request_id="r-1", at=START + 3 * HOUR, in_order=True, by=voice(person), reason="all was well")
+
+    for person in ("req", "deputy", "own-b"):
+        assert fold([*urgent, review(person)]) == fold(urgent)
+    assert fold([*urgent, review("own-a"), review("own-b2")]).reviewed == review("own-a")
+    assert fold([asked(), looked(), agreed, APPROVED, review("own-a")]).reviewed is None
+
+
+def test_a_fallback_group_speaks_where_no_owner_can() -> None:
+    """Where the only owner asks; and not beside an owner who can."""
+    listed = inventory()
+    account = listed.accounts[B].model_copy(update={"fallback": "network"})
+    fallen = listed.model_copy(update={"accounts": {**listed.accounts, B: account}})
+    alone = PEOPLE.model_copy(update={"groups": {**PEOPLE.groups, "orders": ["own-b"]}, "delegations": []})
+    assert speakers(Side.GRANT, wish().grant, "own-b", START, fallen, alone) == [Speaker("own-a")]
+    assert speakers(Side.GRANT, wish().grant, "req", START, fallen, alone) == [Speaker("own-b")]
+    assert speakers(Side.GRANT, wish().grant, "own-b", START, listed, alone) == []
 
 
 def test_a_word_before_preflight_is_none() -> None:

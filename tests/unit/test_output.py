@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import output
-from cli.output import safe
+from shared.messages.cells import safe
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = [

@@ -17,7 +17,7 @@ from shared.messages.approval import GrantApproval
 from shared.rules.policy import Policy
 from shared.rules.questions import Act, Answer, Entity, Named, Question
 from shared.rules.shipped import POLICY
-from shared.rules.vouching import grant_entity, vouch
+from shared.rules.vouching import UNSEEN, grant_entity, vouch
 from tests.unit.conftest import EXAMPLE, varied
 from tests.unit.issuing import ISSUER, PEOPLE, at, inventory, rights
 
@@ -296,3 +296,75 @@ def test_ranges_are_counted_address_by_address(prefixes: list[str], supernets: l
         for length in range(27, network.prefixlen + 1)
     ]
     assert counted["widest"] == min(IPv4Network(one).prefixlen for one in ranges if addresses([one]) <= asked)
+
+
+asking = some.fixed_dictionaries(
+    {
+        "kind": some.sampled_from(["grant", "change", "revoke"]).map(lambda id_: {"type": "RequestKind", "id": id_}),
+        "owns": sides,
+        "emergency": some.booleans(),
+    }
+)
+deciding = some.fixed_dictionaries(
+    {
+        "side": some.sampled_from(["grant", "associate"]).map(lambda id_: {"type": "Side", "id": id_}),
+        **{name: some.booleans() for name in ("agrees", "own", "owner", "fresh", "emergency")},
+        "failed": some.sampled_from([0, 0, 1, 7, UNSEEN]),
+        "unknown": some.sampled_from([0, 1, UNSEEN]),
+    }
+)
+environments = some.sampled_from(["test", "production"])
+
+
+def about_people(act: Act, context: dict[str, Any], environment: tuple[str, str], *, known: bool) -> Question:
+    """What a person asks of policy about the grant, whose ECR and instance are in these environments."""
+    places = dict(zip(("ecr", "instance"), environment, strict=True))
+    attrs = {name: {**as_dict(GRANT.attrs[name]), "environment": one} for name, one in places.items()}
+    return Question(
+        act=act,
+        principal=Entity(type="Person", id="a-person", attrs={"known": known}),
+        resource=GRANT.model_copy(update={"attrs": attrs}),
+        context=context,
+    )
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """A record of Cedar's."""
+    assert isinstance(value, dict)
+    return value
+
+
+def says_just_that(question: Question, permitting: str, fine: dict[str, bool]) -> None:
+    """The shipped policy allows it if and only if everything is fine, and names what is not; without what it names every answer
+    is another, without anything else it is the same.
+    """
+    forbidden = {name for name, holds in fine.items() if not holds}
+    answer = SHIPPED.decide(question)
+    assert (answer.allowed, set(answer.rules), answer.errors) == (not forbidden, forbidden or {permitting}, ())
+    assert len(answer.advice) == len(forbidden)
+    assert shipped_without(frozenset(answer.rules)).decide(question).allowed is not answer.allowed
+    for name in NAMES.difference(answer.rules):
+        if answer.allowed or name != permitting:
+            assert shipped_without(frozenset({name})).decide(question) == answer
+
+
+@unhurried
+@given(asking, some.tuples(environments, environments), some.booleans())
+def test_whoever_is_known_may_ask(context: dict[str, Any], environment: tuple[str, str], known: bool) -> None:
+    """For anything, whatever they own: who has to agree is asked of their words."""
+    says_just_that(about_people(Act.ASK, context, environment, known=known), "people-ask", {"known-people-ask": known})
+
+
+@unhurried
+@given(deciding, some.tuples(environments, environments), some.booleans())
+def test_whose_word_counts(context: dict[str, Any], environment: tuple[str, str], known: bool) -> None:
+    """An owner's, or their delegate's, who did not ask for it; a yes only where nothing is wrong, and signed in just now where it
+    is about production.
+    """
+    fine = {
+        "not-your-own": not context["own"],
+        "owners-decide": context["owner"],
+        "preflight-first": not context["agrees"] or context["failed"] == 0,
+        "fresh-in-production": not context["agrees"] or "production" not in environment or context["fresh"],
+    }
+    says_just_that(about_people(Act.DECIDE, context, environment, known=known), "people-decide", fine)

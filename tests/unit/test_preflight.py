@@ -9,7 +9,15 @@ import pytest
 
 from shared.messages.consent import RequestKind
 from shared.messages.forms import InstanceType
-from shared.rules.checked import NAMES_OTHERS, OF_ACCOUNT_A, Checked, CheckResult, PreflightCheck, Report
+from shared.rules.checked import (
+    NAMES_OTHERS,
+    OF_ACCOUNT_A,
+    Checked,
+    CheckResult,
+    PreflightCheck,
+    Report,
+    may_be_told,
+)
 from shared.rules.looked import (
     Asked,
     EcrSeen,
@@ -466,3 +474,14 @@ def test_a_report_survives_being_kept_as_json() -> None:
     """It is kept with the request."""
     report = preflight(VPC_ASKED, SEEN)
     assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+@pytest.mark.parametrize(("grant", "associate"), [(True, True), (True, False), (False, True), (False, False)])
+def test_who_is_told_what(*, grant: bool, associate: bool) -> None:
+    """Everything to whoever sees both accounts; results to whoever sees one; of account B nothing to whoever sees neither."""
+    checks = [{"check": one, "result": "fail", "found": f"secret {one}"} for one in PreflightCheck]
+    told, whole = may_be_told(checks, grant=grant, associate=associate)
+    assert whole == (grant and associate)
+    assert {one["check"] for one in told} == set(PreflightCheck if grant or associate else OF_ACCOUNT_A)
+    for one in told:
+        assert one["found"].startswith("secret") == (whole or one["check"] not in NAMES_OTHERS)

@@ -310,7 +310,8 @@ def test_a_default_is_written_as_one_would_write_it(
     """Into the environment, where it changes nothing."""
     if default in ("must be given", "none"):
         secret = ("LEDGER_SECRET", "HEAD_KEY", "HEAD_KEY_SECRET", "DESK_CLIENT_SECRET", "DESK_CLIENT_SECRET_NAME")
-        assert variable in (*REQUIRED, *OF_THE_DESK, *secret, "CHANGE_WINDOW")
+        by_provider = ("DESK_WITHOUT_NONCE", "DESK_SIGNED_IN_BY")
+        assert variable in (*REQUIRED, *OF_THE_DESK, *secret, *by_provider, "CHANGE_WINDOW")
         return
     for name, value in {**OF_THE_DESK, "DESK_CLIENT_SECRET": "example-secret"}.items():
         environment.setenv(name, value)

@@ -1,0 +1,219 @@
+"""Looking, over the desk's API: leases, grants, what happened, what is exposed, preflight, the configuration, health.
+
+Each route asks once what its caller may see, and nothing is read but through that. What somebody may not see is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import JsonValue
+
+from shared.desk import shown
+from shared.desk.api import Anybody, Calling, Here, Id, scope_of, visible
+from shared.desk.pages import TABLE, After, HowAnswered, Listing, Place, answered
+from shared.desk.parts import Parts
+from shared.desk.problems import ANY, documented
+from shared.desk.requests_shown import preflight_told
+from shared.errors import BadInput
+from shared.ledger.configuration import newest_number
+from shared.ledger.looking import (
+    GrantsAsked,
+    LeasesAsked,
+    applied,
+    history_seen,
+    list_exposed,
+    list_grants,
+    list_leases,
+    seen_grant,
+)
+from shared.messages.forms import AccountId, EcrId, GrantId, InstanceId, Instant, RequestId
+from shared.rules.checked import CheckResult
+
+looking = APIRouter(prefix="/api/v1", responses=ANY)
+
+SEEN = documented(401, 403, 404, 422)
+
+Account = Annotated[AccountId | None, Query(description="an account, as either side")]
+Ecr = Annotated[EcrId | None, Query(description="a router")]
+Instance = Annotated[InstanceId | None, Query(description="a VPC or VBR")]
+GrantNamed = Annotated[GrantId, Path(description="the grant's id")]
+
+
+@looking.get("/leases", response_model=shown.LeasesPage, responses=TABLE | SEEN)
+def leases(
+    parts: Here,
+    caller: Calling,
+    how: HowAnswered,
+    grant: Annotated[GrantId | None, Query(description="a grant")] = None,
+    account: Account = None,
+    ecr: Ecr = None,
+    instance: Instance = None,
+    request: Annotated[RequestId | None, Query(description="the request that a lease comes from")] = None,
+    ends_before: Annotated[Instant | None, Query(description="leases with an end, before this")] = None,
+    ends_after: Annotated[Instant | None, Query(description="leases with an end, after this")] = None,
+    open: Annotated[bool | None, Query(description="whether it counts, or will")] = None,  # noqa: A002  # its name in the API
+    text: Annotated[str | None, Query(min_length=3, max_length=128, description="how an id or a prefix begins")] = None,
+    after: After = None,
+) -> Response:
+    """Leases, the newest first, open and past."""
+    scope = scope_of(parts, caller)
+    asked = LeasesAsked(
+        grant,
+        account,
+        ecr,
+        instance,
+        request,
+        _millis(ends_before),
+        _millis(ends_after),
+        open,
+        text,
+    )
+    listing = Listing(
+        of={"list": "leases", "person": scope.person, **vars(asked)},
+        fetch=lambda behind, limit: parts.ledger.glance(list_leases, scope, asked, behind, limit),
+        place=lambda row: (row.admitted_at, row.approval_id),
+        line=shown.lease_line,
+    )
+    return answered(listing, shown.LeasesPage, parts.seals, after, how)
+
+
+@looking.get("/grants", response_model=shown.GrantsPage, responses=TABLE | SEEN)
+def grants(
+    parts: Here,
+    caller: Calling,
+    how: HowAnswered,
+    account: Account = None,
+    ecr: Ecr = None,
+    instance: Instance = None,
+    history: Annotated[bool, Query(description="those that are long gone, too")] = False,
+    after: After = None,
+) -> Response:
+    """Grants with both sides as last read, by id."""
+    scope = scope_of(parts, caller)
+    asked = GrantsAsked(account, ecr, instance, history)
+
+    def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
+        last = None if behind is None else str(behind[0])
+        return parts.ledger.glance(list_grants, scope, asked, last, limit)
+
+    of = {"list": "grants", "person": scope.person, **vars(asked)}
+    listing = Listing(of, fetch, place=lambda row: (row.grant_id,), line=shown.grant_line)
+    return answered(listing, shown.GrantsPage, parts.seals, after, how)
+
+
+@looking.get("/grants/{grant_id}", responses=SEEN)
+def grant(parts: Here, caller: Calling, grant_id: GrantNamed) -> shown.GrantShown:
+    """One grant: both sides as last read, why they are not as wanted, open leases and holds."""
+    found = parts.ledger.read(seen_grant, scope_of(parts, caller), grant_id)
+    if found is None:
+        raise _no_grant(grant_id)
+    return shown.grant_shown(found)
+
+
+@looking.get("/grants/{grant_id}/history", response_model=shown.HistoryPage, responses=TABLE | SEEN)
+def history(parts: Here, caller: Calling, how: HowAnswered, grant_id: GrantNamed, after: After = None) -> Response:
+    """What happened to a grant, the newest first, for whoever may see one of its accounts."""
+    scope = scope_of(parts, caller)
+
+    def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
+        found = parts.ledger.read(history_seen, scope, grant_id, None if behind is None else int(behind[0]), limit)
+        if found is None:
+            raise _no_grant(grant_id)
+        return found
+
+    of = {"list": "history", "person": scope.person, "grant": grant_id}
+    listing = Listing(of, fetch, place=lambda row: (row.seq,), line=shown.happened_line)
+    return answered(listing, shown.HistoryPage, parts.seals, after, how)
+
+
+@looking.get("/exposure/{ecr_id}", response_model=shown.ExposurePage, responses=TABLE | SEEN)
+def exposure(
+    parts: Here,
+    caller: Calling,
+    how: HowAnswered,
+    ecr_id: Annotated[EcrId, Path(description="the router")],
+    after: After = None,
+) -> Response:
+    """What is exposed to a router: accounts, prefixes, ends. Of a router that one may not see it is nothing."""
+    scope = scope_of(parts, caller)
+
+    def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
+        last = None if behind is None else str(behind[0])
+        found, open_ = parts.ledger.read(list_exposed, scope, ecr_id, last, limit)
+        return [shown.exposed_line(row, open_.get(row.grant_id, [])) for row in found]
+
+    of = {"list": "exposure", "person": scope.person, "ecr": ecr_id}
+    listing = Listing(of, fetch, place=lambda line: (line.grant_id,), line=lambda line: line)
+    return answered(listing, shown.ExposurePage, parts.seals, after, how)
+
+
+@looking.get("/requests/{request_id}/preflight", responses=SEEN)
+def preflight(parts: Here, caller: Calling, request_id: Id) -> shown.PreflightShown:
+    """What preflight saw of a request last, check by check."""
+    scope = scope_of(parts, caller)
+    standing = visible(parts, scope, request_id)
+    told, looked = preflight_told(scope, standing, parts.now()), standing.looked
+    return shown.PreflightShown(
+        request_id=request_id,
+        round=told.round,
+        looked_at=told.looked_at,
+        snapshot=told.snapshot,
+        whole=told.whole,
+        failed=told.failed,
+        unknown=told.unknown,
+        checks=[
+            shown.CheckShown(
+                check=str(one.get("check", "")),
+                result=CheckResult(one.get("result", CheckResult.UNKNOWN)),
+                found=str(one.get("found", "")),
+                advice=str(one.get("advice", "")),
+            )
+            for one in told.checks
+        ],
+        content=looked.content if told.sees and looked is not None else None,
+    )
+
+
+@looking.get("/configuration", responses=documented(401, 403))
+def configuration(parts: Here, caller: Calling) -> shown.ConfigurationShown:
+    """Which configuration stands, since when, and the mode; what is in it for whoever may see everything."""
+    scope = scope_of(parts, caller)
+    standing, found = parts.standing(), parts.ledger.read(applied)
+    return shown.ConfigurationShown(
+        deployment=standing.deployment,
+        number=found.number,
+        digest=None if standing.version is None else standing.version.digest,
+        since=shown.since_of(found),
+        mode=found.mode,
+        fault=standing.fault,
+        content=_content(parts) if scope.everything else None,
+    )
+
+
+@looking.get("/health")
+def health(parts: Here, _caller: Anybody) -> shown.Health:
+    """Whether the desk can record anything now: the ledger answers, and a configuration is believed."""
+    parts.gate.met(parts.ledger.glance(newest_number))
+    parts.gate.look()
+    fault = parts.gate.standing.fault
+    return shown.Health(status="ok" if fault is None else "no configuration can be believed")
+
+
+def _content(parts: Parts) -> dict[str, JsonValue]:
+    version = parts.standing().version
+    assert version is not None  # noqa: S101  # it stands
+    external = {"inventory": {"accounts": {uid: {"external_id"} for uid in version.configuration.inventory.accounts}}}
+    found: dict[str, JsonValue] = version.configuration.model_dump(mode="json", by_alias=True, exclude=external)
+    return found
+
+
+def _no_grant(grant_id: str) -> BadInput:
+    return BadInput(f"grant_id: there is no grant {grant_id} that you may see", code="NoSuchGrant")
+
+
+def _millis(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1000)
