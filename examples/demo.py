@@ -80,6 +80,14 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", action="store_true", help="stop after this one approval")
     parser.add_argument("--seconds", type=float, default=90, help="how long to wait for each answer (default: 90)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=50,
+        choices=range(2, 51),
+        metavar="N",
+        help="how many are asked for at once (default: 50)",
+    )
     parser.add_argument("--package", type=Path, help="run the package in this folder as it was built, not the checkout")
     parser.add_argument("--stay", action="store_true", help="keep everything running until Ctrl-C")
     return parser.parse_args()
@@ -94,6 +102,7 @@ def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
     from Tea.exceptions import TeaException  # noqa: PLC0415
 
     from cli.output import prepare  # noqa: PLC0415
+    from examples.asking import Refused  # noqa: PLC0415
     from examples.story import Failed, demo, stay  # noqa: PLC0415
     from examples.telling import tell  # noqa: PLC0415
 
@@ -103,10 +112,11 @@ def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
     try:
         if options.stay:
             return stay(interrupts.all_is_up, options.package)
-        return demo(options.approval, options.seconds, whole=not options.only, package=options.package)
+        batch = None if options.only else options.batch
+        return demo(options.approval, options.seconds, package=options.package, batch=batch)
     except BrokenPipeError:
         raise
-    except (Failed, MNSExceptionBase, TeaException, OSError) as error:
+    except (Failed, Refused, MNSExceptionBase, TeaException, OSError) as error:
         if interrupts.came:
             raise
         for line in f"FAILED: {error}".splitlines():

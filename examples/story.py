@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,15 +20,19 @@ from typing import Any
 import yaml
 
 from deploy.layout import linked
-from deploy.surroundings import DESK, FUNCTIONS
+from deploy.surroundings import FUNCTIONS
+from examples.asking import CLIENT, CLIENT_SECRET, DESK_KEY, ORDERS, PEOPLE, batch_vpcs, extra_vpcs
+from examples.desk_story import desk_story, requests_in_every_state
 from examples.keys import CONFIGURATION, DEPLOYMENT, config_keys, pem
 from examples.look import left_over
 from examples.send import HUB, WORLD, Answer, Mailbox, answers, as_sent, user_keys
-from examples.telling import Narrator, clock, get, say, tell
+from examples.telling import Narrator, clock, say, tell
 
 ROOT = Path(__file__).parent.parent
 
 _START_SECONDS = 60
+_EACH_SECONDS = 5.0
+"""So long each of many may take."""
 _SILENCE_SECONDS = 5.0
 """After so long without a line somebody wants to know that it goes on."""
 
@@ -45,9 +48,8 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
     """
     told = "" if package is None else f" from the package in {package}"
     tell(f"starting the local cloud and deploying the functions of s.yaml{told} ...")
-    ledger = ledger_in(directory)
+    ledger, desk = ledger_in(directory), desk_at(directory)
     _configure(directory, ledger)
-    world, desk = _world(directory)
     ready, errors = directory / "address", directory / "localcloud.log"
     settings = {
         "LEDGER_URL": ledger,
@@ -55,12 +57,15 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
         "CODE": str(linked(directory / "code") if package is None else package.resolve()),
         "SETTLE_SECONDS": "2",
         "MODE": "full",
-        **desk,
         "DESK_LEDGER_URL": ledger,
-        "DESK_ISSUER": "http://{address}",
+        "DESK_ADDRESS": desk,
+        "DESK_CLIENT_ID": CLIENT,
+        "DESK_CLIENT_SECRET": CLIENT_SECRET,
+        "DESK_KEYS": DESK_KEY,
         **{f"{name}_ENDPOINT": "http://{address}" for name in ("MNS", "STS", "VPC", "ECR")},
+        "DESK_ISSUER": "http://{address}",
     }
-    command = [sys.executable, "-m", "localcloud", "up", "--world", str(world), "--deploy", "s.yaml"]
+    command = [sys.executable, "-m", "localcloud", "up", "--world", str(directory / "world.yaml"), "--deploy", "s.yaml"]
     command += ["--ready-file", str(ready), "--state-dir", str(directory / "cloud"), "--with-parent"]
     command += ["--as-built"] if package is not None else []
     command += [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
@@ -80,21 +85,31 @@ def running(directory: Path, package: Path | None = None) -> Iterator[str]:
                     cloud.wait()
 
 
-def _world(directory: Path) -> tuple[Path, dict[str, str]]:
-    """The example's world, in which the desk has an address that is known beforehand, and the desk's own settings."""
+def desk_at(directory: Path) -> str:
+    """Write the demo's world: the example's, with people who can sign in, a desk at a port that is free, and VPCs to ask for.
+    Returns the desk's address.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, client, secret = f"http://127.0.0.1:{port}", "4000000000000000077", "example-secret-of-the-desk"
+    address = f"http://127.0.0.1:{port}"
     world = yaml.safe_load(WORLD.read_text("utf-8"))
-    world["deploy"]["http_ports"] = {DESK: port}
-    application = {"name": "desk", "secret": secret, "redirect_uris": [f"{address}/sign-in/back"]}
-    world["accounts"][HUB]["oauth_applications"] = {client: application}
-    place = directory / "world.yaml"
-    place.write_text(yaml.safe_dump(world, sort_keys=False), "utf-8")
-    key = base64.b64encode(b"obviously not a key of anybody's").decode()
-    names = ("DESK_ADDRESS", "DESK_CLIENT_ID", "DESK_CLIENT_SECRET", "DESK_KEYS")
-    return place, dict(zip(names, (address, client, secret, key), strict=True))
+    hub = world["accounts"][HUB]
+    for name in PEOPLE:
+        hub["users"].setdefault(name, {"display_name": name})
+    hub["people"] = {name: {"user": name, "sub": f"sub-{name}"} for name in PEOPLE}
+    application = {"name": "desk", "secret": CLIENT_SECRET, "redirect_uris": [f"{address}/sign-in/back"]}
+    hub["oauth_applications"] = {CLIENT: application}
+    world["accounts"][ORDERS]["vpcs"] += [*batch_vpcs(), *extra_vpcs()]
+    world["deploy"]["http_ports"] = {"ecr-grants-desk": port}
+    (directory / "world.yaml").write_text(yaml.safe_dump(world, sort_keys=False), "utf-8")
+    return address
+
+
+def desk_of(directory: Path) -> str:
+    """The address of the demo's desk, as its world has it."""
+    world = yaml.safe_load((directory / "world.yaml").read_text("utf-8"))
+    return f"http://127.0.0.1:{world['deploy']['http_ports']['ecr-grants-desk']}"
 
 
 def _configure(directory: Path, ledger: str) -> None:
@@ -194,6 +209,28 @@ class Story:
                 tick()
         raise Failed(f"{what} did not come within {self._seconds:.0f} s; last seen: {self._narrator.last}")
 
+    def follow(self) -> None:
+        """Tell what happened since."""
+        self._narrator.tell()
+
+    def skip(self) -> None:
+        """Leave out what happened since."""
+        self._narrator.skip()
+
+    def count(self, event: str, instances: Sequence[str], what: str, every: int) -> None:
+        """Until this was published of each of these instances, telling only how many there are. Raises Failed."""
+        left, started = set(instances), time.monotonic()
+        while left:
+            completion = self._mailbox.next_completion(1)
+            self._narrator.skip()
+            if completion is not None and completion["event"] == event:
+                left.discard((completion.get("grant") or {}).get("instance_id", ""))
+                done = len(instances) - len(left)
+                if done and (done % every == 0 or not left):
+                    say(clock(), "demo", f"{done} of {len(instances)} {what}")
+            if left and time.monotonic() - started > len(instances) * _EACH_SECONDS + self._seconds:
+                raise Failed(f"{len(left)} of {len(instances)} are not {what}: {', '.join(sorted(left)[:5])}")
+
     def reconcile(self) -> None:
         """What the timer does every five minutes, now: the operator's command against the deployed function."""
         operator, secret = user_keys("operator")
@@ -211,8 +248,10 @@ class Story:
         return left_over(self._address)
 
 
-def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -> int:
-    """Send one approval and follow it to its answer; ``whole``: then the rest of the circle, until nothing is left."""
+def demo(approval: Path, seconds: float, *, package: Path | None, batch: int | None) -> int:
+    """Send one approval and follow it to its answer; with ``batch`` then the rest of the circle, and people who ask for so many
+    at once, until nothing is left.
+    """
     try:
         text = approval.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -220,15 +259,17 @@ def demo(approval: Path, seconds: float, *, whole: bool, package: Path | None) -
     with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory), package) as address:
         say(clock(), "demo", f"local cloud at {address}, functions deployed: {', '.join(FUNCTIONS)}")
         story = Story(address, seconds)
-        if whole:
+        if batch is not None:
             refusals(story, json.loads(text))
         story.request(text, str(approval))
         active = [one["association_id"] for one in story.completions if one["event"] == "associated"]
         if not active:
             raise Failed("the request is done, and no association was reported")
         tell(f"The association {active[0]} is ACTIVE.")
-        if whole:
+        if batch is not None:
             circle(story, json.loads(text))
+            desk_story(story, desk_of(Path(directory)), batch)
+            nothing_left(story)
             tell("OK: granted, associated, ACTIVE; then everything was taken back and nothing is left over")
         else:
             tell(f"OK: granted and associated; association {active[0]} is ACTIVE")
@@ -277,6 +318,11 @@ def circle(story: Story, first: dict[str, Any]) -> None:
 
     story.wait(lambda one: one["event"] == "revoked" and one["grant"]["instance_type"] == "VPC", "the revoke", tick)
     story.reconcile()
+    nothing_left(story)
+
+
+def nothing_left(story: Story) -> None:
+    """Raises Failed while anything is up."""
     rest = story.left_over()
     if rest:
         raise Failed("left over: " + "; ".join(rest))
@@ -286,8 +332,10 @@ def stay(up: Callable[[], None], package: Path | None) -> int:
     """Keep the local cloud and the functions running and narrate until Ctrl-C. ``up`` is called once everything is up."""
     with tempfile.TemporaryDirectory(prefix="ecr-grants-") as directory, running(Path(directory), package) as address:
         up()
-        for line in what_next(address, ledger_in(Path(directory))):
+        desk, ledger = desk_of(Path(directory)), ledger_in(Path(directory))
+        for line in what_next(address, ledger, desk):
             tell(line)
+        requests_in_every_state(desk, ledger)
         if not sys.stdout.isatty():
             tell(f"This is no terminal: `kill {os.getpid()}` ends everything as Ctrl-C would.")
         tell("Ctrl-C ends everything. What the functions do:")
@@ -297,7 +345,7 @@ def stay(up: Callable[[], None], package: Path | None) -> int:
             time.sleep(0.3)
 
 
-def what_next(address: str, ledger: str) -> Iterator[str]:
+def what_next(address: str, ledger: str, desk: str) -> Iterator[str]:
     """Where everything is, and commands to copy: each works as it stands, in a terminal of its own."""
     user, secret = user_keys("operator")
     yield f"The local cloud is at {address}: STS, VPC, ECR, MNS and Function Compute, on this machine only."
@@ -305,7 +353,9 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield "  queues          ecr-approvals for approvals, ecr-answers with what the topic ecr-completions says"
     yield f"  access key      {user} / {secret}   (RAM user operator of account A; every user is in examples/world.yaml)"
     yield f"  ledger          {ledger}"
-    yield f"  desk            {_address_of_desk(address)}/api/v1/openapi.json says what it takes"
+    yield f"  desk            {desk}, with requests in every state; who can sign in there:"
+    for name, who in PEOPLE.items():
+        yield f"    {name:<14}{who}"
     yield ""
     yield "Type next, in another terminal:"
     yield f"  cd {quote(str(ROOT))}"
@@ -322,11 +372,11 @@ def what_next(address: str, ledger: str) -> Iterator[str]:
     yield f"  {python} -m cli grants"
     yield f"  {python} -m cli dead list"
     yield f"  {python} -m cli run reconcile"
+    yield f"and as one of the people (`{python} -m cli login` does the same in a browser):"
+    yield f"  export DESK_ADDRESS={desk}"
+    yield f"  {python} -m examples.sign_in orders-lead --desk {desk}"
+    yield f"  {python} -m cli requests"
     yield ""
-
-
-def _address_of_desk(address: str) -> str:
-    return str(next(one["url"] for one in get(address, "functions")["functions"] if one["name"] == DESK))
 
 
 def _program(name: str) -> str:

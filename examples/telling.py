@@ -13,8 +13,8 @@ import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.messages.cells import safe
 from deploy.surroundings import FUNCTIONS
+from shared.messages.cells import safe
 
 # What a step's log line says to a person. Operations that are missing here are calls of no interest of their own.
 CALLS = {
@@ -31,6 +31,11 @@ CALLS = {
     "DescribeExpressConnectRouterChildInstance": "read the attachment",
     "DetachExpressConnectRouterChildInstance": "asked to detach the VBR",
     "ModifyExpressConnectRouterAssociationAllowedPrefix": "asked to change the allowed prefixes",
+    "DescribeExpressConnectRouter": "read the router",
+    "ListExpressConnectRouterSupportedRegion": "read where a router reaches",
+    "DescribeInstanceGrantedToExpressConnectRouter": "read what is granted to the router",
+    "DescribeVpcs": "read the ranges of what is on the router",
+    "DescribeBgpGroups": "read the VBR's BGP groups",
 }
 
 _DIM, _CYAN, _PLAIN = "\x1b[2m", "\x1b[36m", "\x1b[0m"
@@ -92,6 +97,12 @@ class Narrator:
                 self.last, told = sentence, True
                 say(moment, function, sentence)
         return told
+
+    def skip(self) -> None:
+        """Leave out what happened since the last telling."""
+        for function in FUNCTIONS:
+            lines = get(self._address, f"functions/{function}/logs?after={self._after[function]}")
+            self._after[function] = lines[-1]["number"] if lines else self._after[function]
 
     def _sentence(self, text: str) -> str | None:
         try:
