@@ -251,11 +251,12 @@ def decide(
 @api.post("/decisions", responses=documented(401, 403, 422))
 def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Decisions:
     """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
-    by, see = _voice(parts, caller), _view(parts, _voice(parts, caller))
+    by = _voice(parts, caller)
+    scope, see = parts.scope(by.person), _view(parts, by)
     found, news = list[DecisionAnswer](), False
     for one in body.about:
         try:
-            visible(parts, parts.scope(by.person), one.request_id)
+            visible(parts, scope, one.request_id)
             told = parts.desk().decide(
                 by, one.request_id, body.side, one.snapshot, agrees=body.agrees, reason=body.reason
             )

@@ -64,16 +64,13 @@ class Limits:
 
     def unseen(self, person: str, many: int) -> None:
         """So many more looks into accounts that a person may not see: few an hour, whatever they find. Raises Throttled."""
+        if many == 0:
+            return
         now = self._clock()
         until = now - now % _HOUR + _HOUR
-        often = 0
-        for _ in range(min(many, UNSEEN_AN_HOUR + 1)):
-            often = self._ledger.write(count, Kind.CALLER, f"unseen {person}", until, now)
+        often = self._ledger.write(count, Kind.CALLER, f"unseen {person}", until, now, min(many, UNSEEN_AN_HOUR + 1))
         if often > UNSEEN_AN_HOUR:
-            text = f"at most {UNSEEN_AN_HOUR} requests an hour are taken about accounts of others"
-            error = Throttled(text, code="TooManyCalls")
-            error.retry_after = (until - now) / 1000
-            raise error
+            raise _too_many(f"at most {UNSEEN_AN_HOUR} requests an hour are taken about accounts of others", until, now)
 
     def _times(self) -> tuple[int, int]:
         """Now, and when this window ends. With each new one, what the last ones left is taken away."""
@@ -90,9 +87,13 @@ class Limits:
 
     def _within(self, often: int, until: int, now: int) -> None:
         if often > self._most:
-            error = Throttled(f"at most {self._most} calls a minute are taken from one caller", code="TooManyCalls")
-            error.retry_after = (until - now) / 1000
-            raise error
+            raise _too_many(f"at most {self._most} calls a minute are taken from one caller", until, now)
+
+
+def _too_many(text: str, until: int, now: int) -> Throttled:
+    error = Throttled(text, code="TooManyCalls")
+    error.retry_after = (until - now) / 1000
+    return error
 
 
 def source_of(request: Request, header: str) -> str:

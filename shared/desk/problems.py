@@ -225,4 +225,3 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 ANY = documented(400, 408, 413, 429, 500, 503)
 """What every route may answer with."""
-DOCUMENTED = ANY | documented(401, 403, 404, 409, 422)

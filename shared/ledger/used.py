@@ -29,11 +29,11 @@ def use_once(connection: Connection, kind: Kind, name: str, until: int, now: int
     return count(connection, kind, name, until, now) == 1
 
 
-def count(connection: Connection, kind: Kind, name: str, until: int, now: int) -> int:
-    """How often it was used by now, this time included, since it was forgotten last; one statement. ``until``: when it is, if
+def count(connection: Connection, kind: Kind, name: str, until: int, now: int, times: int = 1) -> int:
+    """How often it was used by now, these times included, since it was forgotten last; one statement. ``until``: when it is, if
     this is the first time.
     """
-    values = {"kind": kind, "name": name[:200], "until": until, "now": now}
+    values = {"kind": kind, "name": name[:200], "until": until, "now": now, "times": times}
     return int(connection.execute(_counting(connection.dialect.name), values).scalar_one())
 
 
@@ -44,12 +44,13 @@ def _counting(dialect: str) -> sql.UpdateBase:
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415
     until = sql.bindparam("until", type_=used.c.until.type)
+    times = sql.bindparam("times", type_=used.c.often.type)
     gone = used.c.until <= sql.bindparam("now", type_=used.c.until.type)
     again = {
-        "often": sql.case((gone, 1), else_=used.c.often + 1),
+        "often": sql.case((gone, times), else_=used.c.often + times),
         "until": sql.case((gone, until), else_=used.c.until),
     }
-    first = insert(used).values(kind=sql.bindparam("kind"), name=sql.bindparam("name"), often=1, until=until)
+    first = insert(used).values(kind=sql.bindparam("kind"), name=sql.bindparam("name"), often=times, until=until)
     return first.on_conflict_do_update(index_elements=[used.c.kind, used.c.name], set_=again).returning(used.c.often)
 
 

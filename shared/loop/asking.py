@@ -50,9 +50,7 @@ class Desk:
         """``clock``: epoch milliseconds. ``lapse``: how long a request can be decided."""
         self._ledger, self._gate, self._clock, self._lapse = ledger, gate, clock, lapse
 
-    def ask(
-        self, by: Voice, wishes: Sequence[Wish], *, name: str | None = None, batch: str | None = None
-    ) -> list[Answer]:
+    def ask(self, by: Voice, wishes: Sequence[Wish], *, name: str | None = None) -> list[Answer]:
         """Ask for these; several are a batch of ordinary requests. ``name``: asking again under it asks nothing new, and is
         answered by how the first stands.
 
@@ -63,7 +61,7 @@ class Desk:
             raise BadInput(f"wishes: must be 1 to {MOST_AT_ONCE} (found {len(wishes)})")
         standing = self._standing()
         now = self._now()
-        together = batch or (f"b-{uuid.uuid4().hex[:20]}" if len(wishes) > 1 else None)
+        together = f"b-{uuid.uuid4().hex[:20]}" if len(wishes) > 1 else None
         asked, needs = [], []
         for number, wish in enumerate(wishes):
             request_id = f"r-{uuid.uuid4().hex[:20]}" if name is None else _named(by, name, number)
@@ -138,8 +136,7 @@ class Desk:
         configuration = standing.version.configuration
         inventory, people = configuration.inventory, configuration.people
 
-        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
-            known = _known(request, request_id)
+        def say(known: consent.Standing) -> Sequence[AnyFact]:
             asked = known.asked
             may = speakers(side, asked.wish.grant, asked.by.person, now, inventory, people)
             fact = Decided(
@@ -164,15 +161,13 @@ class Desk:
             ensure(standing.policy.decide(decide(fact, known, inventory, people)))
             return [fact]
 
-        after, added = self._ledger.write(add_facts, request_id, say)
-        return Answer(after, said=bool(added))
+        return _said(self._ledger, request_id, say)
 
     def withdraw(self, by: Voice, request_id: str, reason: str = "", *, expected: Expected = _anything) -> Answer:
         """Whoever asked asks no more. Raises NotAllowed for anybody else and for what ended, BadInput for no request."""
         now = self._now()
 
-        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
-            known = _known(request, request_id)
+        def say(known: consent.Standing) -> Sequence[AnyFact]:
             if known.asked.by.person != by.person:
                 raise NotAllowed(f"{request_id} was asked by {known.asked.by.person}: only they withdraw it")
             if isinstance(known.ended, Withdrawn):
@@ -181,19 +176,17 @@ class Desk:
             ensure_open(known, now)
             return [Withdrawn(request_id=request_id, at=now, by=by, reason=reason)]
 
-        after, added = self._ledger.write(add_facts, request_id, say)
-        return Answer(after, said=bool(added))
+        return _said(self._ledger, request_id, say)
 
     def look_again(self, by: Voice, request_id: str) -> Answer:
         """Have preflight look again. Raises NotAllowed for what ended, BadInput for no request."""
         now = self._now()
 
-        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
-            ensure_open(_known(request, request_id), now)
+        def say(known: consent.Standing) -> Sequence[AnyFact]:
+            ensure_open(known, now)
             return [LookAsked(request_id=request_id, at=now, by=by)]
 
-        after, added = self._ledger.write(add_facts, request_id, say)
-        return Answer(after, said=bool(added))
+        return _said(self._ledger, request_id, say)
 
     def review(self, by: Voice, request_id: str, *, in_order: bool, reason: str) -> Answer:
         """Close the review of an emergency. Raises NotAllowed for whoever took part or speaks for no side of it, and for what
@@ -203,8 +196,7 @@ class Desk:
         assert standing.version is not None  # noqa: S101  # it stands
         configuration = standing.version.configuration
 
-        def say(request: consent.Standing | None) -> Sequence[AnyFact]:
-            known = _known(request, request_id)
+        def say(known: consent.Standing) -> Sequence[AnyFact]:
             before = known.reviewed
             if before is not None and (before.by.person, before.in_order) == (by.person, in_order):
                 return []
@@ -216,8 +208,7 @@ class Desk:
                 raise NotAllowed(f"{request_id}: {by.person} does not review it; who may: {who}", code="NotTheReviewer")
             return [Reviewed(request_id=request_id, at=now, by=by, in_order=in_order, reason=reason)]
 
-        after, added = self._ledger.write(add_facts, request_id, say)
-        return Answer(after, said=bool(added))
+        return _said(self._ledger, request_id, say)
 
     def show(self, request_id: str) -> Answer:
         """How a request stands by all that was said. Raises BadInput for no request."""
@@ -239,11 +230,15 @@ class Desk:
 def looked(ledger: Ledger, fact: Looked) -> Answer:
     """Add what preflight has seen. Of a request that ended nothing is added. Raises BadInput for no request."""
 
-    def say(request: consent.Standing | None) -> Sequence[AnyFact]:
-        known = _known(request, fact.request_id)
+    def say(known: consent.Standing) -> Sequence[AnyFact]:
         return [] if known.stage is not consent.Stage.OPEN else [fact]
 
-    after, added = ledger.write(add_facts, fact.request_id, say)
+    return _said(ledger, fact.request_id, say)
+
+
+def _said(ledger: Ledger, request_id: str, say: Callable[[consent.Standing], Sequence[AnyFact]]) -> Answer:
+    """What becomes of a request by what is to be said of it, as it stands. Raises BadInput for no request."""
+    after, added = ledger.write(add_facts, request_id, lambda request: say(_known(request, request_id)))
     return Answer(after, said=bool(added))
 
 

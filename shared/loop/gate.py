@@ -22,6 +22,7 @@ from shared.ledger.rows import Held, lease_of
 from shared.ledger.transactions import Ledger
 from shared.messages.approval import DESK, Action, GrantApproval, RevokeApproval
 from shared.messages.configuration import SealKey
+from shared.messages.consent import AnyFact
 from shared.messages.forms import GrantKey
 from shared.messages.seal import Sealed, read_seal
 from shared.rules.configuration import Version, verified
@@ -314,18 +315,22 @@ class Gate:
 
 
 def _differs(request_id: str, held: Held, cidrs: Sequence[str] | None) -> str | None:
-    assert held.rows is not None  # noqa: S101  # as above
     with suppress(BadInput):  # what cannot be read proves nothing, and makes nothing
-        shown = fold(kept_fact(row).fact for row in held.rows.facts if row.request_id == request_id).looked
+        shown = fold(_facts(held, request_id)).looked
         return None if shown is None else changed_since(shown.content, cidrs)
     return None
 
 
+def _facts(held: Held, request_id: str) -> list[AnyFact]:
+    """What people said of one of its requests, oldest first. Raises BadInput for what is not what was recorded."""
+    assert held.rows is not None  # noqa: S101  # it was read behind the lock
+    return [kept_fact(row).fact for row in held.rows.facts if row.request_id == request_id]
+
+
 def _unsaid(lease: Lease, held: Held, proof: str, until: int) -> str | None:
     """Why a lease of the desk is not proven by what people said."""
-    assert held.rows is not None  # noqa: S101  # it was read behind the lock
     try:
-        facts = [kept_fact(row).fact for row in held.rows.facts if row.request_id == lease.request_id]
+        facts = _facts(held, lease.request_id)
     except BadInput as error:
         return str(error)
     return unsaid(lease, held.key, proof, facts, until=until)
