@@ -82,6 +82,18 @@ class Instance(Message):
         return value
 
 
+def grant_key(ecr: Ecr, instance: Instance) -> GrantKey:
+    """The grant of this instance to this router."""
+    return GrantKey(
+        ecr_id=ecr.id,
+        ecr_owner_uid=ecr.owner_uid,
+        instance_type=instance.type,
+        instance_id=instance.id,
+        instance_region=instance.region,
+        instance_owner_uid=instance.owner_uid,
+    )
+
+
 class _Approved(Message):
     """What every approval says: on one grant, for a reason, by somebody, vouched for by a system."""
 
@@ -98,14 +110,7 @@ class _Approved(Message):
     @property
     def grant(self) -> GrantKey:
         """The grant that this approval is about."""
-        return GrantKey(
-            ecr_id=self.ecr.id,
-            ecr_owner_uid=self.ecr.owner_uid,
-            instance_type=self.instance.type,
-            instance_id=self.instance.id,
-            instance_region=self.instance.region,
-            instance_owner_uid=self.instance.owner_uid,
-        )
+        return grant_key(self.ecr, self.instance)
 
     @property
     def digest(self) -> str:

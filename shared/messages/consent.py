@@ -24,6 +24,7 @@ from shared.messages.approval import (
     Instance,
     OnEnd,
     RevokeApproval,
+    grant_key,
 )
 from shared.messages.forms import Digest, GrantKey, Instant, Issuer, Message, Person, Prefix, RequestId, Why
 from shared.messages.texts import canonical, faults
@@ -77,14 +78,7 @@ class Wish(Message):
     @property
     def grant(self) -> GrantKey:
         """The grant that it is about."""
-        return GrantKey(
-            ecr_id=self.ecr.id,
-            ecr_owner_uid=self.ecr.owner_uid,
-            instance_type=self.instance.type,
-            instance_id=self.instance.id,
-            instance_region=self.instance.region,
-            instance_owner_uid=self.instance.owner_uid,
-        )
+        return grant_key(self.ecr, self.instance)
 
     @property
     def opens(self) -> bool:
