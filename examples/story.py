@@ -102,6 +102,7 @@ def desk_at(directory: Path) -> str:
     hub["oauth_applications"] = {CLIENT: application}
     world["accounts"][ORDERS]["vpcs"] += [*batch_vpcs(), *extra_vpcs()]
     world["deploy"]["http_ports"] = {"ecr-grants-desk": port}
+    world["deploy"]["custom_domains"] = {"ecr-grants-desk": "grants.example.com"}  # else browsers save its pages
     (directory / "world.yaml").write_text(yaml.safe_dump(world, sort_keys=False), "utf-8")
     return address
 

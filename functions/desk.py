@@ -12,6 +12,7 @@ from shared.desk.home import Home
 from shared.desk.opening import opened
 from shared.errors import LedgerError, SettingsError
 from shared.log import configure, seconds_since_start
+from shared.page.face import PAGE
 
 _PORT = 9000  # where the custom runtime listens, unless told otherwise (function-compute.md)
 
@@ -21,7 +22,7 @@ def main() -> None:
     configure()
     try:
         home = Home()
-        app = home.noting(make(opened(home.keys)))
+        app = home.noting(make(opened(home.keys), PAGE))
     except (SettingsError, LedgerError) as fault:
         words.start_failed(reason=str(fault))
         raise SystemExit(1) from None

@@ -361,6 +361,8 @@ class DeploySpec(_Spec):
     """The account that functions run in; the first one when nothing is said."""
     http_ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = {}
     """Ports of HTTP triggers by function, where an address has to be known beforehand; any free one otherwise."""
+    custom_domains: dict[str, str] = {}
+    """Domains by function that were made apart from the template; the port of its HTTP trigger stands for that domain then."""
 
     @field_validator("http_ports")
     @classmethod

@@ -51,6 +51,7 @@ class FcService:
         self.as_built = False
         """Code folders hold their dependencies, so their runtime's Python runs them with no packages of its own."""
         self._http_ports = cloud.file.deploy.http_ports if cloud.file.deploy is not None else {}
+        self._domains = cloud.file.deploy.custom_domains if cloud.file.deploy is not None else {}
         self._queues = Queues(platform)
         self._tasks = Tasks(cloud, self._queues, self._find)
         self._deployed: Names[Deployed] = Names()
@@ -239,6 +240,8 @@ class FcService:
     async def _put_to_work(self, function: Function) -> None:
         """Replace what was deployed under the name before, keeping its HTTP port, and let the triggers pull."""
         deployed = Deployed(function)
+        named = function.props.custom_domain
+        domain = self._domains.get(function.name) if named is None else named.domain_name
         port = self._http_ports.get(function.name, 0)
         before = self._deployed.take(function.name)
         if before is not None:
@@ -250,7 +253,7 @@ class FcService:
             elif isinstance(trigger, TimerTrigger):
                 deployed.timers.append(Timer(self._cloud, function, trigger, self._tasks))
             elif isinstance(trigger, HttpTrigger):
-                deployed.front = Front(self._cloud, function, trigger, self._tls)
+                deployed.front = Front(self._cloud, function, trigger, self._tls, domain)
                 await deployed.front.start(port)
         self._deployed[function.name] = deployed
         deployed.start()

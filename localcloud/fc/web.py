@@ -2,7 +2,8 @@
 
 A custom runtime is proxied, a built-in one gets the request as an event (function-compute.md section 3.4). The port
 stands for the function's default domain, which makes browsers save what they get (Content-Disposition: attachment);
-with ``customDomain`` in the template it stands for that domain, which does not. What a caller sees when a function
+with ``customDomain`` in the template, or
+``deploy.custom_domains`` in the world file, it stands for that domain, which does not. What a caller sees when a function
 fails is not documented for HTTP triggers: here 502, and 504 after a time-out.
 """
 
@@ -49,11 +50,15 @@ _TEXT = ("text/", "application/json", "application/xml", "application/x-www-form
 class Front:
     """One HTTP trigger and the port it listens on."""
 
-    def __init__(self, cloud: Cloud, function: Function, trigger: HttpTrigger, tls: TlsWitness) -> None:
+    def __init__(
+        self, cloud: Cloud, function: Function, trigger: HttpTrigger, tls: TlsWitness, domain: str | None
+    ) -> None:
+        """``domain``: a custom domain that leads here."""
         self._cloud = cloud
         self._function = function
         self._tls = tls
         self._config = trigger.trigger_config
+        self._domain = domain
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self.name = trigger.trigger_name
@@ -311,7 +316,7 @@ class Front:
 
     def _mark(self, response: web.StreamResponse, request_id: str) -> None:
         response.headers["X-Fc-Request-Id"] = request_id
-        if self._function.props.custom_domain is None:
+        if self._domain is None:
             response.headers["Content-Disposition"] = "attachment"
 
 

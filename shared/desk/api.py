@@ -166,13 +166,13 @@ def ask(
 ) -> Asked:
     """Ask. With an `Idempotency-Key`, asking again under it is answered by how the first stands."""
     by = _voice(parts, caller)
-    _count_unseen(parts, by, [wish.instance.owner_uid for wish in body.wishes])
+    count_unseen(parts, by, [wish.instance.owner_uid for wish in body.wishes])
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
     if answers[0].said:
         parts.wake()
     else:
         response.status_code = 200
-    see = _view(parts, by)
+    see = view_of(parts, by)
     return Asked(requests=[see(one) for one in answers], said=answers[0].said)
 
 
@@ -186,14 +186,18 @@ def requests(
     after: After = None,
 ) -> Response:
     """What this caller asked for or may see, newest first."""
-    scope = scope_of(parts, caller)
-    listing = Listing(
+    listing = requests_listing(parts, scope_of(parts, caller), stage, batch)
+    return answered(listing, RequestsPage, parts.seals, after, how)
+
+
+def requests_listing(parts: Parts, scope: Scope, stage: Stage | None, batch: str | None) -> Listing:
+    """Requests for whoever has this scope, newest first."""
+    return Listing(
         of={"list": "requests", "person": scope.person, "stage": stage, "batch": batch},
         fetch=lambda behind, limit: parts.ledger.glance(list_requests, scope, stage, batch, behind, limit),
         place=lambda row: (row.asked_at, row.request_id),
         line=_line,
     )
-    return answered(listing, RequestsPage, parts.seals, after, how)
 
 
 @api.get(
@@ -211,7 +215,7 @@ def show(
     """One request, as everything that was said makes it. The ETag changes with it."""
     by = _voice(parts, caller)
     found = visible(parts, parts.scope(by.person), request_id)
-    seen = _view(parts, by)(Answer(found))
+    seen = view_of(parts, by)(Answer(found))
     tag = tag_of(seen.model_dump_json())
     if unchanged(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
@@ -235,7 +239,7 @@ def decide(
     """Say yes or no for a side. Saying the same again changes nothing."""
     by = _voice(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
-    see = _view(parts, by)
+    see = view_of(parts, by)
     answer = parts.desk().decide(
         by,
         request_id,
@@ -252,7 +256,7 @@ def decide(
 def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Decisions:
     """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
     by = _voice(parts, caller)
-    scope, see = parts.scope(by.person), _view(parts, by)
+    scope, see = parts.scope(by.person), view_of(parts, by)
     found, news = list[DecisionAnswer](), False
     for one in body.about:
         try:
@@ -286,7 +290,7 @@ def withdraw(
     """Ask no more."""
     by = _voice(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
-    see = _view(parts, by)
+    see = view_of(parts, by)
     answer = parts.desk().withdraw(by, request_id, body.reason, expected=_as_shown(if_match, see))
     return _after_words(parts, see(answer), response, said=answer.said)
 
@@ -296,7 +300,7 @@ def review(parts: Here, caller: PersonCalling, request_id: Id, body: ReviewBody,
     """Close the review of an emergency. Saying the same again changes nothing."""
     by = _voice(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
-    see = _view(parts, by)
+    see = view_of(parts, by)
     answer = parts.desk().review(by, request_id, in_order=body.in_order, reason=body.reason)
     return _after_words(parts, see(answer), response, said=answer.said)
 
@@ -306,8 +310,8 @@ def look_again(parts: Here, caller: Calling, request_id: Id, response: Response)
     """Have preflight look again."""
     by = _voice(parts, caller)
     found = visible(parts, parts.scope(by.person), request_id)
-    _count_unseen(parts, by, [found.asked.wish.instance.owner_uid])
-    see = _view(parts, by)
+    count_unseen(parts, by, [found.asked.wish.instance.owner_uid])
+    see = view_of(parts, by)
     answer = parts.desk().look_again(by, request_id)
     return _after_words(parts, see(answer), response, said=answer.said)
 
@@ -316,7 +320,7 @@ def _voice(parts: Parts, caller: Caller) -> Voice:
     return caller.voice(parts.people(), parts.now())
 
 
-def _count_unseen(parts: Parts, by: Voice, accounts: Sequence[str]) -> None:
+def count_unseen(parts: Parts, by: Voice, accounts: Sequence[str]) -> None:
     """Looks into accounts that somebody may not see are few an hour, whatever they find. Raises Throttled."""
     scope = parts.scope(by.person)
     parts.limits.unseen(by.person, sum(not scope.sees(uid) for uid in accounts))
@@ -350,7 +354,7 @@ def visible(parts: Parts, scope: Scope, request_id: str) -> Standing:
     return found
 
 
-def _view(parts: Parts, by: Voice) -> Callable[[Answer], RequestShown]:
+def view_of(parts: Parts, by: Voice) -> Callable[[Answer], RequestShown]:
     """How this caller is shown requests now."""
     scope, now = parts.scope(by.person), parts.now()
 

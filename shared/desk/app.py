@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +18,7 @@ from shared.desk.describing import completed
 from shared.desk.looking_api import looking
 from shared.desk.manners import Mannered
 from shared.desk.parts import COOKIE, Parts
-from shared.desk.problems import ANY, NotSignedIn, documented, install
+from shared.desk.problems import ANY, NotSignedIn, Tell, documented, install
 from shared.desk.signin import Back, local_path
 from shared.desk.tokens import SESSION, SHORT, Use
 from shared.errors import BadInput
@@ -50,7 +51,15 @@ class DeskApp(FastAPI):
         return self.openapi_schema
 
 
-def make(parts: Parts | None = None) -> DeskApp:
+@dataclass(frozen=True)
+class Face:
+    """What else the desk shows than its API: routes of its own, and how it tells a problem to whoever looks at them."""
+
+    routes: APIRouter
+    tell: Tell
+
+
+def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     """The app over these parts; without them it only describes itself."""
     app = DeskApp(
         title="ECR Grants: the desk",
@@ -61,7 +70,8 @@ def make(parts: Parts | None = None) -> DeskApp:
         redirect_slashes=False,  # it would send to wherever the Host header says
     )
     app.state.parts = parts
-    install(app, unmet)
+    tell = None if face is None else face.tell
+    install(app, unmet, tell)
     app.include_router(api)
     app.include_router(looking)
     _sign_in(app)
@@ -72,7 +82,9 @@ def make(parts: Parts | None = None) -> DeskApp:
         """This API, as OpenAPI."""
         return JSONResponse(app.openapi())
 
-    app.add_middleware(Mannered)
+    if face is not None:
+        app.include_router(face.routes)
+    app.add_middleware(Mannered, tell=tell)
     return app
 
 
@@ -130,7 +142,9 @@ def _sessions(app: FastAPI) -> None:
     def out(request: Request, parts: Here, _caller: Anybody) -> Response:
         """The session is good no more, whoever kept its cookie or its token; and the browser forgets."""
         parts.leave(request)
-        response = PlainTextResponse("signed out\n")
+        response: Response = PlainTextResponse("signed out\n")
+        if "text/html" in request.headers.get("accept", ""):
+            response = RedirectResponse("/", 303)
         response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
         return response
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import words
-from shared.desk.problems import Unusable, answer, failed, problem_of
+from shared.desk.problems import Tell, Unusable, answer, failed, problem_of, told
 
 LARGEST = 1_000_000
 """Bytes of a body: 200 requests have a quarter of it."""
@@ -29,8 +30,8 @@ _CLOSE = {"Connection": "close"}  # else the rest of the body would be waited fo
 class Mannered:
     """An ASGI app around another: a route is entered when the whole body is there."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, tell: Tell | None = None) -> None:
+        self._app, self._tell = app, tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call."""
@@ -61,7 +62,7 @@ class Mannered:
             words.desk_failed(call=f"{scope['method']} {scope['path']}"[:200])
             if begun:
                 raise
-            await answer(failed())(scope, receive, mannered)
+            await told(self._tell, Request(scope), failed())(scope, receive, mannered)
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:

@@ -65,20 +65,29 @@ class Listing:
 
 def answered(listing: Listing, page: type[BaseModel], seals: Seals, after: str | None, how: Format) -> Response:
     """A page, or the whole. Raises BadInput for a place of another list, or one that was not answered by us."""
-    behind = None if after is None else _read(seals, listing, after)
     [member] = [name for name in page.model_fields if name != "next"]
     if how is Format.CSV:
         lines = page.model_fields[member].annotation.__args__[0]  # type: ignore[union-attr]  # a list of them
-        first = listing.fetch(behind, _EXPORT)  # before anything is answered: what is wrong can still be said
+        first = listing.fetch(_behind(listing, seals, after), _EXPORT)  # before anything is answered: it may raise
         return StreamingResponse(
             _table(listing, list(lines.model_fields), first),
             media_type="text/csv",
             headers={"Content-Disposition": f'attachment; filename="{member}.csv"'},
         )
-    rows = listing.fetch(behind, PAGE + 1)
-    further = _made(seals, listing, rows[PAGE - 1]) if len(rows) > PAGE else None
-    found = page(**{member: [listing.line(row) for row in rows[:PAGE]], "next": further})
+    lines, further = some(listing, seals, after)
+    found = page(**{member: lines, "next": further})
     return Response(found.model_dump_json(), media_type="application/json")
+
+
+def some(listing: Listing, seals: Seals, after: str | None, limit: int = PAGE) -> tuple[list[Any], str | None]:
+    """The lines of a page, and the place of the next one, if there is one. Raises BadInput as ``answered`` does."""
+    rows = listing.fetch(_behind(listing, seals, after), limit + 1)
+    further = _made(seals, listing, rows[limit - 1]) if len(rows) > limit else None
+    return [listing.line(row) for row in rows[:limit]], further
+
+
+def _behind(listing: Listing, seals: Seals, after: str | None) -> Place | None:
+    return None if after is None else _read(seals, listing, after)
 
 
 def _table(listing: Listing, names: Sequence[str], rows: Sequence[Any]) -> Iterator[str]:

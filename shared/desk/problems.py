@@ -138,9 +138,19 @@ def _meaning(code: str) -> str:
     return failed().detail if entry is None else entry.en
 
 
-def install(app: FastAPI, unmet: Callable[[Request], None]) -> None:
+Tell = Callable[[Request, Problem, Mapping[str, str]], Response | None]
+"""How another face than the API tells a problem, with these headers; None where the API's form is right."""
+
+
+def told(tell: Tell | None, request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem in the form of whoever called."""
+    shown = None if tell is None else tell(request, problem, headers or {})
+    return answer(problem, headers) if shown is None else shown
+
+
+def install(app: FastAPI, unmet: Callable[[Request], None], tell: Tell | None = None) -> None:
     """Make every failure of an app a problem. ``unmet``: is told of calls that failed before any route was entered, and raises
-    Throttled where that is too often.
+    Throttled where that is too often. ``tell``: another form than the API's.
     """
 
     async def counted(request: Request, found: Response) -> Response:
@@ -164,18 +174,18 @@ def install(app: FastAPI, unmet: Callable[[Request], None]) -> None:
             headers["Retry-After"] = "5"
         elif found.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return answer(found, headers)
+        return told(tell, request, found, headers)
 
     @app.exception_handler(LedgerError)
-    async def away(_request: Request, error: Exception) -> Response:
+    async def away(request: Request, error: Exception) -> Response:
         words.ledger_away(grant=None, reason=str(error))
         found = Problem(title="not now", status=503, code=_LEDGER_AWAY, detail=_meaning(_LEDGER_AWAY))
-        return answer(found, {"Retry-After": "5"})
+        return told(tell, request, found, {"Retry-After": "5"})
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
-        return await counted(request, answer(_unfit(error.errors())))
+        return await counted(request, told(tell, request, _unfit(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def theirs(request: Request, error: Exception) -> Response:
@@ -183,7 +193,7 @@ def install(app: FastAPI, unmet: Callable[[Request], None]) -> None:
         detail = {404: "there is nothing at this address", 405: "this address takes no such call"}
         text = detail.get(error.status_code, "the call cannot be read")
         found = Problem(title="call refused", status=error.status_code, code="CallRefused", detail=text)
-        return await counted(request, answer(found, error.headers))
+        return await counted(request, told(tell, request, found, error.headers))
 
 
 def call_of(request: Request) -> str:

@@ -456,14 +456,15 @@ def test_an_address_can_be_known_beforehand(run_cloud: RunCloud, tmp_path: Path)
     """The world file gives the trigger its port, which it keeps; a port that is taken stops the deployment."""
     port = free_port()
     account = new_account()
-    world = {"deploy": {"account": account, "http_ports": {"desk": port}}}
+    world = {"deploy": {"account": account, "http_ports": {"desk": port}, "custom_domains": {"desk": "desk.example.com"}}}
     asgi = Asgi(run_cloud, tmp_path, account=account, **world)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(DeployError, match=f"port {port}, which the world"):
         asgi.web()
     assert asgi.cloud.inside(lambda _: asgi.cloud.fc.functions()) == []
     assert asgi.web() == f"http://127.0.0.1:{port}"
     assert asgi.web() == f"http://127.0.0.1:{port}"
-    assert requests.get(f"http://127.0.0.1:{port}/open", timeout=60).status_code == 200
+    answer = requests.get(f"http://127.0.0.1:{port}/open", timeout=60)
+    assert (answer.status_code, "Content-Disposition" in answer.headers) == (200, False)
     with pytest.raises(WorldError, match=r"deploy.http_ports: .*given to another function too"):
         check_world({"version": 1, "accounts": {account: {}}, **_same_port(account, port)})
 
