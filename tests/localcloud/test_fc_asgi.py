@@ -456,7 +456,8 @@ def test_an_address_can_be_known_beforehand(run_cloud: RunCloud, tmp_path: Path)
     """The world file gives the trigger its port, which it keeps; a port that is taken stops the deployment."""
     port = free_port()
     account = new_account()
-    world = {"deploy": {"account": account, "http_ports": {"desk": port}, "custom_domains": {"desk": "desk.example.com"}}}
+    addresses = {"http_ports": {"desk": port}, "custom_domains": {"desk": "desk.example.com"}}
+    world = {"deploy": {"account": account, **addresses}}
     asgi = Asgi(run_cloud, tmp_path, account=account, **world)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(DeployError, match=f"port {port}, which the world"):
         asgi.web()
