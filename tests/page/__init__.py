@@ -1,0 +1,1 @@
+"""The page, over HTTP as a browser asks for it."""
