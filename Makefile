@@ -97,7 +97,7 @@ proof: setup ## The long proofs over the wire: schedules, storm, every crash poi
 	@$(BIN)/python -m tests.chaos.crash
 	@DESK_EXAMPLES=5000 $(BIN)/pytest -q -n 3 tests/functional/test_desk_api.py
 
-bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor, the desk
+bench: setup ## What is claimed about speed: cold start, local cloud, ledger, the gate, its proof, throughput, reconcile, quotas, a long history, doctor, the desk, its page
 	@$(BIN)/python -m bench.coldstart
 	@$(BIN)/python -m bench.localcloud
 	@$(BIN)/python -m bench.ledger
@@ -109,6 +109,7 @@ bench: setup ## What is claimed about speed: cold start, local cloud, ledger, th
 	@$(BIN)/python -m bench.history
 	@$(BIN)/python -m bench.doctor
 	@$(BIN)/python -m bench.desk
+	@$(BIN)/python -m bench.page
 
 lock: setup ## Lock the requirements again, with hashes, for Python 3.11 to 3.13
 	@for part in functions dev; do \

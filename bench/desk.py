@@ -50,6 +50,7 @@ from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger, now_ms
 from shared.loop.gate import Gate
+from shared.page.face import PAGE
 from shared.rules.shipped import POLICY
 from shared.settings import DeskSettings
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT, apply, configuration
@@ -107,7 +108,7 @@ def main() -> int:
 # -- a ledger to look at ----------------------------------------------------------------------------------------------
 
 
-def furnished(url: str, leases: int) -> None:
+def furnished(url: str, leases: int, events: int = 0) -> None:
     """A ledger with so many leases on a tenth as many grants, a tenth of them open; and people of every kind."""
     ledger = Ledger(url)
     upgrade_schema(ledger)
@@ -128,7 +129,7 @@ def furnished(url: str, leases: int) -> None:
     apply(ledger, configuration(accounts, people=people, policy=POLICY + AUDITORS))
     ledger.close()
     database = Database("postgresql", url)
-    live_elsewhere(database, key().grant_id, Past(leases, 0), lambda _: None)
+    live_elsewhere(database, key().grant_id, Past(leases, events), lambda _: None)
     with database.connected() as connection:
         connection.exec_driver_sql(
             "UPDATE approvals SET open = false, live = false WHERE mod(approved_at / 1000, 10) <> 0"
@@ -281,7 +282,7 @@ def here(url: str) -> Iterator[tuple[int, Ledger]]:
     ledger = Ledger(url)
     sign_in = SignIn(settings, lambda: "", lambda: datetime.now(UTC))
     parts = Parts(settings, ledger, Gate(ledger, CONFIG_KEYS, 1, now_ms), sign_in, lambda: None, now_ms)
-    server = uvicorn.Server(uvicorn.Config(make(parts), port=port, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(make(parts, PAGE), port=port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

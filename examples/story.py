@@ -354,7 +354,7 @@ def what_next(address: str, ledger: str, desk: str) -> Iterator[str]:
     yield "  queues          ecr-approvals for approvals, ecr-answers with what the topic ecr-completions says"
     yield f"  access key      {user} / {secret}   (RAM user operator of account A; every user is in examples/world.yaml)"
     yield f"  ledger          {ledger}"
-    yield f"  desk            {desk}, with requests in every state; who can sign in there:"
+    yield f"  desk            {desk}: open it in a browser, with requests in every state; who can sign in there:"
     for name, who in PEOPLE.items():
         yield f"    {name:<14}{who}"
     yield ""
