@@ -17,11 +17,11 @@ from shared.desk.parts import Parts
 from shared.desk.problems import ANY, Problem, documented, problem_of
 from shared.desk.requests_shown import RequestShown, shown
 from shared.errors import BadInput, NotAllowed
-from shared.ledger.consent import RequestRow, list_requests, seen_request
+from shared.ledger.consent import RequestRow, RequestsAsked, list_requests, seen_request
 from shared.ledger.seeing import Scope
 from shared.loop.asking import MOST_AT_ONCE, Answer
 from shared.messages.consent import Voice, Wish
-from shared.messages.forms import Digest, RequestId, Why
+from shared.messages.forms import Digest, GrantId, RequestId, Why
 from shared.rules.consent import Stage, Standing
 from shared.rules.facts import Side
 
@@ -183,18 +183,21 @@ def requests(
     how: HowAnswered,
     stage: Stage | None = None,
     batch: Annotated[str | None, Query(max_length=128)] = None,
+    mine: Annotated[bool, Query(description="only what this person asked for")] = False,
+    grant: Annotated[GrantId | None, Query(description="only about this grant")] = None,
     after: After = None,
 ) -> Response:
     """What this caller asked for or may see, newest first."""
-    listing = requests_listing(parts, scope_of(parts, caller), stage, batch)
+    scope = scope_of(parts, caller)
+    listing = requests_listing(parts, scope, RequestsAsked(stage, batch, scope.person if mine else None, grant))
     return answered(listing, RequestsPage, parts.seals, after, how)
 
 
-def requests_listing(parts: Parts, scope: Scope, stage: Stage | None, batch: str | None) -> Listing:
+def requests_listing(parts: Parts, scope: Scope, asked: RequestsAsked) -> Listing:
     """Requests for whoever has this scope, newest first."""
     return Listing(
-        of={"list": "requests", "person": scope.person, "stage": stage, "batch": batch},
-        fetch=lambda behind, limit: parts.ledger.glance(list_requests, scope, stage, batch, behind, limit),
+        of={"list": "requests", "person": scope.person, **vars(asked)},
+        fetch=lambda behind, limit: parts.ledger.glance(list_requests, scope, asked, behind, limit),
         place=lambda row: (row.asked_at, row.request_id),
         line=_line,
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
 from shared.desk.describing import completed
+from shared.desk.finding_api import finding
 from shared.desk.looking_api import looking
 from shared.desk.manners import Mannered
 from shared.desk.parts import COOKIE, Parts
@@ -74,6 +75,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     install(app, unmet, tell)
     app.include_router(api)
     app.include_router(looking)
+    app.include_router(finding)
     _sign_in(app)
     _sessions(app)
 

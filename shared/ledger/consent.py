@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Connection, Row
 
 from shared.errors import BadInput
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
-from shared.ledger.seeing import Scope, first_of, own_requests
+from shared.ledger.seeing import Scope, Shape, first_of, own_requests
 from shared.ledger.tables import consent, requests
 from shared.messages.consent import FACTS, AnyFact, Asked
 from shared.messages.texts import canonical, faults
@@ -178,24 +179,34 @@ class RequestRow(Protocol):
     review_at: int | None
 
 
+@dataclass(frozen=True)
+class RequestsAsked:
+    """Which requests; whatever is None does not matter."""
+
+    stage: Stage | None = None
+    batch: str | None = None
+    requester: str | None = None
+    grant_id: str | None = None
+
+
 def list_requests(
-    connection: Connection,
-    scope: Scope,
-    stage: Stage | None,
-    batch: str | None,
-    behind: tuple[int, str] | None,
-    limit: int,
+    connection: Connection, scope: Scope, asked: RequestsAsked, behind: tuple[int, str] | None, limit: int
 ) -> list[RequestRow]:
     """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen."""
-    query = sql.select(requests)
-    if stage is not None:
-        query = query.where(requests.c.stage == stage)
-    if batch is not None:
-        query = query.where(requests.c.batch == batch)
+    values: dict[str, Any] = {name: value for name, value in vars(asked).items() if value is not None}
+    query = _requests(scope.shape, frozenset(values), further=behind is not None)
     if behind is not None:
-        query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*behind))
-    found = first_of(query, scope.shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
-    return list(connection.execute(found, {**scope.values, "at_most": limit}))
+        values |= {"behind_at": behind[0], "behind_id": behind[1]}
+    return list(connection.execute(query, {**scope.values, **values, "at_most": limit}))
+
+
+@lru_cache(maxsize=200)
+def _requests(shape: Shape, asked: frozenset[str], *, further: bool) -> sql.Select[Any]:
+    query = sql.select(requests).where(*(requests.c[name] == sql.bindparam(name) for name in sorted(asked)))
+    if further:
+        place: tuple[sql.BindParameter[Any], ...] = sql.bindparam("behind_at"), sql.bindparam("behind_id")
+        query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*place))
+    return first_of(query, shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
 
 
 def seen_request(connection: Connection, scope: Scope, request_id: str) -> Standing | None:

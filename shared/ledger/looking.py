@@ -39,7 +39,8 @@ _LEASE = [
 ]
 
 # Plain tuples: a column of a row of SQLAlchemy's takes ten times as long to read.
-_LeaseRow: Any = namedtuple("_LeaseRow", [column.name for column in (*_LEASE, *_KEY)])  # type: ignore[misc]  # noqa: PYI024  # made of columns
+LEASE_COLUMNS = (*_LEASE, *_KEY)
+LeaseRow: Any = namedtuple("LeaseRow", [column.name for column in LEASE_COLUMNS])  # type: ignore[misc]  # noqa: PYI024  # made of columns
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def list_leases(
     if behind is not None:
         values |= {"behind_at": behind[0], "behind_id": behind[1]}
     found = connection.execute(_leases(shape), {**scope.values, **values, "at_most": limit})
-    return [_LeaseRow(*row) for row in found]
+    return [LeaseRow(*row) for row in found]
 
 
 class _LeasesShape(NamedTuple):
@@ -131,7 +132,7 @@ def _leases(shape: _LeasesShape) -> sql.Select[Any]:
     page = first_of(found, apart, ["admitted_at", "approval_id"], newest=True).subquery("page")
     rows = page.join(approvals, approvals.c.approval_id == page.c.approval_id)
     rows = rows.join(grants, grants.c.grant_id == approvals.c.grant_id)
-    query = sql.select(*_LEASE, *_KEY).select_from(rows)
+    query = sql.select(*LEASE_COLUMNS).select_from(rows)
     return query.order_by(page.c.admitted_at.desc(), page.c.approval_id.desc())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from shared.errors import LedgerError
 
-CODE = 5
+CODE = 6
 """The revision of this code, as ledgers speak of it: raised when code needs other tables, or other rules over them."""
 
 GATED = 4

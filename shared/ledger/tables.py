@@ -129,6 +129,13 @@ _index("approvals_open", approvals.c.grant_id, only="open")
 _index("approvals_due", approvals.c.due_at, only="due_at IS NOT NULL")
 _index("approvals_waiting", approvals.c.grant_id, approvals.c.admitted_at, approvals.c.approval_id, only="waits")
 _index("approvals_closed", approvals.c.closed_by, only="closed_by IS NOT NULL")
+Index(
+    "approvals_ending",
+    approvals.c.ends_at,
+    approvals.c.approval_id,
+    sqlite_where=sql.text("open = 1 AND ends_at IS NOT NULL"),
+    postgresql_where=sql.text("open AND ends_at IS NOT NULL"),
+)
 Index("approvals_of_grant", approvals.c.grant_id, approvals.c.admitted_at)
 Index("approvals_request", approvals.c.issuer, approvals.c.request_id)
 LEASES = "action = 'grant'"

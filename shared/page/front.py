@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from shared.desk.api import requests_listing
 from shared.desk.pages import some
+from shared.ledger.consent import RequestsAsked
 from shared.page.viewer import Looking
 from shared.rules.consent import Stage
 
@@ -17,6 +18,6 @@ _FEW = 8
 @routes.get("/")
 def front(viewer: Looking) -> Response:
     """What is open, and what was asked last."""
-    listing = requests_listing(viewer.parts, viewer.scope, Stage.OPEN, None)
+    listing = requests_listing(viewer.parts, viewer.scope, RequestsAsked(Stage.OPEN))
     open_, further = some(listing, viewer.parts.seals, None, _FEW)
     return viewer.page("front.html", open=open_, further=further)

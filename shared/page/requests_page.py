@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.api import Id, count_unseen, requests_listing, view_of, visible
 from shared.desk.pages import After, some
+from shared.ledger.consent import RequestsAsked
 from shared.loop.asking import Answer
 from shared.messages.consent import RequestKind, Voice
-from shared.messages.forms import Digest
+from shared.messages.forms import Digest, GrantId
 from shared.page.viewer import Looking, Viewer, on_to
 from shared.rules.consent import Speaker, Stage, Standing, reviewers, speakers
 from shared.rules.facts import Side
@@ -25,12 +26,15 @@ def requests(
     viewer: Looking,
     stage: Stage | None = None,
     batch: Annotated[str | None, Query(max_length=128)] = None,
+    mine: bool = False,
+    grant: GrantId | None = None,
     after: After = None,
 ) -> Response:
     """What they asked for or may see, newest first."""
-    listing = requests_listing(viewer.parts, viewer.scope, stage, batch)
+    asked = RequestsAsked(stage, batch, viewer.person if mine else None, grant)
+    listing = requests_listing(viewer.parts, viewer.scope, asked)
     lines, further = some(listing, viewer.parts.seals, after)
-    filters = {"stage": stage, "batch": batch}
+    filters = {"stage": stage, "batch": batch, "mine": "true" if mine else None, "grant": grant}
     return viewer.page("requests.html", lines=lines, further=further, filters=filters, stages=tuple(Stage))
 
 

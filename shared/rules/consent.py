@@ -293,6 +293,16 @@ def speakers(
     return next(filter(None, found), [])
 
 
+def spoken_for(person: str, at: datetime, inventory: Inventory, people: People) -> frozenset[str]:
+    """The accounts that somebody may be one to speak for at that time, by whoever asks; of one request ``speakers`` says it."""
+    mine = {person, *(one.of for one in people.delegations if one.to == person and one.holds(at))}
+    return frozenset(
+        uid
+        for uid, account in inventory.accounts.items()
+        if not mine.isdisjoint(people.members(account.owner) | people.members(account.fallback))
+    )
+
+
 def _speaking(owners: frozenset[str], requester: str, at: datetime, people: People) -> list[Speaker]:
     found = {person: Speaker(person) for person in sorted(owners) if person != requester}
     for one in people.delegations:
