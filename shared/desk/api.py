@@ -165,7 +165,7 @@ def ask(
     idempotency_key: Annotated[str | None, Header(max_length=200, pattern=r"^[!-~]+$")] = None,
 ) -> Asked:
     """Ask. With an `Idempotency-Key`, asking again under it is answered by how the first stands."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     count_unseen(parts, by, [wish.instance.owner_uid for wish in body.wishes])
     answers = parts.desk().ask(by, body.wishes, name=idempotency_key)
     if answers[0].said:
@@ -216,7 +216,7 @@ def show(
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> RequestShown | Response:
     """One request, as everything that was said makes it. The ETag changes with it."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     found = visible(parts, parts.scope(by.person), request_id)
     seen = view_of(parts, by)(Answer(found))
     tag = tag_of(seen.model_dump_json())
@@ -240,7 +240,7 @@ def decide(
     if_match: IfMatch = None,
 ) -> RequestShown:
     """Say yes or no for a side. Saying the same again changes nothing."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
     see = view_of(parts, by)
     answer = parts.desk().decide(
@@ -258,7 +258,7 @@ def decide(
 @api.post("/decisions", responses=documented(401, 403, 422))
 def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Decisions:
     """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     scope, see = parts.scope(by.person), view_of(parts, by)
     found, news = list[DecisionAnswer](), False
     for one in body.about:
@@ -291,7 +291,7 @@ def withdraw(
     if_match: IfMatch = None,
 ) -> RequestShown:
     """Ask no more."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
     see = view_of(parts, by)
     answer = parts.desk().withdraw(by, request_id, body.reason, expected=_as_shown(if_match, see))
@@ -301,7 +301,7 @@ def withdraw(
 @api.post("/requests/{request_id}/review", status_code=201, responses=SAID_BEFORE | documented(401, 403, 404, 409, 422))
 def review(parts: Here, caller: PersonCalling, request_id: Id, body: ReviewBody, response: Response) -> RequestShown:
     """Close the review of an emergency. Saying the same again changes nothing."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     visible(parts, parts.scope(by.person), request_id)
     see = view_of(parts, by)
     answer = parts.desk().review(by, request_id, in_order=body.in_order, reason=body.reason)
@@ -311,7 +311,7 @@ def review(parts: Here, caller: PersonCalling, request_id: Id, body: ReviewBody,
 @api.post("/requests/{request_id}/looks", status_code=201, responses=documented(401, 403, 404, 409, 422))
 def look_again(parts: Here, caller: Calling, request_id: Id, response: Response) -> RequestShown:
     """Have preflight look again."""
-    by = _voice(parts, caller)
+    by = voice_of(parts, caller)
     found = visible(parts, parts.scope(by.person), request_id)
     count_unseen(parts, by, [found.asked.wish.instance.owner_uid])
     see = view_of(parts, by)
@@ -319,7 +319,7 @@ def look_again(parts: Here, caller: Calling, request_id: Id, response: Response)
     return _after_words(parts, see(answer), response, said=answer.said)
 
 
-def _voice(parts: Parts, caller: Caller) -> Voice:
+def voice_of(parts: Parts, caller: Caller) -> Voice:
     return caller.voice(parts.people(), parts.now())
 
 
@@ -346,7 +346,7 @@ def _as_shown(if_match: str | None, see: Callable[[Answer], RequestShown]) -> Ca
 
 def scope_of(parts: Parts, caller: Caller) -> Scope:
     """What a caller may see. Raises NotSignedIn and NotAllowed as whoever is nobody is told."""
-    return parts.scope(_voice(parts, caller).person)
+    return parts.scope(voice_of(parts, caller).person)
 
 
 def visible(parts: Parts, scope: Scope, request_id: str) -> Standing:

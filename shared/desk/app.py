@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
+from shared.desk.checking_api import checking
 from shared.desk.describing import completed
 from shared.desk.finding_api import finding
 from shared.desk.looking_api import looking
@@ -76,6 +77,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(api)
     app.include_router(looking)
     app.include_router(finding)
+    app.include_router(checking)
     _sign_in(app)
     _sessions(app)
 

@@ -6,7 +6,7 @@ Nothing here approves anything: what the facts amount to is the grant function's
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ from shared.loop import consent as heard
 from shared.loop.gate import Gate, Standing
 from shared.messages.consent import AnyFact, Asked, Decided, LookAsked, Looked, Reviewed, Voice, Wish, Withdrawn
 from shared.rules import consent
-from shared.rules.consent import Needed, ensure_decidable, ensure_open, how_it_ended, speakers
+from shared.rules.consent import Needed, Speaker, ensure_decidable, ensure_open, how_it_ended, speakers
 from shared.rules.facts import Side
 from shared.rules.questions import ensure
 from shared.rules.vouching import ask, decide
@@ -43,6 +43,18 @@ class Answer:
     said: bool = True
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What asking would be answered. ``needs``: whose yes it takes at least, None where nobody else's; ``deciders``: who may say
+    it for each side; ``error``: why it cannot be asked.
+    """
+
+    wish: Wish
+    needs: Needed | None
+    deciders: Mapping[Side, Sequence[Speaker]]
+    error: BadInput | NotAllowed | None = None
+
+
 class Desk:
     """The use cases. One for each caller's request, or shared: it keeps nothing but its parts."""
 
@@ -57,8 +69,7 @@ class Desk:
         Raises NotAllowed where policy does not let this person ask, where nobody could decide (NobodyCanDecide, with who would
         have to exist) or an emergency is open or unreviewed, BadInput for what no approval can say, and Unconfigured.
         """
-        if not 1 <= len(wishes) <= MOST_AT_ONCE:
-            raise BadInput(f"wishes: must be 1 to {MOST_AT_ONCE} (found {len(wishes)})")
+        _ensure_count(wishes)
         standing = self._standing()
         now = self._now()
         together = f"b-{uuid.uuid4().hex[:20]}" if len(wishes) > 1 else None
@@ -80,6 +91,35 @@ class Desk:
                 raise _of_wish(number, wish, error) if len(wishes) > 1 else error from None
             asked.append(fact)
         return [self._asked(fact, need) for fact, need in zip(asked, needs, strict=True)]
+
+    def check(self, by: Voice, wishes: Sequence[Wish]) -> list[Checked]:
+        """What asking for each of these would be answered; nothing is asked, and what is wrong with one stops no other.
+
+        Raises BadInput for too many, and Unconfigured.
+        """
+        _ensure_count(wishes)
+        standing, now = self._standing(), self._now()
+        found = []
+        for wish in wishes:
+            fact = Asked(
+                request_id="r-checked",
+                at=now,
+                wish=wish,
+                by=by,
+                lapses_at=now + self._lapse,
+                configuration=standing.number,
+            )
+            try:
+                found.append(Checked(wish, self._checked(standing, fact), self._deciders(standing, fact)))
+            except (BadInput, NotAllowed) as error:
+                found.append(Checked(wish, None, {}, error))
+        return found
+
+    def _deciders(self, standing: Standing, fact: Asked) -> dict[Side, list[Speaker]]:
+        assert standing.version is not None  # noqa: S101  # it stands
+        configuration = standing.version.configuration
+        inventory, people = configuration.inventory, configuration.people
+        return {side: speakers(side, fact.wish.grant, fact.by.person, fact.at, inventory, people) for side in Side}
 
     def _checked(self, standing: Standing, fact: Asked) -> Needed | None:
         assert standing.version is not None  # noqa: S101  # it stands
@@ -240,6 +280,11 @@ def _said(ledger: Ledger, request_id: str, say: Callable[[consent.Standing], Seq
     """What becomes of a request by what is to be said of it, as it stands. Raises BadInput for no request."""
     after, added = ledger.write(add_facts, request_id, lambda request: say(_known(request, request_id)))
     return Answer(after, said=bool(added))
+
+
+def _ensure_count(wishes: Sequence[Wish]) -> None:
+    if not 1 <= len(wishes) <= MOST_AT_ONCE:
+        raise BadInput(f"wishes: must be 1 to {MOST_AT_ONCE} (found {len(wishes)})")
 
 
 def _of_wish(number: int, wish: Wish, error: BadInput | NotAllowed) -> BadInput | NotAllowed:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from shared.errors import NotAllowed
-from shared.messages.approval import GrantApproval, RevokeApproval
+from shared.messages.approval import GrantApproval, OnEnd, RevokeApproval
 from shared.messages.forms import AccountId, EcrId, GrantKey, Prefix, RegionId
 
 # Addresses that name no single machine elsewhere (RFC 6890). Whoever routes them, alone or in a wider prefix, seldom means it.
@@ -38,6 +38,19 @@ class Ecr(BaseModel):
     association: Association = Association.OURS
 
 
+class Template(BaseModel):
+    """What the form of somebody who asks begins with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    ecr: EcrId
+    region: RegionId | None = None
+    prefixes: list[Prefix] = Field(default_factory=list)
+    # How long it lasts; None: without an end.
+    days: Annotated[int, Field(ge=1, le=3650)] | None = 30
+    on_end: OnEnd = Field(default=OnEnd.TEARDOWN, strict=False)
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
 class Account(BaseModel):
     """How an account is entered, and whose it is. Values as RAM wants them (openapi-ecr-vpc-sts.md section 3.1)."""
 
@@ -58,6 +71,8 @@ class Account(BaseModel):
     special_prefixes: list[Prefix] = Field(default_factory=list)
     # Of an account B. The ranges that its VPCs' addresses are taken from; empty: not known.
     supernets: list[Prefix] = Field(default_factory=list)
+    # Of an account B. By name, what its owners begin with when they ask.
+    templates: dict[Annotated[str, Field(min_length=1, max_length=100)], Template] = Field(default_factory=dict)
 
 
 class Inventory(BaseModel):

@@ -16,7 +16,7 @@ from shared.page.naming import LABELS
 from shared.page.texts import Language, Texts, chinese, language_of
 
 _PAGE = Path(shared.page.__file__).parent
-_FIELD = re.compile(r"\{(\w+)\}")
+_FIELD = re.compile(r"\{(\w+)[:,]*\}")
 
 
 def _in_templates() -> Iterator[tuple[str, str]]:
