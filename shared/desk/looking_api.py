@@ -30,6 +30,7 @@ from shared.ledger.looking import (
     list_leases,
     seen_grant,
 )
+from shared.ledger.seeing import Scope
 from shared.messages.forms import AccountId, EcrId, GrantId, InstanceId, Instant, RequestId
 from shared.rules.checked import CheckResult
 
@@ -72,13 +73,17 @@ def leases(
         open,
         text,
     )
-    listing = Listing(
+    return answered(leases_listing(parts, scope, asked), shown.LeasesPage, parts.seals, after, how)
+
+
+def leases_listing(parts: Parts, scope: Scope, asked: LeasesAsked) -> Listing:
+    """Leases for whoever has this scope, newest first."""
+    return Listing(
         of={"list": "leases", "person": scope.person, **vars(asked)},
         fetch=lambda behind, limit: parts.ledger.glance(list_leases, scope, asked, behind, limit),
         place=lambda row: (row.admitted_at, row.approval_id),
         line=shown.lease_line,
     )
-    return answered(listing, shown.LeasesPage, parts.seals, after, how)
 
 
 @looking.get("/grants", response_model=shown.GrantsPage, responses=TABLE | SEEN)
@@ -93,22 +98,31 @@ def grants(
     after: After = None,
 ) -> Response:
     """Grants with both sides as last read, by id."""
-    scope = scope_of(parts, caller)
     asked = GrantsAsked(account, ecr, instance, history)
+    listing = grants_listing(parts, scope_of(parts, caller), asked)
+    return answered(listing, shown.GrantsPage, parts.seals, after, how)
+
+
+def grants_listing(parts: Parts, scope: Scope, asked: GrantsAsked) -> Listing:
+    """Grants for whoever has this scope, by id."""
 
     def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
         last = None if behind is None else str(behind[0])
         return parts.ledger.glance(list_grants, scope, asked, last, limit)
 
     of = {"list": "grants", "person": scope.person, **vars(asked)}
-    listing = Listing(of, fetch, place=lambda row: (row.grant_id,), line=shown.grant_line)
-    return answered(listing, shown.GrantsPage, parts.seals, after, how)
+    return Listing(of, fetch, place=lambda row: (row.grant_id,), line=shown.grant_line)
 
 
 @looking.get("/grants/{grant_id}", responses=SEEN)
 def grant(parts: Here, caller: Calling, grant_id: GrantNamed) -> shown.GrantShown:
     """One grant: both sides as last read, why they are not as wanted, open leases and holds."""
-    found = parts.ledger.read(seen_grant, scope_of(parts, caller), grant_id)
+    return grant_of(parts, scope_of(parts, caller), grant_id)
+
+
+def grant_of(parts: Parts, scope: Scope, grant_id: str) -> shown.GrantShown:
+    """One grant, for whoever may see it. Raises BadInput (NoSuchGrant)."""
+    found = parts.ledger.read(seen_grant, scope, grant_id)
     if found is None:
         raise _no_grant(grant_id)
     return shown.grant_shown(found)
@@ -117,7 +131,12 @@ def grant(parts: Here, caller: Calling, grant_id: GrantNamed) -> shown.GrantShow
 @looking.get("/grants/{grant_id}/history", response_model=shown.HistoryPage, responses=TABLE | SEEN)
 def history(parts: Here, caller: Calling, how: HowAnswered, grant_id: GrantNamed, after: After = None) -> Response:
     """What happened to a grant, the newest first, for whoever may see one of its accounts."""
-    scope = scope_of(parts, caller)
+    listing = history_listing(parts, scope_of(parts, caller), grant_id)
+    return answered(listing, shown.HistoryPage, parts.seals, after, how)
+
+
+def history_listing(parts: Parts, scope: Scope, grant_id: str) -> Listing:
+    """What happened to a grant. Asked for, it raises BadInput (NoSuchGrant) where none of its accounts may be seen."""
 
     def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
         found = parts.ledger.read(history_seen, scope, grant_id, None if behind is None else int(behind[0]), limit)
@@ -126,8 +145,7 @@ def history(parts: Here, caller: Calling, how: HowAnswered, grant_id: GrantNamed
         return found
 
     of = {"list": "history", "person": scope.person, "grant": grant_id}
-    listing = Listing(of, fetch, place=lambda row: (row.seq,), line=shown.happened_line)
-    return answered(listing, shown.HistoryPage, parts.seals, after, how)
+    return Listing(of, fetch, place=lambda row: (row.seq,), line=shown.happened_line)
 
 
 @looking.get("/exposure/{ecr_id}", response_model=shown.ExposurePage, responses=TABLE | SEEN)
@@ -139,7 +157,12 @@ def exposure(
     after: After = None,
 ) -> Response:
     """What is exposed to a router: accounts, prefixes, ends. Of a router that one may not see it is nothing."""
-    scope = scope_of(parts, caller)
+    listing = exposure_listing(parts, scope_of(parts, caller), ecr_id)
+    return answered(listing, shown.ExposurePage, parts.seals, after, how)
+
+
+def exposure_listing(parts: Parts, scope: Scope, ecr_id: str) -> Listing:
+    """What is exposed to a router, as far as whoever has this scope may see it."""
 
     def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
         last = None if behind is None else str(behind[0])
@@ -147,8 +170,7 @@ def exposure(
         return [shown.exposed_line(row, open_.get(row.grant_id, [])) for row in found]
 
     of = {"list": "exposure", "person": scope.person, "ecr": ecr_id}
-    listing = Listing(of, fetch, place=lambda line: (line.grant_id,), line=lambda line: line)
-    return answered(listing, shown.ExposurePage, parts.seals, after, how)
+    return Listing(of, fetch, place=lambda line: (line.grant_id,), line=lambda line: line)
 
 
 @looking.get("/requests/{request_id}/preflight", responses=SEEN)

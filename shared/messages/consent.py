@@ -247,3 +247,20 @@ FACTS: TypeAdapter[AnyFact] = TypeAdapter(Fact)
 def snapshot_of(content: dict[str, JsonValue]) -> str:
     """The hash that a decision binds: SHA-256 over the canonical JSON of what was shown."""
     return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def renewed(wish: Wish, request_id: str, reason: str, ends_at: datetime) -> Wish:
+    """The same once more with another end, in place of what a request opened: nothing is taken down in between."""
+    document = {
+        **wish.model_dump(mode="json", by_alias=True),
+        "kind": RequestKind.CHANGE,
+        "replaces": [request_id],
+        "closes": None,
+        "emergency": False,
+        "ends_at": ends_at.isoformat(),
+        "reason": reason,
+    }
+    try:
+        return Wish.model_validate(document)
+    except ValidationError as error:
+        raise BadInput(f"{request_id}: {faults(error)}") from None

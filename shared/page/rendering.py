@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from shared.page.pictures import size_bar
 from shared.page.statics import address_of
 from shared.page.texts import Language, Texts, language_of
 
@@ -94,5 +95,10 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.globals |= {"static": address_of, "with_query": with_query, "languages": tuple(Language)}
+_environment.globals |= {
+    "static": address_of,
+    "with_query": with_query,
+    "size_bar": size_bar,
+    "languages": tuple(Language),
+}
 _environment.filters |= {"when": when, "ago": ago, "utc": utc, "quoted": lambda text: quote(str(text), safe="")}

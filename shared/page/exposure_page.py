@@ -1,0 +1,119 @@
+"""What is exposed: routers, one router's ranges as table and as picture, and what ends soon."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.desk.api import visible
+from shared.desk.finding_api import MOST_RANGES, ends_listing, leases_on, routers_listing
+from shared.desk.looking_api import exposure_listing
+from shared.desk.pages import After, some
+from shared.errors import BadInput
+from shared.loop.asking import MOST_AT_ONCE
+from shared.messages.approval import DESK
+from shared.messages.consent import renewed
+from shared.messages.forms import EcrId, RequestId, Why
+from shared.page.lines import prefixes_of
+from shared.page.pictures import address_space
+from shared.page.viewer import Looking, on_to
+from shared.rules.ranges import outside, table, total
+
+routes = APIRouter()
+
+WITHIN = (7, 30, 90)
+
+
+@routes.get("/routers")
+def routers(viewer: Looking, after: After = None) -> Response:
+    """The routers that they may see something on."""
+    lines, further = some(routers_listing(viewer.parts, viewer.scope), viewer.parts.seals, after)
+    return viewer.page("routers.html", lines=lines, further=further, filters={})
+
+
+@routes.get("/exposure/{ecr_id}")
+def exposure(
+    viewer: Looking,
+    ecr_id: Annotated[EcrId, Path()],
+    allowed: Annotated[str, Query(max_length=2_000)] = "",
+    after: After = None,
+) -> Response:
+    """What is exposed to a router. ``allowed``: a list of ranges; what is outside of it is told apart."""
+    parts, scope = viewer.parts, viewer.scope
+    lines, further = some(exposure_listing(parts, scope, ecr_id), parts.seals, after)
+    leases, more = leases_on(parts, scope, ecr_id)
+    entries = table(leases)
+    listed = prefixes_of(allowed)
+    by_account: dict[str, list[str]] = {}
+    for entry in entries:
+        by_account.setdefault(entry.account, []).append(entry.prefix)
+    beyond = set(outside({entry.prefix for entry in entries}, listed)) if listed else set()
+    read = {prefix for line in lines for prefix in line.prefixes}
+    beyond_read = set(outside(read, listed)) if listed else set()
+    return viewer.page(
+        "exposure.html",
+        ecr=ecr_id,
+        lines=lines,
+        further=further,
+        entries=entries,
+        more=more,
+        most=MOST_RANGES,
+        accounts=[(uid, len(set(prefixes)), total(prefixes)) for uid, prefixes in by_account.items()],
+        picture=address_space(viewer.t, [(viewer.account_name(uid), ranges) for uid, ranges in by_account.items()]),
+        allowed=allowed,
+        listed=listed,
+        beyond=beyond,
+        beyond_read=beyond_read,
+        filters={"allowed": allowed},
+    )
+
+
+@routes.get("/ends")
+def ends(
+    viewer: Looking,
+    days: Annotated[int, Query(ge=1, le=366)] = 7,
+    overdue: bool = False,
+    after: After = None,
+) -> Response:
+    """Open leases by their end."""
+    listing = ends_listing(viewer.parts, viewer.scope, None if overdue else days)
+    lines, further = some(listing, viewer.parts.seals, after)
+    filters = {"overdue": "true"} if overdue else {"days": days}
+    return viewer.page(
+        "ends.html",
+        lines=lines,
+        further=further,
+        filters=filters,
+        days=days,
+        overdue=overdue,
+        within=WITHIN,
+        desk=DESK,
+        renewals=(30, 60, 90),
+    )
+
+
+class RenewForm(BaseModel):
+    """Leases of the desk, so many days more, and why."""
+
+    model_config = ConfigDict(extra="ignore")
+    request_id: Annotated[list[RequestId], Field(max_length=MOST_AT_ONCE)] = Field(default=[])
+    days: Annotated[int, Field(ge=1, le=366)]
+    reason: Why
+
+
+@routes.post("/renewals")
+def renew(viewer: Looking, said: Annotated[RenewForm, Form()]) -> Response:
+    """Ask for another end of several leases together, in place of what their requests opened."""
+    if not said.request_id:
+        raise BadInput("request_id: must name at least one lease: tick it in the list")
+    until = viewer.parts.now().replace(microsecond=0) + timedelta(days=said.days)
+    wishes = [
+        renewed(visible(viewer.parts, viewer.scope, one).asked.wish, one, said.reason, until) for one in said.request_id
+    ]
+    answers = viewer.parts.desk().ask(viewer.by, wishes)
+    viewer.parts.wake()
+    first = answers[0].standing
+    return on_to(f"/batches/{first.asked.batch}" if first.asked.batch else f"/requests/{first.request_id}")

@@ -1,0 +1,154 @@
+"""Looking on the page: filters stay in the address, what is outside a list is told, what ends is renewed together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from shared.page.pictures import address_space, size_bar
+from shared.page.texts import Language, Texts
+from tests.functional.desked import Desked, desked, wish
+from tests.functional.world import HUB_ECR, SPOKE
+from tests.page.reading import read
+from tests.page.worlds import listed, world
+
+HTML = {"Accept": "text/html"}
+ECR = "ecr-world000007"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
+    """One for all of them, with a seeded world, and two leases of the desk that end soon."""
+    with desked(tmp_path_factory.mktemp("page")) as made:
+        listed(made, [7])
+        world(made, 7)
+        for number in (1, 2):
+            request_id = made.browser("requester").ask(wish(number))["request_id"]
+            body = {"side": "grant", "agrees": True, "snapshot": made.look(request_id)}
+            made.browser("owner").post(f"/api/v1/requests/{request_id}/decisions", body)
+        made.hear()
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("path", "some"),
+    [
+        ("/leases", ["vpc-desk1", "vpc-w7x0"]),
+        (f"/leases?ecr={ECR}", ["vpc-w7x0"]),
+        ("/leases?text=vpc-desk1", ["vpc-desk1"]),
+        ("/leases?open=false", []),
+        ("/grants", ["vpc-desk1", "vpc-w7x0"]),
+        ("/grants?instance=vpc-desk2", ["vpc-desk2"]),
+        ("/ends?days=7", ["vpc-desk1", "vpc-desk2"]),
+        ("/routers", [HUB_ECR, ECR]),
+    ],
+)
+def test_a_list_shows_what_its_address_asks_for(desk: Desked, path: str, some: list[str]) -> None:
+    """And its CSV is the API's with the same filters."""
+    answer = desk.browser("owner").get(path, headers=HTML)
+    assert answer.status_code == 200, answer.text
+    page = read(answer.text)
+    for one in some:
+        assert any(one in row for row in page.rows)
+    if "instance=" in path or "text=" in path:
+        assert len(page.rows) == 2
+    [csv] = [link for link in page.links if "format=csv" in link]
+    exported = desk.browser("owner").get(csv).text.splitlines()
+    assert len(exported) - 1 == max(0, len(page.rows) - 1)
+
+
+@pytest.mark.parametrize("who", ["stranger", "requester"])
+def test_whoever_sees_nothing_is_told_the_next_step(desk: Desked, who: str) -> None:
+    """Everywhere; and nothing of others stands anywhere."""
+    browser = desk.browser(who)
+    for path in (
+        "/grants?ecr=ecr-nobody000",
+        "/leases?ecr=ecr-nobody000",
+        "/ends?overdue=true",
+        f"/exposure/{ECR}",
+        "/routers",
+    ):
+        page = browser.get(path, headers=HTML)
+        assert page.status_code == 200
+        assert "vpc-w7" not in page.text
+    assert 'href="/ask"' in browser.get("/leases?ecr=ecr-nobody000", headers=HTML).text
+
+
+def test_what_is_wrong_with_a_filter_is_said(desk: Desked) -> None:
+    """By its name, as a page."""
+    answer = desk.browser("owner").get("/leases?ecr=router-1&text=%25%25%25", headers=HTML)
+    assert answer.status_code == 422
+    assert "ecr: must be the id of a router" in answer.text
+
+
+def test_what_is_outside_a_list_is_told_with_its_grants(desk: Desked) -> None:
+    """By the leases, and by what was read."""
+    browser = desk.browser("router-owner")
+    inside = read(browser.get(f"/exposure/{HUB_ECR}?allowed=10.0.0.0/8", headers=HTML).text)
+    assert "is inside of the list" in inside.text
+    outside = read(browser.get(f"/exposure/{HUB_ECR}?allowed=10.21.0.0/16%0A192.168.0.0/16", headers=HTML).text)
+    assert "1 prefix is outside of the list: 10.20.0.0/16 vpc-desk1 vpc-desk2" in outside.text
+    assert SPOKE in outside.row(SPOKE, "65,536")
+
+
+def test_ticked_leases_are_renewed_together(desk: Desked) -> None:
+    """As one batch of changes, each in place of its own; a lease that was sealed elsewhere has nothing to tick."""
+    browser = desk.browser("owner")
+    page = browser.get("/ends?days=90", headers=HTML).text
+    ticks = re.findall(r'name="request_id" value="([^"]+)"', page)
+    assert len(ticks) == 2
+    assert all(one.startswith("r-") for one in ticks)
+    said = {"request_id": ticks, "days": "60", "reason": "It goes on"}
+    answer = browser.call("POST", "/renewals", data=said, headers=HTML)
+    assert (answer.status_code, answer.headers["Location"][:11]) == (303, "/batches/b-"), answer.text
+    batch = answer.headers["Location"].rpartition("/")[2]
+    found = browser.get(f"/api/v1/requests?batch={batch}").json()["requests"]
+    wishes = [browser.get(f"/api/v1/requests/{one['request_id']}").json()["wish"] for one in found]
+    assert sorted(one["replaces"][0] for one in wishes) == sorted(ticks)
+    assert {one["kind"] for one in wishes} == {"change"}
+    nothing = browser.call("POST", "/renewals", data={"days": "60", "reason": "It goes on"}, headers=HTML)
+    assert (nothing.status_code, "tick it in the list" in nothing.text) == (422, True)
+
+
+def test_a_grant_whose_accounts_nobody_may_see_is_not_there(desk: Desked) -> None:
+    """And one that is not there is told the same."""
+    named = desk.browser("owner").get("/api/v1/grants?instance=vpc-w7x0").json()["grants"][0]["grant_id"]
+    browser = desk.browser("stranger")
+    hidden, nowhere = (browser.get(f"/grants/{one}", headers=HTML) for one in (named, "g-" + "0" * 24))
+    assert hidden.status_code == nowhere.status_code == 404
+    assert hidden.text.replace(named, "") == nowhere.text.replace("g-" + "0" * 24, "")
+
+
+def test_a_requester_sees_their_own_lease_there_and_not_what_happened(desk: Desked) -> None:
+    """Events may be about somebody else's request."""
+    named = desk.browser("owner").get("/api/v1/grants?instance=vpc-desk1").json()["grants"][0]["grant_id"]
+    answer = desk.browser("requester").get(f"/grants/{named}", headers=HTML)
+    assert answer.status_code == 200
+    assert "What happened to a grant is shown to whoever may see one of its accounts." in answer.text
+    told = read(desk.browser("owner").get(f"/grants/{named}", headers=HTML).text)
+    assert "admitted" in told.text
+
+
+T = Texts(Language.EN)
+
+
+def test_a_picture_of_ranges_says_in_words_what_it_shows() -> None:
+    """Over the smallest network around all of them; what is none is left out."""
+    drawn = address_space(
+        T, [("one & only", ["10.0.0.0/17", "10.0.128.0/17", "junk"]), ("two", ["10.3.0.0/16"]), ("none", [])]
+    )
+    assert "Address ranges within 10.0.0.0/14: one &amp; only: 10.0.0.0/16; two: 10.3.0.0/16" in drawn
+    assert drawn.count('class="part"') == 2
+    assert address_space(T, [("none", ["junk"])]) == ""
+    everywhere = address_space(T, [("all", ["0.0.0.0/1", "255.0.0.0/8"])])
+    assert "within 0.0.0.0/0" in everywhere
+
+
+def test_a_bar_is_longer_for_more_addresses() -> None:
+    """And there is none without a size."""
+    widths = [float(re.findall(r'width="(\d+)"', size_bar(size, 2**24))[0]) for size in (1, 256, 65_536, 2**24)]
+    assert widths == sorted(widths)
+    assert widths[-1] == 100
+    assert size_bar(None, 5) == ""
