@@ -38,7 +38,7 @@ class Change(StrEnum):
 @dataclass(frozen=True)
 class Entry:
     """A prefix that is let through for a grant. ``requests``: those that it comes from; ``ends_at``: of the lease that ends last,
-    None with ``endless``. ``overlaps``: entries of other grants, as (prefix, instance).
+    None with ``endless``. ``overlaps``: entries of other grants, as (prefix, instance), at most ``MOST_OVERLAPS``.
     """
 
     prefix: str
@@ -144,25 +144,34 @@ def _joined(entry: Entry, lease: LeaseRange) -> Entry:
     return replace(entry, requests=requests, endless=endless, ends_at=None if endless else max(ends))
 
 
+MOST_OVERLAPS = 20
+"""So many of an entry's overlaps are told: who has one looks at it anyway."""
+
+
 def _with_overlaps(entries: Collection[Entry]) -> tuple[Entry, ...]:
-    """Entries by network; each knows those of other grants that share addresses with it. In one pass."""
+    """Entries by network; each knows those of other grants that share addresses with it, as far as ``MOST_OVERLAPS``.
+
+    In one pass: networks are apart or nested, so those around the next one are a stack.
+    """
     ordered = sorted(entries, key=_place)
     networks = [_network(one.prefix) for one in ordered]
-    hits: dict[int, list[int]] = {}
-    reaching: list[int] = []
+    hits: list[list[int]] = [[] for _ in ordered]
+    around: list[int] = []
     for number, network in enumerate(networks):
         if network is None:
             continue
-        reaching = [one for one in reaching if _last(networks[one]) >= int(network.network_address)]
-        for other in reaching:
+        while around and _last(networks[around[-1]]) < int(network.network_address):
+            around.pop()
+        for other in reversed(around):
+            if len(hits[number]) >= MOST_OVERLAPS:
+                break
             if ordered[other].grant_id != ordered[number].grant_id:
-                hits.setdefault(number, []).append(other)
-                hits.setdefault(other, []).append(number)
-        reaching.append(number)
+                hits[number].append(other)
+                if len(hits[other]) < MOST_OVERLAPS:
+                    hits[other].append(number)
+        around.append(number)
     return tuple(
-        replace(
-            one, overlaps=tuple((ordered[other].prefix, ordered[other].instance_id) for other in hits.get(number, ()))
-        )
+        replace(one, overlaps=tuple((ordered[other].prefix, ordered[other].instance_id) for other in hits[number]))
         for number, one in enumerate(ordered)
     )
 
