@@ -17,12 +17,12 @@ from shared.desk.parts import Parts
 from shared.desk.problems import ANY, Problem, documented, problem_of
 from shared.desk.requests_shown import RequestShown, shown
 from shared.errors import BadInput, NotAllowed
-from shared.ledger.consent import RequestRow, RequestsAsked, list_requests, seen_request
+from shared.ledger.consent import RequestRow, RequestsAsked, list_requests, seen_facts
 from shared.ledger.seeing import Scope
 from shared.loop.asking import MOST_AT_ONCE, Answer
-from shared.messages.consent import Voice, Wish
+from shared.messages.consent import AnyFact, Voice, Wish
 from shared.messages.forms import Digest, GrantId, RequestId, Why
-from shared.rules.consent import Stage, Standing
+from shared.rules.consent import Stage, Standing, fold
 from shared.rules.facts import Side
 
 api = APIRouter(prefix="/api/v1", responses=ANY)
@@ -259,6 +259,11 @@ def decide(
 def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Decisions:
     """Say the same for one side of many requests, each bound to what was shown of it. What is wrong with one stops no other."""
     by = voice_of(parts, caller)
+    return Decisions(decisions=decide_each(parts, by, body))
+
+
+def decide_each(parts: Parts, by: Voice, body: DecisionsBody) -> list[DecisionAnswer]:
+    """What became of the word for each request, in the order in which they were named."""
     scope, see = parts.scope(by.person), view_of(parts, by)
     found, news = list[DecisionAnswer](), False
     for one in body.about:
@@ -274,7 +279,7 @@ def decide_many(parts: Here, caller: PersonCalling, body: DecisionsBody) -> Deci
         found.append(DecisionAnswer(request_id=one.request_id, request=see(told)))
     if news:
         parts.wake()
-    return Decisions(decisions=found)
+    return found
 
 
 @api.post(
@@ -320,6 +325,7 @@ def look_again(parts: Here, caller: Calling, request_id: Id, response: Response)
 
 
 def voice_of(parts: Parts, caller: Caller) -> Voice:
+    """Whose word this is. Raises as ``Caller.voice`` does."""
     return caller.voice(parts.people(), parts.now())
 
 
@@ -351,8 +357,13 @@ def scope_of(parts: Parts, caller: Caller) -> Scope:
 
 def visible(parts: Parts, scope: Scope, request_id: str) -> Standing:
     """The request, for whoever may see it; to anybody else it is as if nobody had asked it."""
-    found = parts.ledger.glance(seen_request, scope, request_id)
-    if found is None:
+    return fold(said(parts, scope, request_id))
+
+
+def said(parts: Parts, scope: Scope, request_id: str) -> list[AnyFact]:
+    """All that was said of the request, for whoever may see it. Raises BadInput, NoSuchRequest, to anybody else."""
+    found = parts.ledger.glance(seen_facts, scope, request_id)
+    if not found:
         raise BadInput(f"request_id: there is no request {request_id} that you may see", code="NoSuchRequest")
     return found
 

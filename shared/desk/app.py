@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
 from shared.desk.checking_api import checking
+from shared.desk.deciding_api import deciding
 from shared.desk.describing import completed
 from shared.desk.finding_api import finding
 from shared.desk.looking_api import looking
@@ -78,6 +79,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(looking)
     app.include_router(finding)
     app.include_router(checking)
+    app.include_router(deciding)
     _sign_in(app)
     _sessions(app)
 

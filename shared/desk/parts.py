@@ -23,6 +23,7 @@ from shared.ledger.used import Kind, use_once
 from shared.loop.asking import Desk
 from shared.loop.gate import Gate, Standing
 from shared.loop.seeing import Sight
+from shared.rules.inventory import Inventory
 from shared.rules.people import People
 from shared.settings import DeskSettings
 
@@ -66,6 +67,12 @@ class Parts:
         version = self.standing().version
         assert version is not None  # noqa: S101  # it stands
         return version.configuration.people
+
+    def inventory(self) -> Inventory:
+        """Which accounts there are, by the newest configuration."""
+        version = self.standing().version
+        assert version is not None  # noqa: S101  # it stands
+        return version.configuration.inventory
 
     def desk(self) -> Desk:
         """The use cases."""

@@ -83,8 +83,8 @@ def shown(answer: Answer, scope: Scope, now: datetime) -> RequestShown:
         failed=told.failed,
         unknown=told.unknown,
         changed=list(_changed(standing)) if told.sees else [],
-        agreed=[_word(one) for one in standing.yes],
-        void=[_word(one) for one in standing.void],
+        agreed=[word_shown(one) for one in standing.yes],
+        void=[word_shown(one) for one in standing.void],
         ended=None if standing.stage is Stage.OPEN else how_it_ended(standing),
         review_until=review_due(standing),
         reviewed=None if standing.reviewed is None else standing.reviewed.by.person,
@@ -134,5 +134,6 @@ def _changed(standing: Standing) -> tuple[str, ...]:
     return differences(standing.before.content, standing.looked.content)
 
 
-def _word(one: Decided) -> Word:
+def word_shown(one: Decided) -> Word:
+    """A word."""
     return Word(person=one.by.person, side=Side(one.side), at=one.at, instead_of=one.instead_of, reason=one.reason)

@@ -209,13 +209,12 @@ def _requests(shape: Shape, asked: frozenset[str], *, further: bool) -> sql.Sele
     return first_of(query, shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
 
 
-def seen_request(connection: Connection, scope: Scope, request_id: str) -> Standing | None:
-    """How a request stands by all that was said; None for one that nobody asked, or that may not be seen."""
+def seen_facts(connection: Connection, scope: Scope, request_id: str) -> list[AnyFact]:
+    """All that was said of a request, oldest first; nothing for one that nobody asked, or that may not be seen."""
     may = scope.shape.condition(requests, own_requests())
     query = sql.select(consent).join(requests, requests.c.request_id == consent.c.request_id)
     query = query.where(consent.c.request_id == request_id, may).order_by(consent.c.seq)
-    rows = connection.execute(query, scope.values).all()
-    return fold(kept(row).fact for row in rows) if rows else None
+    return [kept(row).fact for row in connection.execute(query, scope.values)]
 
 
 def note_standing(connection: Connection, standing: Standing, heard: int, reminded: int) -> None:

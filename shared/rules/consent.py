@@ -6,7 +6,8 @@ made for it. Whether a word counts is asked of policy; here is only what was sai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,24 +70,29 @@ def fold(facts: Iterable[AnyFact]) -> Standing:
 
     What was said after the end, after it lapsed or about something that is not shown any more changes nothing, whoever wrote it.
     """
+    turns = deque((then for _, then in told_by_turns(facts)), maxlen=1)
+    if not turns:
+        raise BadInput("there are no facts")
+    return turns.pop()
+
+
+def told_by_turns(facts: Iterable[AnyFact]) -> Iterator[tuple[AnyFact, Standing]]:
+    """Each fact of the request that the first is about, with how that stood then. Raises BadInput as ``fold`` does."""
     standing: Standing | None = None
     for fact in facts:
         if standing is None:
             if not isinstance(fact, Asked):
                 raise BadInput(f"the facts of {fact.request_id} begin with {fact.fact}, not with its being asked")
             standing = Standing(fact)
+        elif fact.request_id != standing.request_id:
             continue
-        if fact.request_id != standing.request_id:
-            continue
-        if standing.stage is Stage.OPEN:
+        elif standing.stage is Stage.OPEN:
             standing = _after(standing, fact)
         elif (
             isinstance(fact, Reviewed) and review_due(standing) is not None and fact.by.person not in involved(standing)
         ):
             standing = replace(standing, reviewed=fact)
-    if standing is None:
-        raise BadInput("there are no facts")
-    return standing
+        yield fact, standing
 
 
 def _after(standing: Standing, fact: AnyFact) -> Standing:

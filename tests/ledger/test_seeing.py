@@ -15,7 +15,7 @@ from bench.history import CountingLedger
 from bench.past import Past, analyse, live_elsewhere
 from shared.errors import BadInput
 from shared.ledger.admission import admit
-from shared.ledger.consent import RequestsAsked, add_facts, list_requests, seen_request
+from shared.ledger.consent import RequestsAsked, add_facts, list_requests, seen_facts
 from shared.ledger.looking import (
     GrantsAsked,
     LeasesAsked,
@@ -141,8 +141,8 @@ def test_every_list_gives_what_may_be_seen_and_all_of_it(world: Ledger, database
     people = {"r-1": "requester", "r-2": "requester", "r-3": "somebody"}
     ids = {one.request_id for one in world.read(list_requests, scope, RequestsAsked(), None, 100)}
     for request_id, person in people.items():
-        standing = world.read(seen_request, scope, request_id)
-        assert (standing is not None) == (request_id in ids)
+        facts = world.read(seen_facts, scope, request_id)
+        assert bool(facts) == (request_id in ids)
         there = {"r-1": {A, B}, "r-2": {OTHER_A, OTHER_B}, "r-3": {A, OTHER_B}}[request_id]
         assert (request_id in ids) == (scope.everything or person == scope.person or bool(scope.accounts & there))
 
