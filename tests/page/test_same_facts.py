@@ -113,7 +113,7 @@ def same_grants(grants: list[Json], found: Page) -> None:
 def same_exposed(exposed: list[Json], found: Page) -> None:
     """Every prefix as read and as allowed, and the last end."""
     for one in exposed:
-        row = found.row(one["instance_id"])
+        row = found.row(one["instance_id"], one["instance_owner_uid"])
         assert all(prefix in row for prefix in (*one["prefixes"], *one["allowed_prefixes"]))
         assert one["endless"] or utc(one["ends_at"]) in row
 
