@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
-from typer.testing import CliRunner
+from click.testing import CliRunner
+from typer.main import get_command
 
 from cli.main import app
 from shared.messages.consent import Wish
@@ -44,10 +47,16 @@ def told(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess
     )
 
 
+@cache
+def _whole() -> Any:
+    """The command with all that is under it, which takes longer to put together than to run."""
+    return get_command(app)
+
+
 def told_here(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """The same in this very process: for many commands, of which each would start an interpreter."""
     env = {"DESK_ADDRESS": desk.address, "XDG_STATE_HOME": str(home)}
-    done = CliRunner().invoke(app, list(command), input=stdin, env=env)
+    done = CliRunner().invoke(_whole(), list(command), input=stdin, env=env)
     return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
