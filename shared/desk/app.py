@@ -20,6 +20,7 @@ from shared.desk.describing import completed
 from shared.desk.finding_api import finding
 from shared.desk.looking_api import looking
 from shared.desk.manners import Mannered
+from shared.desk.operating_api import operating
 from shared.desk.parts import COOKIE, Parts
 from shared.desk.problems import ANY, NotSignedIn, Tell, documented, install
 from shared.desk.signin import Back, local_path
@@ -80,6 +81,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(finding)
     app.include_router(checking)
     app.include_router(deciding)
+    app.include_router(operating)
     _sign_in(app)
     _sessions(app)
 

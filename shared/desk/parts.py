@@ -22,6 +22,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.used import Kind, use_once
 from shared.loop.asking import Desk
 from shared.loop.gate import Gate, Standing
+from shared.loop.operating import Operators
 from shared.loop.seeing import Sight
 from shared.rules.inventory import Inventory
 from shared.rules.people import People
@@ -78,6 +79,10 @@ class Parts:
         """The use cases."""
         self.gate.look()
         return Desk(self.ledger, self.gate, self._clock, lapse=timedelta(days=self.settings.lapse_days))
+
+    def operators(self) -> Operators:
+        """The use case of operators."""
+        return Operators(self.ledger, self.gate, self._clock)
 
     def scope(self, person: str) -> Scope:
         """What somebody may see, as lists are narrowed to it."""

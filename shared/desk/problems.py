@@ -27,7 +27,7 @@ _FAULTS = 20
 _CONFLICTS = frozenset(
     {"RequestEnded", "NotLookedYet", "SnapshotChanged", "EmergencyOpen", "NameUsedAgain", "NoReview"}
 )
-_MISSING = frozenset({"NoSuchRequest", "NoSuchGrant"})
+_MISSING = frozenset({"NoSuchRequest", "NoSuchGrant", "NoSuchTarget"})
 _FAILED, _LEDGER_AWAY = "Unexpected", "LedgerAway"
 _FIELD = re.compile(r"(?:(wishes\[\d+\]) \([^)]*\): )?([A-Za-z_][\w.\[\]-]*): ")
 

@@ -23,13 +23,15 @@ from shared.errors import BadInput
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
 from shared.ledger.seeing import Scope, Shape, first_of, own_requests
 from shared.ledger.tables import consent, requests
-from shared.messages.consent import FACTS, AnyFact, Asked
+from shared.messages.consent import FACTS, AnyFact, Asked, Operated
 from shared.messages.texts import canonical, faults
 from shared.rules.consent import Stage, Standing, due, fold, review_due
 
 # Any number, as long as it is ours; each schema is a ledger of its own. It takes no right but to connect: the desk has no other.
 _ALONE = sql.text("SELECT pg_advisory_xact_lock(20230904, hashtext(current_schema()))")
 _END = sql.select(consent.c.seq, consent.c.hash).order_by(consent.c.seq.desc()).limit(1)
+OPERATED = "operated"
+"""The kind of fact that is an operator's word."""
 _OF_REQUEST = sql.select(consent).where(consent.c.request_id == sql.bindparam("of_request")).order_by(consent.c.seq)
 _BEHIND = sql.select(consent).where(consent.c.seq > sql.bindparam("after")).order_by(consent.c.seq)
 
@@ -44,6 +46,15 @@ class Kept:
     fact: AnyFact
 
 
+@dataclass(frozen=True)
+class KeptWord:
+    """An operator's word as the chain has it."""
+
+    seq: int
+    hash: str
+    fact: Operated
+
+
 def facts_of(connection: Connection, request_id: str) -> list[Kept]:
     """All that was said of a request, oldest first; nothing for one that nobody asked.
 
@@ -53,7 +64,15 @@ def facts_of(connection: Connection, request_id: str) -> list[Kept]:
 
 
 def kept(row: Any) -> Kept:
-    """A row's fact. Raises BadInput for one that is not what was added."""
+    """A row's fact about a request. Raises BadInput for one that is not what was added."""
+    found = kept_any(row)
+    if isinstance(found, KeptWord):
+        raise BadInput(f"fact {row.seq} is an operator's word, and none of a request")
+    return found
+
+
+def kept_any(row: Any) -> Kept | KeptWord:
+    """A row's fact, an operator's word included. Raises BadInput for one that is not what was added."""
     where = f"fact {row.seq} of request {row.request_id}"
     if row.hash != chained(row.previous, row.seq, _digest(row.body)):
         raise BadInput(f"{where} is not what was recorded")
@@ -62,8 +81,11 @@ def kept(row: Any) -> Kept:
     except ValidationError as error:
         raise BadInput(f"{where}: {faults(error)}") from None
     named = row.request_id, row.kind, row.at, row.fact_id
-    if (fact.request_id, fact.fact, _millis(fact.at), _fact_id(fact.request_id, row.seq)) != named:
+    about = fact.operation_id if isinstance(fact, Operated) else fact.request_id
+    if (about, fact.fact, millis(fact.at), _fact_id(about, row.seq)) != named:
         raise BadInput(f"{where} is not the one that its row names")
+    if isinstance(fact, Operated):
+        return KeptWord(row.seq, row.hash, fact)
     return Kept(row.seq, row.fact_id, row.hash, fact)
 
 
@@ -75,35 +97,48 @@ def add_facts(
 
     ``say``: gets None for a request that nobody asked yet; whatever it raises adds nothing.
     """
-    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
-        connection.execute(_ALONE)
+    speak_alone(connection)
     before = facts_of(connection, request_id)
     standing = fold(one.fact for one in before) if before else None
     said = list(say(standing))
-    end = connection.execute(_END).one_or_none()
-    seq, previous = (0, START_OF_CHAIN) if end is None else end
-    rows: list[dict[str, Any]] = []
-    for fact in said:
-        seq += 1
-        body = canonical(fact.model_dump(mode="json", by_alias=True)).decode()
-        values = {"seq": seq, "fact_id": _fact_id(request_id, seq), "request_id": request_id, "kind": fact.fact}
-        hashed = chained(previous, seq, _digest(body))
-        rows.append(values | {"at": _millis(fact.at), "body": body, "previous": previous, "hash": hashed})
-        previous = hashed
-    if rows:
-        connection.execute(consent.insert(), rows)
+    rows = extend(connection, request_id, said)
     if standing is None and said and isinstance(said[0], Asked):
         connection.execute(requests.insert(), _request_row(said[0]))
     added = [Kept(row["seq"], row["fact_id"], row["hash"], fact) for row, fact in zip(rows, said, strict=True)]
     return fold([*(one.fact for one in before), *said]), added
 
 
-def unheard(connection: Connection, after: int, limit: int) -> list[Kept | BadInput]:
+def speak_alone(connection: Connection) -> None:
+    """Nobody else adds to the chain before this transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+        connection.execute(_ALONE)
+
+
+def extend(connection: Connection, name: str, said: Sequence[AnyFact | Operated]) -> list[dict[str, Any]]:
+    """Add facts at the end of the chain, for whoever speaks alone. ``name``: the request's id, or the operation's. Returns the
+    rows.
+    """
+    end = connection.execute(_END).one_or_none()
+    seq, previous = (0, START_OF_CHAIN) if end is None else end
+    rows: list[dict[str, Any]] = []
+    for fact in said:
+        seq += 1
+        body = canonical(fact.model_dump(mode="json", by_alias=True)).decode()
+        values = {"seq": seq, "fact_id": _fact_id(name, seq), "request_id": name, "kind": fact.fact}
+        hashed = chained(previous, seq, _digest(body))
+        rows.append(values | {"at": millis(fact.at), "body": body, "previous": previous, "hash": hashed})
+        previous = hashed
+    if rows:
+        connection.execute(consent.insert(), rows)
+    return rows
+
+
+def unheard(connection: Connection, after: int, limit: int) -> list[Kept | KeptWord | BadInput]:
     """The facts behind that place of the chain, oldest first; an error in place of one that cannot be read."""
-    found: list[Kept | BadInput] = []
+    found: list[Kept | KeptWord | BadInput] = []
     for row in connection.execute(_BEHIND.limit(limit), {"after": after}):
         try:
-            found.append(kept(row))
+            found.append(kept_any(row))
         except BadInput as error:
             found.append(error)
     return found
@@ -138,7 +173,7 @@ def in_the_way(connection: Connection, asked: Asked, now: int) -> str | None:
     """Why an emergency cannot be, as a sentence: another one of the same person on the grant is open and was asked first, or one
     waits for its review. Of one that is asked just now any is first.
     """
-    mine = _millis(asked.at), asked.request_id
+    mine = millis(asked.at), asked.request_id
     found = _emergencies(connection, asked.wish.grant.grant_id, asked.by.person, now)
     asked_now = all(row.request_id != asked.request_id for row in found)
     for row in found:
@@ -221,8 +256,8 @@ def note_standing(connection: Connection, standing: Standing, heard: int, remind
     """Write how a request stands, as heard up to that place of the chain, and after so many reminders."""
     ended = standing.stage is not Stage.OPEN
     values: dict[str, Any] = {"stage": standing.stage, "round": standing.round, "heard": heard, "reminded": reminded}
-    values |= {"due_at": None if ended else _millis(due(standing.asked, reminded))}
-    values |= {"ended_at": _millis(standing.ended.at)} if ended and standing.ended is not None else {}
+    values |= {"due_at": None if ended else millis(due(standing.asked, reminded))}
+    values |= {"ended_at": millis(standing.ended.at)} if ended and standing.ended is not None else {}
     values |= {"review_at": _maybe_millis(review_due(standing))} if standing.asked.wish.emergency else {}
     connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
 
@@ -242,7 +277,9 @@ class Recorded:
             facts = json.loads(event.facts) if event.facts and '"consent"' in event.facts else {}
             if isinstance(facts, dict) and isinstance(facts.get("consent"), int):
                 self.hashes[facts["consent"]] = str(facts.get("hash"))
-                self.last[json.loads(event.body)["request"]["request_id"]] = facts["consent"]
+                request = json.loads(event.body).get("request")  # an operator's word is about none
+                if request is not None:
+                    self.last[request["request_id"]] = facts["consent"]
 
 
 def chain_fault(connection: Connection, recorded: Recorded, until: int) -> str | None:
@@ -259,7 +296,7 @@ def chain_fault(connection: Connection, recorded: Recorded, until: int) -> str |
             if row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
                 return f"fact {row.seq} of request {row.request_id} is not what was recorded"
             try:
-                kept(row)
+                kept_any(row)
             except BadInput as error:
                 return str(error)
             last, previous = row.seq, row.hash
@@ -288,6 +325,7 @@ def request_fault(connection: Connection, recorded: Recorded) -> str | None:
             if wrong is not None:
                 return f"the request {request_id} {wrong}"
     nobodys = sql.select(consent.c.request_id).where(~sql.exists().where(requests.c.request_id == consent.c.request_id))
+    nobodys = nobodys.where(consent.c.kind != OPERATED)
     row = connection.execute(nobodys.order_by(consent.c.seq).limit(1)).first()
     return None if row is None else f"something was said of the request {row.request_id}, which has no row"
 
@@ -300,8 +338,8 @@ def _wrong_row(row: Any, facts: Sequence[Kept], last: int) -> str | None:
     if not facts:
         return "has a row, and nobody asked"
     standing = fold([facts[0].fact, *(one.fact for one in facts[1:] if one.seq <= last)])
-    ended = None if standing.ended is None else _millis(standing.ended.at)
-    waits = None if ended is not None else _millis(due(standing.asked, row.row_reminded))
+    ended = None if standing.ended is None else millis(standing.ended.at)
+    waits = None if ended is not None else millis(due(standing.asked, row.row_reminded))
     expected = {
         **_asked_columns(standing.asked),
         "heard": last,
@@ -326,7 +364,7 @@ def _request_row(asked: Asked) -> dict[str, Any]:
         **_asked_columns(asked),
         "stage": Stage.OPEN,
         "round": 0,
-        "due_at": _millis(due(asked, 0)),
+        "due_at": millis(due(asked, 0)),
         "reminded": 0,
         "heard": 0,
     }
@@ -342,7 +380,7 @@ def _asked_columns(asked: Asked) -> dict[str, Any]:
         "instance_owner_uid": wish.instance.owner_uid,
         "kind": str(wish.kind),
         "requester": asked.by.person,
-        "asked_at": _millis(asked.at),
+        "asked_at": millis(asked.at),
         "emergency": wish.emergency,
     }
 
@@ -356,9 +394,9 @@ def _digest(body: str) -> str:
 
 
 def _maybe_millis(moment: datetime | None) -> int | None:
-    return None if moment is None else _millis(moment)
+    return None if moment is None else millis(moment)
 
 
-def _millis(moment: datetime) -> int:
+def millis(moment: datetime) -> int:
     """Epoch milliseconds; what is finer does not count, as in every message."""
     return round(moment.replace(microsecond=moment.microsecond // 1000 * 1000).timestamp() * 1000)

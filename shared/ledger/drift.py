@@ -62,6 +62,12 @@ def known_among(connection: Connection, keys: Sequence[GrantKey]) -> list[Standi
     return _with_sides(connection, connection.execute(sql.select(grants).where(grants.c.grant_id.in_(ids))).all())
 
 
+def known(connection: Connection, grant_id: str) -> Standing | None:
+    """One grant with both sides; None for one that the ledger does not know."""
+    rows = connection.execute(sql.select(grants).where(grants.c.grant_id == grant_id)).all()
+    return next(iter(_with_sides(connection, rows)), None)
+
+
 def _with_sides(connection: Connection, rows: Sequence[Row[Any]]) -> list[Standing]:
     found: dict[str, dict[str, SideRecord]] = {}
     ids = [row.grant_id for row in rows]

@@ -17,7 +17,7 @@ from shared.ledger.admission import Admission, Asked, admit_all
 from shared.ledger.configuration import newest_number
 from shared.ledger.consent import Kept, add_facts, facts_of, note_standing
 from shared.ledger.record import Event, append, name_of
-from shared.ledger.tables import consent, requests, settings
+from shared.ledger.tables import consent, operations, requests, settings
 from shared.ledger.transactions import insert_or_ignore
 from shared.messages.approval import DESK
 from shared.messages.completion import EventKind, Reason, ReasonCode, Request
@@ -76,7 +76,8 @@ def anything_said(connection: Connection, now: int) -> bool:
     said = sql.select(consent.c.seq).where(consent.c.seq > heard_until(connection)).limit(1)
     is_open = sql.select(requests.c.request_id).where(requests.c.due_at.is_not(None)).limit(1)
     waits = is_open.where(requests.c.due_at <= now)
-    if any(connection.execute(query).first() is not None for query in (said, waits)):
+    word = sql.select(operations.c.operation_id).where(operations.c.carried_out_at.is_(None)).limit(1)
+    if any(connection.execute(query).first() is not None for query in (said, waits, word)):
         return True
     newer = weighed_by(connection) != newest_number(connection)
     return newer and connection.execute(is_open).first() is not None

@@ -65,7 +65,9 @@ def dead_rows(connection: Connection) -> list[DeadRow]:
     ]
 
 
-def redrive(connection: Connection, grant_id: str, side: Side, who: str, now: int) -> bool:
+def redrive(
+    connection: Connection, grant_id: str, side: Side, who: str, now: int, via: Mapping[str, str] = VIA
+) -> bool:
     """Let a dead side be tried again, its waiting requests with it. False when it was not dead; so safe to repeat."""
     if locked(connection, grant_id) is None:
         return False
@@ -88,7 +90,7 @@ def redrive(connection: Connection, grant_id: str, side: Side, who: str, now: in
     name = name_of(EventKind.REDRIVEN, grant_id, side, str(died))
     reason = Reason(code=ReasonCode.REDRIVEN, text=f"{who} redrove the {side} side")
     about = about_grant(connection, grant_id)
-    append(connection, now, Event(name, EventKind.REDRIVEN, about, reason=reason, facts={"who": who, **VIA}))
+    append(connection, now, Event(name, EventKind.REDRIVEN, about, reason=reason, facts={"who": who, **via}))
     return True
 
 
@@ -121,7 +123,9 @@ def said_mode(connection: Connection) -> Mode | None:
     return None if said is None else Mode(said)
 
 
-def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tuple[str, Side]]:
+def set_mode(
+    connection: Connection, mode: Mode, who: str, now: int, via: Mapping[str, str] = VIA
+) -> list[tuple[str, Side]]:
     """Say what may act; an event of its own. It holds for every write that is not committed to yet.
 
     Returns the (grant, side) of what it may release: somebody should look there now.
@@ -131,7 +135,7 @@ def set_mode(connection: Connection, mode: Mode, who: str, now: int) -> list[tup
         connection.execute(settings.update().where(settings.c.name == "mode").values(value=mode, changed_at=now))
     reason = Reason(code=ReasonCode.MODE_CHANGED, text=f"{who} set the mode to {mode}")
     name = name_of(EventKind.MODE_CHANGED, mode)
-    facts = {"mode": mode, "who": who, **VIA}
+    facts = {"mode": mode, "who": who, **via}
     append(connection, now, Event(name, EventKind.MODE_CHANGED, reason=reason, facts=facts, again=True))
     return _released(connection)
 
@@ -153,7 +157,7 @@ def touches_anything(connection: Connection, kind: HoldKind, name: str) -> bool:
     return connection.execute(sql.select(grants.c.grant_id).where(named[kind]).limit(1)).first() is not None
 
 
-def set_hold(connection: Connection, hold: Hold, now: int) -> None:
+def set_hold(connection: Connection, hold: Hold, now: int, via: Mapping[str, str] = VIA) -> None:
     """Put an ECR, an account or a grant on hold, or say anew what is held about it."""
     alone_with_words(connection)
     named = holds.c.kind == hold.kind, holds.c.name == hold.name
@@ -163,21 +167,23 @@ def set_hold(connection: Connection, hold: Hold, now: int) -> None:
             kind=hold.kind, name=hold.name, everything=hold.everything, who=hold.who, reason=hold.reason, at=hold.at
         )
     )
-    facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who, **VIA}
+    facts = {"kind": hold.kind, "name": hold.name, "everything": hold.everything, "who": hold.who, **via}
     facts |= {"reason": hold.reason, "at": hold.at}
     name = name_of(EventKind.HOLD_SET, hold.kind, hold.name)
     reason = Reason(code=ReasonCode.HOLD_SET, text=hold.text)
     append(connection, now, Event(name, EventKind.HOLD_SET, reason=reason, facts=facts, again=True))
 
 
-def lift_hold(connection: Connection, kind: HoldKind, name: str, who: str, now: int) -> list[tuple[str, Side]] | None:
+def lift_hold(
+    connection: Connection, kind: HoldKind, name: str, who: str, now: int, via: Mapping[str, str] = VIA
+) -> list[tuple[str, Side]] | None:
     """Lift a hold. None when there was none; else the (grant, side) of what it may release."""
     alone_with_words(connection)
     if not connection.execute(holds.delete().where(holds.c.kind == kind, holds.c.name == name)).rowcount:
         return None
     reason = Reason(code=ReasonCode.HOLD_LIFTED, text=f"{who} lifted the hold of the {kind} {name}")
     event = name_of(EventKind.HOLD_LIFTED, kind, name)
-    facts = {"kind": kind, "name": name, "who": who, **VIA}
+    facts = {"kind": kind, "name": name, "who": who, **via}
     append(connection, now, Event(event, EventKind.HOLD_LIFTED, reason=reason, facts=facts, again=True))
     return _released(connection)
 

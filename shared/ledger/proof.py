@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from shared.ledger.consent import Recorded, chain_fault, request_fault
 from shared.ledger.heads import Head
 from shared.ledger.hearing import heard_until
+from shared.ledger.operations import RecordedOperations, operation_fault
 from shared.ledger.record import START_OF_CHAIN, chained, digest_of
 from shared.ledger.replay import Replay
 from shared.ledger.tables import chain, events
@@ -43,7 +44,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
     if signed.pop(0, {START_OF_CHAIN}) != {START_OF_CHAIN}:
         return "the head of event 0 is not the start of a record"
     walk, replay = _Walk(signed), Replay()
-    people = Recorded()
+    people, operators = Recorded(), RecordedOperations()
     wrong: str | None = None  # told last: what the chain itself says about an event is more exact
     while page := _page(connection, walk.last):
         for row in page:
@@ -52,6 +53,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
                 return fault
         wrong = wrong or replay.take(connection, page)
         people.take(page)
+        operators.take(page)
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one_or_none()
     if end is None:
         return f"the end of the chain is missing; its events go to {walk.last}"
@@ -61,6 +63,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
         or replay.first_difference(connection)
         or chain_fault(connection, people, heard_until(connection))
         or request_fault(connection, people)
+        or operation_fault(connection, operators)
     )
 
 

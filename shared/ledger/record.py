@@ -61,8 +61,8 @@ class Event:
     """One fact to record. ``facts``: what only the record needs. Its kind says whether it is published.
 
     ``key``: the grant that is asked for, where nothing was opened on it; such an event is none of the grant's. ``people``: whom
-    it concerns. ``again``: it may happen again, also within the same millisecond; then it is told apart by where the record
-    stands.
+    it concerns. ``operation``: which operator's word it is about. ``again``: it may happen again, also within the same
+    millisecond; then it is told apart by where the record stands.
     """
 
     event_id: str
@@ -77,6 +77,7 @@ class Event:
     again: bool = False
     key: GrantKey | None = None
     people: Sequence[str] = ()
+    operation: str | None = None
 
 
 def name_of(*parts: str) -> str:
@@ -186,6 +187,7 @@ def _body(one: Event, number: int | None, now: int) -> str:
             "reason": one.reason,
             "served": list(one.served),
             "people": list(one.people) or None,
+            "operation": one.operation,
         }
     )
     return canonical(completion.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import SettingsError
-from shared.ledger.tables import consent, metadata, requests, used
+from shared.ledger.tables import consent, metadata, operations, requests, used
 from shared.ledger.transactions import Ledger, away
 
 READ_BY_NOBODY = frozenset({"intents"})
@@ -34,7 +34,7 @@ def desk_rights(role: str, schema: str = "public") -> list[str]:
         f"REVOKE CREATE ON SCHEMA {where} FROM {whom}",
         f"GRANT USAGE ON SCHEMA {where} TO {whom}",
         f"GRANT SELECT ON {named(*readable)}, {where}.alembic_version TO {whom}",
-        f"GRANT INSERT ON {named(consent, requests)} TO {whom}",
+        f"GRANT INSERT ON {named(consent, requests, operations)} TO {whom}",
         f"GRANT INSERT, UPDATE, DELETE ON {named(used)} TO {whom}",
         f"ALTER ROLE {whom} CONNECTION LIMIT {CONNECTIONS}",
         f"ALTER ROLE {whom} SET statement_timeout = '{STATEMENT_SECONDS}s'",

@@ -89,6 +89,7 @@ sides = Table(
 )
 _index("sides_unsettled", sides.c.waiting_since, sides.c.grant_id, only="unsettled")
 _index("sides_dead", sides.c.dead_at, only="dead_at IS NOT NULL")
+_index("sides_drifted", sides.c.grant_id, sides.c.side, only="drift IS NOT NULL")
 
 approvals = Table(
     "approvals",
@@ -297,6 +298,40 @@ Index("requests_of_batch", requests.c.batch, requests.c.request_id)
 Index("requests_asked", requests.c.asked_at, requests.c.request_id)
 for _name in ("requester", "instance_owner_uid", "ecr_owner_uid"):
     Index(f"requests_of_{_name.removesuffix('_uid')}", requests.c[_name], requests.c.asked_at, requests.c.request_id)
+
+operations = Table(  # what operators said at the desk, and what became of it: a projection of those facts and of events
+    "operations",
+    metadata,
+    Column("operation_id", String(22), primary_key=True),
+    Column("word", String(16), nullable=False),
+    Column("kind", String(16)),
+    Column("name", String(64), nullable=False),
+    Column("side", String(16)),
+    Column("mode", String(16)),
+    Column("everything", Boolean, nullable=False),
+    Column("reason", String(1000), nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("said_at", BigInteger, nullable=False),
+    Column("ecr_owner_uid", String(20)),  # whose it is what it is about
+    Column("instance_owner_uid", String(20)),
+    Column("carried_out_at", BigInteger),  # empty while it waits
+    Column("outcome", String(16)),
+    Column("code", String(64)),
+    Column("text", Text),
+)
+_index("operations_open", operations.c.said_at, operations.c.operation_id, only="carried_out_at IS NULL")
+Index("operations_said", operations.c.said_at, operations.c.operation_id)
+for _name in ("who", "instance_owner_uid", "ecr_owner_uid"):
+    _of = f"operations_of_{_name.removesuffix('_uid')}"
+    Index(_of, operations.c[_name], operations.c.said_at, operations.c.operation_id)
+
+told = Table(  # what was found of the deployment last, for whoever looks at the desk: reconcile's words
+    "told",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+)
 
 used = Table(  # what counts once, or so often, until a time: tokens, names of what was asked, callers; the desk's own
     "used",

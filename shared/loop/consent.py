@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from shared import words
 from shared.errors import BadInput, LedgerError, NotAllowed, PermanentError, Superseded, TemporaryError
 from shared.ledger.admission import Admission, Asked, Judged
-from shared.ledger.consent import Kept, due_requests, facts_of, in_the_way, overdue_reviews, unheard
+from shared.ledger.consent import Kept, KeptWord, due_requests, facts_of, in_the_way, overdue_reviews, unheard
 from shared.ledger.hearing import (
     Heard,
     amount,
@@ -26,6 +26,7 @@ from shared.ledger.hearing import (
     weighed_by,
 )
 from shared.ledger.transactions import Ledger
+from shared.loop.carrying_out import CarryingOut
 from shared.loop.gate import Gate, Standing
 from shared.messages.approval import DESK
 from shared.messages.consent import Amounted, AnyFact, Decided, Lapsed
@@ -62,6 +63,7 @@ class Consent:
     def __init__(self, ledger: Ledger, gate: Gate, clock: Callable[[], int]) -> None:
         """``clock``: epoch milliseconds."""
         self._ledger, self._gate, self._clock = ledger, gate, clock
+        self._operations = CarryingOut(ledger, gate, clock)
 
     def hear(self) -> list[str]:
         """Hear everything that is new, let time pass for what waits, and admit what suffices; by a configuration that is new,
@@ -72,7 +74,7 @@ class Consent:
         """
         self._gate.overtaken()  # nothing that is heard says what the newest configuration is
         self._pass_time()
-        return list(self._weigh_again() | self._news())
+        return list(self._weigh_again() | self._news() | dict.fromkeys(self._operations.carry_out()))
 
     def _news(self) -> dict[str, None]:
         touched: dict[str, None] = {}
@@ -87,7 +89,9 @@ class Consent:
             for one in page:
                 if isinstance(one, BadInput):
                     words.consent_failed(request_id=None, reason=str(one))
-            last = max((one.seq for one in page if isinstance(one, Kept)), default=after)
+                elif isinstance(one, KeptWord):
+                    self._operations.hear(one)
+            last = max((one.seq for one in page if not isinstance(one, BadInput)), default=after)
             if last == after:
                 return touched
             self._ledger.write(note_heard, last, self._clock())

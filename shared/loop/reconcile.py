@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from sys import intern
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from shared.ledger.drift import known_among, note_absent, note_drift, note_drift
 from shared.ledger.heads import head_of
 from shared.ledger.hearing import anything_said
 from shared.ledger.operating import adopt
+from shared.ledger.operating_seen import say_found
 from shared.ledger.passing import let_time_pass
 from shared.ledger.transactions import Ledger, now_ms
 from shared.ledger.work import Behind, unsettled_page
@@ -174,6 +175,7 @@ class Reconcile:
         say_overdue_reviews(self._ledger, self._clock())
         report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
+        self._ledger.write(say_found, "reconcile", asdict(report), self._clock())
         self._say_done(report)
         return report
 

@@ -23,6 +23,7 @@ from shared.messages.forms import (
     Instant,
     Issuer,
     Message,
+    OperationId,
     Person,
     RegionId,
     RequestId,
@@ -85,6 +86,7 @@ class ReasonCode(StrEnum):
     HOLD_LIFTED = "HoldLifted"
     CONFIGURED = "Configured"
     SAID = "Said"  # by somebody, of a request
+    NOTHING_TO_DO = "NothingToDo"  # what an operator said was so already, or is not there
     WAITS = "Waits"  # to be decided
 
 
@@ -133,6 +135,9 @@ class EventKind(StrEnum):
     APPROVED = "approved"  # what was said suffices
     REFUSED = "refused"
     REVIEWED = "reviewed"  # an emergency, afterwards
+    # to what operators say at the desk
+    OPERATION_ASKED = "operation-asked"
+    OPERATED = "operated"  # carried out, or refused
     # to the deployment
     MODE_CHANGED = "mode-changed"
     HOLD_SET = "hold-set"
@@ -191,6 +196,8 @@ class Completion(_Told):
     served: list[Served] = Field(default=[])
     people: list[Person] | None = None
     """Whom it concerns, by their names in `people.yaml`, where it is about what somebody asks for."""
+    operation: OperationId | None = None
+    """Which operator's word it is about, or was done by."""
 
 
 class Wake(Message):

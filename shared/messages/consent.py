@@ -1,4 +1,4 @@
-"""What people say: requests, decisions and whatever else befalls a request, each a fact that is only added.
+"""What people say: requests, decisions and whatever else befalls a request, and operators' words; each a fact that is only added.
 
 What the facts of one request amount to is decided from these alone, in `shared/rules/consent.py`.
 """
@@ -26,7 +26,21 @@ from shared.messages.approval import (
     RevokeApproval,
     grant_key,
 )
-from shared.messages.forms import Digest, GrantKey, Instant, Issuer, Message, Person, Prefix, RequestId, Why
+from shared.messages.forms import (
+    AccountId,
+    Digest,
+    EcrId,
+    GrantId,
+    GrantKey,
+    Instant,
+    Issuer,
+    Message,
+    OperationId,
+    Person,
+    Prefix,
+    RequestId,
+    Why,
+)
 from shared.messages.texts import canonical, faults
 
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -239,8 +253,92 @@ class Reviewed(_Fact):
 
 
 AnyFact = Asked | Looked | LookAsked | Decided | Withdrawn | Lapsed | Amounted | Reviewed
-Fact = Annotated[AnyFact, Field(discriminator="fact")]
-FACTS: TypeAdapter[AnyFact] = TypeAdapter(Fact)
+"""What can be said of a request."""
+
+
+class OperatingWord(StrEnum):
+    """What an operator can have done over the desk."""
+
+    HOLD = "hold"
+    LIFT = "lift"
+    REDRIVE = "redrive"
+    ADOPT = "adopt"
+    REPAIR = "repair"  # look at a grant that drifted now, and put right what is ours
+    MODE = "mode"
+
+
+_HELD: dict[str, TypeAdapter[str]] = {
+    "ecr": TypeAdapter(EcrId),
+    "account": TypeAdapter(AccountId),
+    "grant": TypeAdapter(GrantId),
+}
+_HOLDS = (OperatingWord.HOLD, OperatingWord.LIFT)
+
+
+class Operation(Message):
+    """What an operator wants done, whole.
+
+    ``kind`` and ``name``: of a hold, what is held or let go; of whatever is about one grant ``name`` is the grant. ``side``: of a
+    redrive which one; of an adoption which one, or both. ``everything``: of a hold, that nothing is taken down either.
+    """
+
+    word: OperatingWord = Field(strict=False)
+    kind: Literal["ecr", "account", "grant"] | None = None
+    name: Annotated[str, Field(max_length=64)] = ""
+    side: Literal["grant", "associate"] | None = None
+    mode: Literal["observe", "pause-teardown", "pause-all", "full"] | None = None
+    everything: bool = False
+    reason: Why
+
+    @property
+    def grant_id(self) -> str | None:
+        """The grant that it is about, if it is about one."""
+        about_one = self.word not in _HOLDS and self.word is not OperatingWord.MODE
+        return self.name if about_one or self.kind == "grant" else None
+
+    @model_validator(mode="after")
+    def _says_what_its_word_needs(self) -> Operation:
+        held = self.word in _HOLDS
+        if held != (self.kind is not None):
+            raise ValueError("kind: must be said of hold and lift, and of nothing else")
+        if (self.word is OperatingWord.MODE) != (self.mode is not None):
+            raise ValueError("mode: must be said of the word mode, and of nothing else")
+        if self.everything and self.word is not OperatingWord.HOLD:
+            raise ValueError("everything: must be left out of anything but a hold")
+        if self.side is not None and self.word not in (OperatingWord.REDRIVE, OperatingWord.ADOPT):
+            raise ValueError("side: must be left out of anything but redrive and adopt")
+        if self.word is OperatingWord.REDRIVE and self.side is None:
+            raise ValueError("side: must be said of a redrive")
+        if self.word is OperatingWord.MODE:
+            if self.name:
+                raise ValueError("name: must be left out of mode, which is the deployment's")
+            return self
+        try:
+            _HELD[self.kind or "grant"].validate_python(self.name)
+        except ValidationError as error:
+            [first, *_] = error.errors(include_url=False)
+            raise ValueError(f"name: {first.get('ctx', {}).get('error', first['msg'])}") from None
+        return self
+
+
+class Operated(Message):
+    """An operator's word, to be carried out by the grant function. No request's; it has an id of its own.
+
+    ``accounts``: those whose it is what it is about, as far as they are known: account A's, account B's, or one; who may see
+    them may see this.
+    """
+
+    fact: Literal["operated"] = "operated"
+    operation_id: OperationId
+    at: Instant
+    operation: Operation
+    by: Voice
+    accounts: Annotated[list[AccountId], Field(max_length=2)] = Field(default=[])
+    configuration: Count
+
+
+Fact = Annotated[AnyFact | Operated, Field(discriminator="fact")]
+FACTS: TypeAdapter[AnyFact | Operated] = TypeAdapter(Fact)
 """Reads any of them."""
 
 

@@ -51,6 +51,20 @@ DESK_CODES = Section(
             "there is no such grant, or whoever asks may not see it",
             "授权不存在或无权查看",
         ),
+        Entry(
+            "NoSuchTarget",
+            BadInput,
+            REQUESTER,
+            "there is no such router, account or operation, or whoever asks may not see it",
+            "路由器、账号或操作不存在，或无权查看",
+        ),
+        Entry(
+            "WordTooOld",
+            NotAllowed,
+            OPERATOR,
+            "an operator's word waited longer than an hour: say it again if it is still meant",
+            "操作指令等待超过一小时，如仍需要请重新下达",
+        ),
         Entry("RequestEnded", NotAllowed, REQUESTER, "the request has ended: the text says how", "申请已结束"),
         Entry(
             "NotLookedYet",

@@ -78,6 +78,9 @@ Issuer = Annotated[
     str, Form(r"[a-z0-9][a-z0-9._-]{0,63}", "must be the name of a system: 1 to 64 small letters, digits or . _ -", 64)
 ]
 Digest = Annotated[str, Form(r"([0-9a-f]{64})?", "must be a SHA-256 in hexadecimal digits, or empty", 64)]
+OperationId = Annotated[
+    str, Form(r"o-[0-9a-f]{20}", "must be the id of an operation, such as o-0123456789abcdef0123", 22)
+]
 EventId = Annotated[str, Form(r"[A-Za-z0-9._:-]{1,64}", "must be 1 to 64 letters, digits or . _ : -", 64)]
 EventName = Annotated[
     str, Form(r"[a-z][a-z0-9-]{0,31}", "must be the name of an event: 1 to 32 small letters, digits or -", 32)

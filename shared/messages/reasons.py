@@ -24,6 +24,13 @@ class Note:
 NOTES: tuple[Note, ...] = (
     Note("Done", NOBODY, "what was asked for was seen on the cloud", "请求已完成并已确认", "nothing"),
     Note(
+        "NothingToDo",
+        NOBODY,
+        "what an operator said was so already, or there is nothing of the kind",
+        "操作员所述已是现状，或不存在可操作的对象",
+        "nothing",
+    ),
+    Note(
         "Closed",
         NOBODY,
         "the request was closed, ended or superseded before it took effect",

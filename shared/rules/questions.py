@@ -45,8 +45,16 @@ class Command(StrEnum):
     HOLD = "hold"
     LIFT = "lift"
     ADOPT = "adopt"
+    REPAIR = "repair"
     DEAD_REDRIVE = "dead-redrive"
     CONFIG_APPLY = "config-apply"
+
+
+class Via(StrEnum):
+    """How a command is given."""
+
+    LEDGER = "ledger"  # with the ledger open, by a name that is a claim
+    DESK = "desk"  # by somebody who signed in
 
 
 class TargetKind(StrEnum):

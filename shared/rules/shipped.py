@@ -17,7 +17,8 @@ entity InstanceType enum ["VPC", "VBR"];
 entity Side enum ["grant", "associate"];                         // account B's half of a grant, account A's
 entity FourEyes enum ["kept", "own", "unproved", "broken"];      // own: the issuer's scope says that it sees to it
 entity Supernets enum ["listed", "unknown"];
-entity Command enum ["mode", "hold", "lift", "adopt", "dead-redrive", "config-apply"];
+entity Command enum ["mode", "hold", "lift", "adopt", "repair", "dead-redrive", "config-apply"];
+entity Via enum ["ledger", "desk"];                              // with the ledger open, or signed in at the desk
 entity TargetKind enum ["deployment", "ecr", "account", "grant", "dead", "configuration"];
 
 entity Grant = {
@@ -89,7 +90,15 @@ action vouch appliesTo {
   },
 };
 
-action operate appliesTo { principal: [Person], resource: [Target], context: { command: Command } };
+action operate appliesTo {
+  principal: [Person],
+  resource: [Target],
+  context: {
+    command: Command,
+    via: Via,
+    fresh: Bool,              // signed in within the last 15 minutes; never so via the ledger
+  },
+};
 """
 
 POLICY = """\
@@ -97,6 +106,7 @@ POLICY = """\
 // What can be asked about stands in policy.cedarschema. After a change: ecr-grants config check, ecr-grants policy test.
 
 @id("owners-see")      permit (principal, action == Action::"see", resource) when { context.owner };
+@id("operators-see")   permit (principal in Group::"operators", action == Action::"see", resource);
 @id("people-ask")      permit (principal, action == Action::"ask", resource);
 @id("people-decide")   permit (principal, action == Action::"decide", resource);
 @id("issuers-vouch")   permit (principal, action == Action::"vouch", resource);
@@ -117,6 +127,14 @@ forbid (principal, action == Action::"decide", resource) when { context.agrees }
 @id("fresh-in-production") @advice("You must sign in anew to decide about production.")
 forbid (principal, action == Action::"decide", resource) when { context.agrees && (
   resource.instance.environment == "production" || resource.ecr.environment == "production") } unless { context.fresh };
+
+@id("operators-operate") @advice("You must be in the group operators of people.yaml, or leave it to somebody who is.")
+forbid (principal, action == Action::"operate", resource) when { context.via == Via::"desk" }
+unless { principal in Group::"operators" };
+
+@id("fresh-to-operate") @advice("You must sign in anew for anything but a hold.")
+forbid (principal, action == Action::"operate", resource) when { context.via == Via::"desk" }
+unless { context.fresh || context.command == Command::"hold" };
 
 @id("four-eyes") @advice("You must have it approved by a known person other than the requester, who must be known too.")
 forbid (principal, action == Action::"vouch", resource) when { context.opens }

@@ -16,13 +16,13 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from shared.messages.approval import Every, GrantApproval, OnEnd, RevokeApproval
-from shared.messages.consent import Decided, Strength, Wish
+from shared.messages.consent import Decided, Strength, Voice, Wish
 from shared.messages.forms import GrantKey
 from shared.rules.consent import Standing, owns, speaks
 from shared.rules.facts import Side
 from shared.rules.inventory import Inventory
 from shared.rules.people import People
-from shared.rules.questions import Act, Command, Entity, FourEyes, Named, Question, Supernets, TargetKind
+from shared.rules.questions import Act, Command, Entity, FourEyes, Named, Question, Supernets, TargetKind, Via
 
 ENDLESS = 1_000_000_000
 """Hours of a lease without an end: more than any rule lets through that forgets to ask whether there is one."""
@@ -144,11 +144,24 @@ def decide(word: Decided, standing: Standing, inventory: Inventory, people: Peop
 def operate(who: str, command: Command, kind: TargetKind, name: str, people: People) -> Question:
     """Whether this operator may do that to what has this name. ``who``: as the record will have it."""
     found = people.person(LOGIN, who)
+    return _operate(f"{LOGIN}:{who}" if found is None else found, command, kind, name, people, Via.LEDGER, fresh=False)
+
+
+def operate_at_desk(by: Voice, command: Command, kind: TargetKind, name: str, people: People) -> Question:
+    """The same of somebody who signed in, by what they said and how sure that is."""
+    return _operate(
+        by.person, command, kind, name, people, Via.DESK, fresh=by.relay is None and by.strength is Strength.FRESH
+    )
+
+
+def _operate(
+    person: str, command: Command, kind: TargetKind, name: str, people: People, via: Via, *, fresh: bool
+) -> Question:
     return Question(
         act=Act.OPERATE,
-        principal=_person(f"{LOGIN}:{who}" if found is None else found, people),
+        principal=_person(person, people),
         resource=Entity(type="Target", id=name, attrs={"kind": _one_of("TargetKind", kind)}),
-        context={"command": _one_of("Command", command)},
+        context={"command": _one_of("Command", command), "via": _one_of("Via", via), "fresh": fresh},
     )
 
 

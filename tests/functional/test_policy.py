@@ -21,7 +21,7 @@ QUESTION = {
     "act": "operate",
     "principal": {"type": "Person", "id": "ops", "attrs": {"known": True}, "parents": ['Group::"network-team"']},
     "resource": {"type": "Target", "id": "d", "attrs": {"kind": 'TargetKind::"deployment"'}},
-    "context": {"command": 'Command::"mode"'},
+    "context": {"command": 'Command::"mode"', "via": 'Via::"ledger"', "fresh": False},
 }
 CASE = {"case": "an operator", "question": "operate", "with": {}, "answer": "allowed", "rules": ["people-operate"]}
 

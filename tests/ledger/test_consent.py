@@ -23,7 +23,7 @@ from shared.loop.asking import Answer
 from shared.loop.consent import Consent
 from shared.loop.visits import Outcome
 from shared.messages.approval import OnEnd
-from shared.messages.consent import FACTS, RequestKind
+from shared.messages.consent import Decided, RequestKind
 from shared.messages.texts import canonical
 from shared.rules.consent import Needed, Stage
 from shared.rules.facts import Side
@@ -356,7 +356,7 @@ def test_a_desk_that_lies_approves_nothing(room: Room, database: Database, how: 
     lie = FORGERIES[how](
         true.model_copy(update={"request_id": request_id, "snapshot": snapshot}).model_dump(mode="json")
     )
-    room.gated.ledger.write(add_facts, request_id, lambda _: [FACTS.validate_json(json.dumps(lie))])
+    room.gated.ledger.write(add_facts, request_id, lambda _: [Decided.model_validate_json(json.dumps(lie))])
     heard = room.hear()
     assert request_id not in {row.request_id for row in database.rows(sql.select(approvals))}, heard
 

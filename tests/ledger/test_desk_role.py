@@ -10,21 +10,29 @@ from sqlalchemy.exc import ProgrammingError
 from typer.testing import CliRunner
 
 from cli.main import app
+from shared.errors import LedgerError
+from shared.ledger.operating import set_hold
+from shared.ledger.operating_seen import seen_operation
+from shared.ledger.operations import carry_out
 from shared.ledger.proof import first_fault
 from shared.ledger.roles import READ_BY_NOBODY, limit_desk
-from shared.ledger.tables import consent, metadata, requests, used
+from shared.ledger.seeing import Scope
+from shared.ledger.tables import consent, holds, metadata, operations, requests, used
 from shared.ledger.transactions import Ledger
 from shared.ledger.used import Kind, count, forget, use_once
 from shared.loop.asking import Desk
 from shared.loop.consent import Consent
-from shared.rules.facts import Side
+from shared.loop.operating import Operators
+from shared.messages.consent import Operation, Strength
+from shared.rules.facts import Hold, HoldKind, Side
 from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import Database, key
 from tests.ledger.postgres import PASSWORD
 from tests.ledger.room import LAPSE, Room, people_decide, voice, wish
+from tests.ledger.test_operating import with_operators
 
 ROLE = "desk"
-ADDS = {consent.name, requests.name}
+ADDS = {consent.name, operations.name, requests.name}
 
 
 @pytest.fixture
@@ -62,6 +70,30 @@ def test_it_is_enough_to_ask_decide_and_withdraw(as_desk: Ledger, ledger: Ledger
     assert as_desk.write(count, Kind.CALLER, "t-1", room.gated.now + 10, room.gated.now) == 1
     assert as_desk.write(forget, room.gated.now + 10) == 2
     assert Consent(ledger, room.gated.opened(), lambda: room.gated.now).hear() == [key().grant_id]
+    assert ledger.read(first_fault, [], None) is None
+
+
+def test_an_operators_word_is_recorded_and_carried_out_by_nobody_here(
+    as_desk: Ledger, ledger: Ledger, database: Database
+) -> None:
+    """With the desk's rights it can be said; with them nobody does it, neither by its use case nor by hand."""
+    apply(ledger, with_operators("lead"))
+    room = Room(Gated(ledger))
+    hold = Operation.model_validate({"word": "hold", "kind": "ecr", "name": key().ecr_id, "reason": "A test"})
+    scope = Scope("lead", frozenset({key().ecr_owner_uid}))
+    operators = Operators(as_desk, Gated(as_desk).gate, lambda: room.gated.now)
+    said = operators.say(voice("lead", strength=Strength.FRESH), scope, hold).fact
+    with pytest.raises(LedgerError, match="permission denied"):
+        as_desk.write(carry_out, said.operation_id, None, None, room.gated.now)
+    hold_it = Hold(HoldKind.ECR, key().ecr_id, everything=False, who="lead", reason="A test", at=1)
+    with pytest.raises(LedgerError, match="permission denied"):
+        as_desk.write(set_hold, hold_it, 1)
+    assert database.count(holds) == 0
+    room.hear()
+    assert database.count(holds) == 1
+    seen = as_desk.read(seen_operation, scope, said.operation_id)
+    assert seen is not None
+    assert seen.outcome == "done"
     assert ledger.read(first_fault, [], None) is None
 
 

@@ -21,7 +21,7 @@ from shared.ledger.transactions import Ledger
 from shared.loop.asking import Desk
 from shared.loop.consent import Consent
 from shared.messages.approval import OnEnd
-from shared.messages.consent import FACTS, Amounted, AnyFact, Decided, Strength, Voice
+from shared.messages.consent import FACTS, Amounted, AnyFact, Decided, Operated, Strength, Voice
 from shared.rules.consent import Stage, Standing, fold, how_it_ended
 from shared.rules.facts import Side
 from tests.ledger.crowd import Crowd
@@ -181,7 +181,9 @@ def facts_by_request(database: Database) -> dict[str, list[AnyFact]]:
     """The chain, request by request."""
     found: dict[str, list[AnyFact]] = {}
     for row in database.rows(sql.select(consent).order_by(consent.c.seq)):
-        found.setdefault(row.request_id, []).append(FACTS.validate_json(row.body))
+        fact = FACTS.validate_json(row.body)
+        assert not isinstance(fact, Operated)
+        found.setdefault(row.request_id, []).append(fact)
     return found
 
 

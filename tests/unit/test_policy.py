@@ -37,7 +37,11 @@ def question(command: str = "mode", **changes: Any) -> Question:
         act=Act.OPERATE,
         principal=Entity(type="Person", id="ops", attrs={"known": True}, parents=(Named(type="Group", id="network"),)),
         resource=Entity(type="Target", id="d", attrs={"kind": {"type": "TargetKind", "id": "deployment"}}),
-        context={"command": {"type": "Command", "id": command}},
+        context={
+            "command": {"type": "Command", "id": command},
+            "via": {"type": "Via", "id": "ledger"},
+            "fresh": False,
+        },
     ).model_copy(update=changes)
 
 
@@ -287,6 +291,8 @@ def test_an_answer_explains_itself() -> None:
         "    principal.known = true",
         '    resource.kind = TargetKind::"deployment"',
         '    context.command = Command::"mode"',
+        '    context.via = Via::"ledger"',
+        "    context.fresh = false",
     ]
 
 

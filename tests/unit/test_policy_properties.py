@@ -86,7 +86,11 @@ operations = some.builds(
             parents=tuple(Named(type="Group", id=group) for group in sorted(groups)),
         ),
         resource=Entity(type="Target", id=name, attrs={"kind": {"type": "TargetKind", "id": "deployment"}}),
-        context={"command": {"type": "Command", "id": command}},
+        context={
+            "command": {"type": "Command", "id": command},
+            "via": {"type": "Via", "id": "ledger"},
+            "fresh": False,
+        },
     ),
     some.booleans(),
     some.sets(some.sampled_from(["network", "orders"])),

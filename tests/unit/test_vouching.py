@@ -265,6 +265,10 @@ def test_operating(who: str, principal: Entity) -> None:
         act=Act.OPERATE,
         principal=principal,
         resource=Entity(type="Target", id="g-1", attrs={"kind": {"type": "TargetKind", "id": "grant"}}),
-        context={"command": {"type": "Command", "id": "dead-redrive"}},
+        context={
+            "command": {"type": "Command", "id": "dead-redrive"},
+            "via": {"type": "Via", "id": "ledger"},
+            "fresh": False,
+        },
     )
     assert SHIPPED.decide(question) == Answer(allowed=True, rules=("people-operate",))

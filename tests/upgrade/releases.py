@@ -9,7 +9,7 @@ from shared.ledger.revision import CODE
 from shared.ledger.schema import MIGRATIONS
 
 ROOT = Path(__file__).parents[2]
-CHANGE = Path(__file__).parent / "versions" / "0006_who_made_a_grant.py"
+CHANGE = Path(__file__).parent / "versions" / "0007_who_made_a_grant.py"
 NEXT = CODE + 1
 
 
