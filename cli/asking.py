@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import typer
 
 from cli.common import AsJson, NotSo, troubles
-from cli.desk_client import DeskAddress, DeskClient, Json, keep_token
+from cli.desk_client import DeskAddress, DeskClient, Json, forget_token, keep_token
 from cli.lists import Format, format_of, listed
 from cli.output import document, remark, say
 from shared.errors import SettingsError
@@ -63,6 +63,17 @@ def login(
     say(f"signed in as {me['subject']}" + ("" if me["person"] is None else f", who is {me['person']}"))
     if me["person"] is None:
         remark("people.yaml lists nobody with that subject yet: ask an operator to add it")
+
+
+def logout(desk: DeskAddress) -> None:
+    """Sign out at the desk: the token is good no more, and forgotten here."""
+    with troubles():
+        client = DeskClient(desk)
+        client.sign_out()
+        forgotten = forget_token(client.address)
+    say(f"signed out at {client.address}")
+    if not forgotten:
+        remark("the token came from ECR_GRANTS_TOKEN: it is good no more, and still set there")
 
 
 class _Waiting(HTTPServer):

@@ -29,12 +29,24 @@ def token_file() -> Path:
 
 def keep_token(address: str, token: str) -> Path:
     """Keep it for the commands after this one. Returns where."""
+    return _keep(_tokens() | {address: token})
+
+
+def forget_token(address: str) -> bool:
+    """Keep none for this desk any more. False where none was kept."""
+    known = _tokens()
+    if address not in known:
+        return False
+    _keep({name: token for name, token in known.items() if name != address})
+    return True
+
+
+def _keep(known: Mapping[str, Any]) -> Path:
     path = token_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = _tokens() | {address: token}
     fresh = path.with_suffix(".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(known, file)
+        json.dump(dict(known), file)
     fresh.replace(path)
     return path
 
@@ -71,6 +83,18 @@ class DeskClient:
     def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
         """Say something."""
         return self.call("POST", path, json=dict(body), headers=dict(headers or {}))
+
+    def sign_out(self) -> None:
+        """End the session that the token is of. Raises as ``call`` does."""
+        import requests  # noqa: PLC0415  # few commands need it
+
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            answer = requests.post(f"{self.address}/sign-out", headers=headers, timeout=_SECONDS, allow_redirects=False)
+        except requests.RequestException as error:
+            raise CloudUnreachable(f"the desk at {self.address} does not answer ({type(error).__name__})") from None
+        if answer.status_code != 200:
+            raise NotSo(f"{self.address} did not sign out: it answered with {answer.status_code}")
 
     def call(self, method: str, path: str, *, signed_in: bool = True, **how: Any) -> Json:
         """One call. Raises NotSo with what the desk says is wrong, CloudUnreachable, SettingsError where nobody is signed in."""

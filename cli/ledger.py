@@ -59,7 +59,9 @@ def ledger_desk_role(
     """
     with opened(ledger_url) as ledger:
         schema = limit_desk(ledger, role)
-        text = f"{role} can read, ask, decide and withdraw in the schema {schema}, and nothing else"
+        text = (
+            f"{role} can read, ask, decide, withdraw and say operating words in the schema {schema}, and nothing else"
+        )
         either(text, as_json=as_json, role=role, schema=schema)
 
 

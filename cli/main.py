@@ -22,6 +22,7 @@ from cli import (
     looking,
     offboarding,
     onboarding,
+    operating,
     policy,
     run,
     seal,
@@ -42,9 +43,11 @@ command(app, "doctor")(doctor.doctor)
 command(app, "onboard")(onboarding.onboard)
 command(app, "offboard")(offboarding.offboard)
 command(app, "login")(asking.login)
+command(app, "logout")(asking.logout)
 command(app, "ask")(asking.ask)
 command(app, "requests")(asking.requests)
 command(app, "request")(asking.request)
+command(app, "operations")(operating.operations)
 command(app, "leases")(looking.leases)
 command(app, "exposed")(looking.exposed)
 command(app, "history")(looking.history)
@@ -68,6 +71,7 @@ app.add_typer(config.app)
 app.add_typer(keys.app)
 app.add_typer(dead.app)
 app.add_typer(ledger.app)
+app.add_typer(operating.app)
 app.add_typer(policy.app)
 app.add_typer(run.app)
 

@@ -152,7 +152,7 @@ def test_the_command_says_what_it_did(ledger: Ledger, database: Database) -> Non
             code, text = told(ROLE)
             assert (code, text) == (
                 0,
-                f"{ROLE} can read, ask, decide and withdraw in the schema public, and nothing else\n",
+                f"{ROLE} can read, ask, decide, withdraw and say operating words in the schema public, and nothing else\n",
             )
         code, text = told("nobody-at-all")
         assert (code, 'role "nobody-at-all" does not exist' in text) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from shared.ledger.operating_seen import (
     say_found,
     seen_operation,
 )
+from shared.ledger.operations import open_operations
 from shared.ledger.outcomes import mark_dead
 from shared.ledger.proof import first_fault
 from shared.ledger.seeing import Scope
@@ -35,6 +37,7 @@ from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import HOUR, NOW, Database, grant_id, key, opening, read
 from tests.ledger.lives import come_up
 from tests.ledger.room import PEOPLE, Room, people_decide, voice
+from tests.ledger.test_bounded import plan, statements
 
 A, B, ECR = key().ecr_owner_uid, key().instance_owner_uid, key().ecr_id
 EVERYTHING = Scope("lead", frozenset({A, B}), everything=True)
@@ -358,6 +361,30 @@ def test_behind_a_place_there_is_the_rest(room: Room) -> None:
     (one,) = ledger.read(list_work, EVERYTHING, WorkState.DEAD, None, 1)
     (other,) = ledger.read(list_work, EVERYTHING, WorkState.DEAD, (one.since_at, one.grant_id, one.side), 5)
     assert {one.side, other.side} == {"grant", "associate"}
+
+
+LISTS: dict[str, tuple[Callable[[sql.Connection, Scope], object], str]] = {
+    "dead work": (lambda c, s: list_work(c, s, WorkState.DEAD, None, 10), "sides_dead"),
+    "dead work behind a place": (lambda c, s: list_work(c, s, WorkState.DEAD, (1, "g", "grant"), 10), "sides_dead"),
+    "open work": (lambda c, s: list_work(c, s, WorkState.OPEN, None, 10), "sides_unsettled"),
+    "drift": (lambda c, s: list_drift(c, s, None, 10), "sides_drifted"),
+    "words": (lambda c, s: list_operations(c, s, False, None, 10), "operations_"),
+    "words that wait": (lambda c, s: list_operations(c, s, True, (1, "o"), 10), "operations_"),
+    "words to be carried out": (lambda c, _: open_operations(c, (-1, ""), 10), "operations_open"),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_each_list_is_one_statement_by_an_index(ledger: Ledger, database: Database, what: str) -> None:
+    """What is read grows with what is open, not with the ledger; whoever asks."""
+    ask, index = LISTS[what]
+    for scope, sees, _ in SCOPES.values():
+        if not sees and what not in ("words", "words that wait"):
+            continue  # the planner knows that there is nothing
+        with statements(ledger) as sent:
+            ledger.glance(ask, scope)
+        ((statement, parameters),) = [(one, said) for one, said in sent if "BEGIN" not in one]
+        assert index in plan(database, statement, parameters)
 
 
 def test_what_was_found_last_is_kept_once(ledger: Ledger) -> None:
