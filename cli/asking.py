@@ -27,7 +27,7 @@ from shared.errors import SettingsError
 
 _SIGN_IN_SECONDS = 300
 _EVERY_SECONDS = 2.0
-_LINE = ("request_id", "stage", "kind", "grant_id", "requester", "asked_at", "batch")
+_LINE = ("request_id", "stage", "kind", "instance_id", "ecr_id", "requester", "asked_at", "batch", "grant_id")
 
 
 def login(

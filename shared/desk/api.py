@@ -113,10 +113,16 @@ class RequestLine(BaseModel):
     batch: str | None
     kind: str
     grant_id: str
+    ecr_id: str | None
+    ecr_owner_uid: str
+    instance_id: str | None
+    instance_owner_uid: str
     requester: str
     asked_at: datetime
     stage: str
     round: int
+    emergency: bool
+    review_until: datetime | None = Field(description="of an emergency that waits for its review")
 
 
 class RequestsPage(BaseModel):
@@ -176,6 +182,12 @@ def ask(
     return Asked(requests=[see(one) for one in answers], said=answers[0].said)
 
 
+RequestsText = Annotated[
+    str | None,
+    Query(min_length=3, max_length=128, description="how an id begins, or a name of a person, batch or grant"),
+]
+
+
 @api.get("/requests", response_model=RequestsPage, responses=TABLE | documented(401, 403, 422))
 def requests(
     parts: Here,
@@ -185,11 +197,15 @@ def requests(
     batch: Annotated[str | None, Query(max_length=128)] = None,
     mine: Annotated[bool, Query(description="only what this person asked for")] = False,
     grant: Annotated[GrantId | None, Query(description="only about this grant")] = None,
+    person: Annotated[str | None, Query(max_length=200, description="only what this person asked for")] = None,
+    review: Annotated[bool, Query(description="only emergencies that wait for their review")] = False,
+    text: RequestsText = None,
     after: After = None,
 ) -> Response:
     """What this caller asked for or may see, newest first."""
     scope = scope_of(parts, caller)
-    listing = requests_listing(parts, scope, RequestsAsked(stage, batch, scope.person if mine else None, grant))
+    asked = RequestsAsked(stage, batch, scope.person if mine else person, grant, review, text)
+    listing = requests_listing(parts, scope, asked)
     return answered(listing, RequestsPage, parts.seals, after, how)
 
 
@@ -376,5 +392,7 @@ def view_of(parts: Parts, by: Voice) -> Callable[[Answer], RequestShown]:
 
 
 def _line(row: RequestRow) -> RequestLine:
-    facts = {name: getattr(row, name) for name in RequestLine.model_fields if name != "asked_at"}
-    return RequestLine(**facts, asked_at=datetime.fromtimestamp(row.asked_at / 1000, UTC))
+    times = {"asked_at": row.asked_at, "review_until": row.review_at}
+    facts = {name: getattr(row, name) for name in RequestLine.model_fields if name not in times}
+    told = {name: None if at is None else datetime.fromtimestamp(at / 1000, UTC) for name, at in times.items()}
+    return RequestLine(**facts, **told)

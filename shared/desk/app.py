@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
+from shared.desk.audit_api import audit
 from shared.desk.checking_api import checking
 from shared.desk.deciding_api import deciding
 from shared.desk.describing import completed
@@ -82,6 +83,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(checking)
     app.include_router(deciding)
     app.include_router(operating)
+    app.include_router(audit)
     _sign_in(app)
     _sessions(app)
 

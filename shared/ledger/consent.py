@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import Connection, Row
 
 from shared.errors import BadInput
+from shared.ledger.beginnings import begins, sought
 from shared.ledger.record import START_OF_CHAIN, chained, name_of
 from shared.ledger.seeing import Scope, Shape, first_of, own_requests
 from shared.ledger.tables import consent, requests
@@ -207,41 +208,84 @@ class RequestRow(Protocol):
     batch: str | None
     kind: str
     grant_id: str
+    ecr_id: str | None
+    ecr_owner_uid: str
+    instance_id: str | None
+    instance_owner_uid: str
     requester: str
     asked_at: int
     stage: str
     round: int
+    emergency: bool
     review_at: int | None
+
+
+_EQUAL = ("stage", "batch", "requester", "grant_id")
 
 
 @dataclass(frozen=True)
 class RequestsAsked:
-    """Which requests; whatever is None does not matter."""
+    """Which requests; whatever is None does not matter. ``review``: emergencies that wait for their review.
+
+    ``text``: how an id begins (of the request or the instance), or a whole name of a person, a batch or a grant.
+    """
 
     stage: Stage | None = None
     batch: str | None = None
     requester: str | None = None
     grant_id: str | None = None
+    review: bool = False
+    text: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The parameters of its statement. Raises BadInput for a text that no id begins with."""
+        found = {name: value for name, value in vars(self).items() if name in _EQUAL and value is not None}
+        return found if self.text is None else found | sought(self.text)
 
 
 def list_requests(
     connection: Connection, scope: Scope, asked: RequestsAsked, behind: tuple[int, str] | None, limit: int
 ) -> list[RequestRow]:
-    """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen."""
-    values: dict[str, Any] = {name: value for name, value in vars(asked).items() if value is not None}
-    query = _requests(scope.shape, frozenset(values), further=behind is not None)
+    """Requests as they were heard, newest first, a page behind (asked at, request id); of those that may be seen.
+
+    Raises BadInput, naming the field, for a text that no id begins with.
+    """
+    values = asked.values()
+    shape = _Requests(
+        scope.shape, frozenset(values), review=asked.review, further=behind is not None, dialect=connection.dialect.name
+    )
     if behind is not None:
         values |= {"behind_at": behind[0], "behind_id": behind[1]}
-    return list(connection.execute(query, {**scope.values, **values, "at_most": limit}))
+    return list(connection.execute(_requests(shape), {**scope.values, **values, "at_most": limit}))
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """What the statement depends on."""
+
+    scope: Shape
+    asked: frozenset[str]
+    review: bool
+    further: bool
+    dialect: str
 
 
 @lru_cache(maxsize=200)
-def _requests(shape: Shape, asked: frozenset[str], *, further: bool) -> sql.Select[Any]:
-    query = sql.select(requests).where(*(requests.c[name] == sql.bindparam(name) for name in sorted(asked)))
-    if further:
+def _requests(shape: _Requests) -> sql.Select[Any]:
+    equal = sorted(shape.asked.intersection(_EQUAL))
+    query = sql.select(requests).where(*(requests.c[name] == sql.bindparam(name) for name in equal))
+    if shape.review:
+        query = query.where(requests.c.review_at.is_not(None))
+    if shape.further:
         place: tuple[sql.BindParameter[Any], ...] = sql.bindparam("behind_at"), sql.bindparam("behind_id")
         query = query.where(sql.tuple_(requests.c.asked_at, requests.c.request_id) < sql.tuple_(*place))
-    return first_of(query, shape.ways(requests, own_requests()), ["asked_at", "request_id"], newest=True)
+    ways = shape.scope.ways(requests, own_requests())
+    if "text" in shape.asked:
+        text, seen = sql.bindparam("text", type_=sql.String), sql.or_(*ways)
+        whole = [requests.c[name] == text for name in ("requester", "batch", "grant_id")]
+        some = [begins(column, shape.dialect) for column in (requests.c.request_id, requests.c.instance_id)]
+        ways = [sql.and_(one, seen) for one in (*whole, *some)]
+    return first_of(query, ways, ["asked_at", "request_id"], newest=True)
 
 
 def seen_facts(connection: Connection, scope: Scope, request_id: str) -> list[AnyFact]:
@@ -378,6 +422,8 @@ def _asked_columns(asked: Asked) -> dict[str, Any]:
         "grant_id": wish.grant.grant_id,
         "ecr_owner_uid": wish.ecr.owner_uid,
         "instance_owner_uid": wish.instance.owner_uid,
+        "ecr_id": wish.ecr.id,
+        "instance_id": wish.instance.id,
         "kind": str(wish.kind),
         "requester": asked.by.person,
         "asked_at": millis(asked.at),

@@ -16,6 +16,7 @@ from shared.errors import PermanentError, Superseded
 from shared.ledger.admission import Admission, Asked, admit_all
 from shared.ledger.configuration import newest_number
 from shared.ledger.consent import Kept, add_facts, facts_of, note_standing
+from shared.ledger.decisions import note_decisions
 from shared.ledger.record import Event, append, name_of
 from shared.ledger.tables import consent, operations, requests, settings
 from shared.ledger.transactions import insert_or_ignore
@@ -117,6 +118,7 @@ def hear(connection: Connection, request_id: str, whom: Told, now: int) -> Heard
             last = one.seq
     if news:
         note_standing(connection, standing, last, row.reminded)
+        note_decisions(connection, standing.asked, [one for one in facts if one.seq > row.heard])
         append(connection, now, *news)
     return Heard(standing, last)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.errors import BadInput
+from shared.ledger.beginnings import begins, sought
 from shared.ledger.configuration import newest_number
 from shared.ledger.operating import said_mode
 from shared.ledger.seeing import Condition, Scope, Shape, first_of, own_leases, with_own_leases
@@ -24,7 +24,6 @@ from shared.ledger.views import GrantView, view_grants
 from shared.rules.facts import NOTHING_UP, Mode, Side
 
 _ADDRESS = re.compile(r"[0-9]{1,3}\.[0-9./]{0,15}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,127}")
 
 _KEY = (
     grants.c.ecr_id,
@@ -69,10 +68,7 @@ class LeasesAsked:
             return found
         if _ADDRESS.fullmatch(self.text):
             return {**found, "like": f'%"{self.text}%'}
-        if not _ID.fullmatch(self.text):
-            raise BadInput("text: must be how an id or a prefix begins: 3 to 128 letters, digits or . _ : -, or 10.20.")
-        like = self.text.replace("_", r"\_") + "%"
-        return {**found, "text": self.text, "like": like, "beyond": self.text + "\x7f"}
+        return found | sought(self.text)
 
 
 _ASKED: dict[str, Callable[[sql.BindParameter[Any]], Condition]] = {
@@ -137,18 +133,11 @@ def _leases(shape: _LeasesShape) -> sql.Select[Any]:
 
 
 def _matching(shape: _LeasesShape) -> list[Condition]:
-    like: sql.BindParameter[Any] = sql.bindparam("like")
     if "text" not in shape.asked:
-        return [approvals.c.allowed_prefixes.like(like)]
-    text: sql.BindParameter[Any] = sql.bindparam("text")
-    beyond: sql.BindParameter[Any] = sql.bindparam("beyond")
-
-    def begins(column: sql.ColumnElement[str]) -> Condition:
-        """As each database answers it by an index."""
-        return column.like(like) if shape.dialect == "postgresql" else sql.and_(column >= text, column < beyond)
-
+        return [approvals.c.allowed_prefixes.like(sql.bindparam("like"))]
     columns = (grants.c.instance_id, grants.c.ecr_id, approvals.c.request_id)
-    return [approvals.c.grant_id == text, *(begins(column) for column in columns)]
+    whole = approvals.c.grant_id == sql.bindparam("text")
+    return [whole, *(begins(column, shape.dialect) for column in columns)]
 
 
 _MINE, _THEIRS = sides.alias("grant_side"), sides.alias("associate_side")

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
 from shared.ledger.consent import Recorded, chain_fault, request_fault
+from shared.ledger.decisions import decision_fault
 from shared.ledger.heads import Head
 from shared.ledger.hearing import heard_until
 from shared.ledger.operations import RecordedOperations, operation_fault
@@ -64,6 +65,7 @@ def first_fault(connection: Connection, heads: Iterable[Head], key: Ed25519Publi
         or chain_fault(connection, people, heard_until(connection))
         or request_fault(connection, people)
         or operation_fault(connection, operators)
+        or decision_fault(connection, people)
     )
 
 

@@ -129,6 +129,12 @@ approvals = Table(
 _index("approvals_open", approvals.c.grant_id, only="open")
 _index("approvals_due", approvals.c.due_at, only="due_at IS NOT NULL")
 _index("approvals_waiting", approvals.c.grant_id, approvals.c.admitted_at, approvals.c.approval_id, only="waits")
+Index(
+    "approvals_done",
+    approvals.c.outcome_at,
+    sqlite_where=sql.text("outcome = 'done' AND action = 'grant'"),
+    postgresql_where=sql.text("outcome = 'done' AND action = 'grant'"),
+)
 _index("approvals_closed", approvals.c.closed_by, only="closed_by IS NOT NULL")
 Index(
     "approvals_ending",
@@ -194,6 +200,7 @@ intents = Table(
     Column("configuration", Integer, nullable=False),  # the version that it was decided under
 )
 _index("intents_matter", intents.c.grant_id, only="matters")
+Index("intents_made", intents.c.made_at)
 Index("intents_generation", intents.c.grant_id, intents.c.generation)
 
 events = Table(
@@ -212,6 +219,7 @@ events = Table(
     Column("hash", String(64), nullable=False),
 )
 Index("events_grant", events.c.grant_id, events.c.seq)
+_index("events_granted", events.c.grant_id, events.c.at, only="kind = 'granted'")
 
 chain = Table(  # one row: the end of the events' hash chain, and the lock that keeps them in order
     "chain",
@@ -279,6 +287,8 @@ requests = Table(  # how each request stands, as the grant function has heard it
     Column("grant_id", String(40), nullable=False),  # perhaps of a grant that nobody has opened yet
     Column("ecr_owner_uid", String(20), nullable=False),
     Column("instance_owner_uid", String(20), nullable=False),
+    Column("ecr_id", String(64)),  # both as the wish names them, so that a list can say what it is about
+    Column("instance_id", String(64)),
     Column("kind", String(16), nullable=False),
     Column("requester", String(200), nullable=False),
     Column("asked_at", BigInteger, nullable=False),
@@ -295,6 +305,9 @@ _index("requests_reviewed", requests.c.grant_id, only="review_at IS NOT NULL")
 _index("requests_due", requests.c.due_at, only="due_at IS NOT NULL")
 _index("requests_open", requests.c.grant_id, only="due_at IS NOT NULL")
 Index("requests_of_batch", requests.c.batch, requests.c.request_id)
+_index("requests_ended", requests.c.ended_at, only="ended_at IS NOT NULL")
+Index("requests_named", requests.c.request_id, **_beginning(requests.c.request_id))
+Index("requests_of_instance", requests.c.instance_id, **_beginning(requests.c.instance_id))
 Index("requests_asked", requests.c.asked_at, requests.c.request_id)
 for _name in ("requester", "instance_owner_uid", "ecr_owner_uid"):
     Index(f"requests_of_{_name.removesuffix('_uid')}", requests.c[_name], requests.c.asked_at, requests.c.request_id)
@@ -331,6 +344,43 @@ told = Table(  # what was found of the deployment last, for whoever looks at the
     Column("name", String(32), primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("value", Text, nullable=False),
+)
+
+decisions = (
+    Table(  # each word that somebody said for a side, as the grant function has heard it: a projection of the facts
+        "decisions",
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),  # its place in the consent chain
+        Column("at", BigInteger, nullable=False),
+        Column("request_id", String(128), nullable=False),
+        Column("grant_id", String(40), nullable=False),
+        Column("ecr_owner_uid", String(20), nullable=False),
+        Column("instance_owner_uid", String(20), nullable=False),
+        Column("requester", String(200), nullable=False),
+        Column("side", String(16), nullable=False),
+        Column("person", String(200), nullable=False),
+        Column("instead_of", String(200)),
+        Column("agrees", Boolean, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("strength", String(16), nullable=False),
+        Column("relay", String(200)),
+    )
+)
+Index("decisions_newest", decisions.c.at, decisions.c.seq)
+for _name in ("person", "requester", "instance_owner_uid", "ecr_owner_uid", "grant_id"):
+    Index(
+        f"decisions_of_{_name.removesuffix('_uid').removesuffix('_id')}",
+        decisions.c[_name],
+        decisions.c.at,
+        decisions.c.seq,
+    )
+
+figures = Table(  # what the timer counted, the most of each hour: nothing is decided by it
+    "figures",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 used = Table(  # what counts once, or so often, until a time: tokens, names of what was asked, callers; the desk's own
