@@ -24,6 +24,7 @@ from shared.desk.manners import Mannered
 from shared.desk.operating_api import operating
 from shared.desk.parts import COOKIE, Parts
 from shared.desk.problems import ANY, NotSignedIn, Tell, documented, install
+from shared.desk.search_api import searching
 from shared.desk.signin import Back, local_path
 from shared.desk.tokens import SESSION, SHORT, Use
 from shared.errors import BadInput
@@ -84,6 +85,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(deciding)
     app.include_router(operating)
     app.include_router(audit)
+    app.include_router(searching)
     _sign_in(app)
     _sessions(app)
 

@@ -5,6 +5,7 @@ Plain functions of plain values; sizes are numbers of addresses. What is no IPv4
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -191,3 +192,43 @@ def _place(entry: Entry) -> tuple[bool, int, int, str, str]:
     network = _network(entry.prefix)
     start, length = (0, 0) if network is None else (int(network.network_address), network.prefixlen)
     return network is None, start, length, entry.instance_id, entry.prefix
+
+
+# -- looking for a range ---------------------------------------------------------------------------------------------
+
+_ADDRESSES = re.compile(r"(?:[0-9]{1,3}\.){1,3}(?:[0-9]{1,3}(?:/[0-9]{1,2})?)?")
+
+
+class Relation(StrEnum):
+    """How a prefix lies to a range that somebody looks for."""
+
+    SAME = "same"
+    AROUND = "around"  # it has all of it, and more
+    INSIDE = "inside"
+
+
+def range_sought(text: str) -> IPv4Network | None:
+    """The range that a text names: an address, a network (bits behind its length do not matter), or whole octets with a dot
+    behind them, as ``10.20.``. None for anything else.
+    """
+    if _ADDRESSES.fullmatch(text) is None:
+        return None
+    octets = text.removesuffix(".").split(".")
+    if text.endswith("."):
+        text = f"{'.'.join([*octets, '0', '0', '0'][:4])}/{8 * len(octets)}"
+    elif len(octets) < 4:
+        return None
+    try:
+        return IPv4Network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def relation(prefix: str, sought: IPv4Network) -> Relation | None:
+    """How a prefix lies to a range; None where they share nothing, or it is no IPv4 network."""
+    network = _network(prefix)
+    if network is None or not network.overlaps(sought):
+        return None
+    if network == sought:
+        return Relation.SAME
+    return Relation.INSIDE if network.subnet_of(sought) else Relation.AROUND

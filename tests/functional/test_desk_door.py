@@ -51,6 +51,7 @@ ADMITTED = {  # whom each route lets in; one that is not here has not been thoug
     "GET /api/v1/exposure/{ecr_id}/ranges": KNOWN,
     "GET /api/v1/waiting": PEOPLE,
     "GET /api/v1/decisions": KNOWN,
+    "GET /api/v1/search": KNOWN,
     "GET /api/v1/requests/{request_id}/preflight": KNOWN,
     "POST /api/v1/checks": KNOWN,
     "GET /api/v1/requests/{request_id}/deciding": KNOWN,
