@@ -66,7 +66,6 @@ CALLERS = 40
 CLIENTS = 4
 ROOT = Path(__file__).parent.parent
 KINDS = ("owner-a", "owner-b", "auditor")
-AUDITORS = '@id("auditors-see") permit (principal in Group::"auditors", action == Action::"see", resource);\n'
 
 say = Console(stderr=True, highlight=False)
 _REGION, _ECR_OWNER, _OTHER = "cn-hangzhou", key().ecr_owner_uid, "3000000000000003"
@@ -126,7 +125,7 @@ def furnished(url: str, leases: int, events: int = 0) -> None:
         | {"somebody": {"subjects": ["login:somebody"]}},
         "groups": {"owner-a": names["owner-a"], "owner-b": names["owner-b"], "auditors": names["auditor"]},
     }
-    apply(ledger, configuration(accounts, people=people, policy=POLICY + AUDITORS))
+    apply(ledger, configuration(accounts, people=people, policy=POLICY))
     ledger.close()
     database = Database("postgresql", url)
     live_elsewhere(database, key().grant_id, Past(leases, events), lambda _: None)

@@ -28,6 +28,8 @@ PEOPLE = {
     "orders-lead": "of the orders team, account B: decides for the grant side",
     "network-lead": "of the network team, account A: decides for the associate side",
     "approver": "of both teams",
+    "operator": "operates: sees everything, holds, redrives, adopts, repairs",
+    "auditor": "sees everything, and says nothing",
 }
 _SECONDS = 30.0
 

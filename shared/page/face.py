@@ -12,7 +12,16 @@ from shared.desk.app import Face
 from shared.desk.problems import Problem
 from shared.desk.signin import local_path
 from shared.messages.catalogue import find
-from shared.page import ask_page, batches_page, decide_page, exposure_page, front, grants_page, requests_page
+from shared.page import (
+    ask_page,
+    batches_page,
+    decide_page,
+    exposure_page,
+    front,
+    grants_page,
+    requests_page,
+    search_page,
+)
 from shared.page.rendering import LANGUAGE, rendered, with_query
 from shared.page.statics import statics
 from shared.page.texts import Language
@@ -39,6 +48,7 @@ routes.include_router(requests_page.routes)
 routes.include_router(ask_page.routes)
 routes.include_router(grants_page.routes)
 routes.include_router(exposure_page.routes)
+routes.include_router(search_page.routes)
 routes.include_router(decide_page.routes)
 routes.include_router(batches_page.routes)
 

@@ -48,6 +48,17 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "signed-in": "signed in",
         "relayed": "told by a system",
     },
+    "found": {
+        "grant": "Grants",
+        "instance": "Instances",
+        "router": "Routers",
+        "request": "Requests",
+        "batch": "Batches",
+        "lease": "Leases",
+        "range": "Ranges",
+        "account": "Accounts",
+        "person": "People",
+    },
     "instance": {"VPC": "VPC", "VBR": "VBR"},
     "check": {
         "account-b": "account B",

@@ -107,6 +107,7 @@ POLICY = """\
 
 @id("owners-see")      permit (principal, action == Action::"see", resource) when { context.owner };
 @id("operators-see")   permit (principal in Group::"operators", action == Action::"see", resource);
+@id("auditors-see")    permit (principal in Group::"auditors", action == Action::"see", resource);
 @id("people-ask")      permit (principal, action == Action::"ask", resource);
 @id("people-decide")   permit (principal, action == Action::"decide", resource);
 @id("issuers-vouch")   permit (principal, action == Action::"vouch", resource);

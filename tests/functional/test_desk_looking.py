@@ -32,7 +32,6 @@ from tests.functional.world import HUB, HUB_ECR, SPOKE
 from tests.ledger.kit import Database
 from tests.ledger.postgres import running
 
-AUDITORS = '@id("auditors-see") permit (principal in Group::"auditors", action == Action::"see", resource);\n'
 OTHER_A, OTHER_B, OTHER_ECR = "1000000000000777", "2000000000000777", "ecr-notofours"
 MANY = 250
 """Leases of account B and ours that nobody else has to do with."""
@@ -59,7 +58,7 @@ def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def furnish(desk: Desked, kind: str) -> None:
     """Leases between all kinds of accounts; one that was asked and decided at the desk; one that cannot be made."""
-    decided(desk.ledger, desk.stage, policy=POLICY + AUDITORS)
+    decided(desk.ledger, desk.stage, policy=POLICY)
     for number, (a, b) in enumerate(((HUB, SPOKE), (HUB, OTHER_B), (OTHER_A, SPOKE), (OTHER_A, OTHER_B))):
         enter(desk, f"REQ-{number}", f"vpc-seen{number}", a, b)
     number = desk.ledger.read(newest_number)
@@ -402,7 +401,7 @@ def test_whoever_leaves_a_group_sees_nothing_from_then_on(desk: Desked) -> None:
     """At the next call, without a restart."""
     browser = desk.browser("owner")
     assert browser.get("/api/v1/leases").json()["leases"]
-    decided(desk.ledger, desk.stage, policy=POLICY + AUDITORS, groups={"orders": ["second-owner"]})
+    decided(desk.ledger, desk.stage, policy=POLICY, groups={"orders": ["second-owner"]})
     assert browser.get("/api/v1/leases").json()["leases"] == []
-    decided(desk.ledger, desk.stage, policy=POLICY + AUDITORS)
+    decided(desk.ledger, desk.stage, policy=POLICY)
     assert browser.get("/api/v1/leases").json()["leases"]

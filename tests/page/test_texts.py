@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,14 @@ def test_every_text_is_said_in_chinese_too() -> None:
 def test_nothing_is_translated_that_is_not_said() -> None:
     """What is left of a text that went, goes too."""
     assert set(chinese()) - set(SAID) == set()
+
+
+def test_no_text_is_translated_twice() -> None:
+    """The later one would win, and nobody would know."""
+    found = Counter(
+        text for file in sorted((_PAGE / "zh").glob("*.toml")) for text in tomllib.loads(file.read_text("utf-8"))
+    )
+    assert [text for text, times in found.items() if times > 1] == []
 
 
 def test_both_languages_put_the_same_things_in() -> None:
