@@ -216,7 +216,7 @@ def test_the_example_has_no_faults(folder: Path) -> None:
             "orders-leads: [orders-lead]",
             "orders-leads: [orderslead]",
             [
-                "people.yaml:16:18: groups.orders-leads: no person has the name orderslead; meant was probably orders-lead"
+                "people.yaml:20:18: groups.orders-leads: no person has the name orderslead; meant was probably orders-lead"
             ],
             id="a member who is nobody",
         ),
@@ -272,7 +272,7 @@ def test_the_example_has_no_faults(folder: Path) -> None:
             "people.yaml",
             "groups:",
             "groups: [",
-            ["people.yaml:14:3: is not YAML: expected ',' or ']', but got '<scalar>'"],
+            ["people.yaml:18:3: is not YAML: expected ',' or ']', but got '<scalar>'"],
             id="no YAML",
         ),
         pytest.param(
