@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import AsJson, reachable, troubles
+from cli.common import AsJson, opened, reachable, troubles
 from cli.config_bundle import counts_of
 from cli.output import document, say
 from cli.standing import Believed, Trust, standing
 from shared.errors import GrantError, LedgerError, SettingsError
 from shared.ledger.health import clock_ahead, end_fault, end_of, transport
+from shared.ledger.operating_seen import say_found
 from shared.ledger.schema import check_schema
-from shared.ledger.transactions import Ledger, is_file, place
+from shared.ledger.transactions import Ledger, is_file, now_ms, place
 from shared.rules.configuration import Version
 from shared.rules.health import (
     Check,
@@ -67,14 +68,17 @@ def doctor(
     service: Annotated[
         str | None, typer.Option(help="The FC 2.0 service they are in; FC 3.0 functions have none.")
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the result in the ledger (LEDGER_URL), where the desk shows it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look whether a deployment fits together: settings, ledger, queues, topic, functions, accounts, and say what to do.
 
-    Run it in the checkout, with the environment that `make deploy` was run with. Nothing is changed. Each look ends ok, wrong
-    with what to do, or unknown with why; unknown is no failure. Exit code 1 when something is wrong. Credentials come from
-    ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN; they need the policy
-    ecr-grants-operator, and for the functions' own settings ecr-grants-deployer too.
+    Run it in the checkout, with the environment that `make deploy` was run with. Nothing is changed; with --keep what is not ok
+    is kept. Each look ends ok, wrong with what to do, or unknown with why; unknown is no failure. Exit code 1 when something is
+    wrong. Credentials come from ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN;
+    they need the policy ecr-grants-operator, and for the functions' own settings ecr-grants-deployer too.
     """
     with troubles():
         found = look(template, Addresses(endpoint, mns_open_endpoint, region, service))
@@ -87,6 +91,10 @@ def doctor(
         for line in _lines(found):
             say(line)
         say(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if keep:
+        with opened(os.environ.get("LEDGER_URL", "")) as ledger:
+            told = {"counts": counts, "findings": [one.facts() for one in found if one.verdict is not Verdict.OK]}
+            ledger.write(say_found, "doctor", told, now_ms())
     if counts[Verdict.WRONG.value]:
         raise typer.Exit(1)
 

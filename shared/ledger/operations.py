@@ -116,6 +116,7 @@ def carry_out(
     values = {"outcome": done.outcome, "code": done.code, "text": done.text}
     connection.execute(operations.update().where(_named(operation_id)).values(carried_out_at=now, **values))
     grant_id = fact.operation.grant_id
+    # The record's end may be locked by now: the grant is, too, or nobody else has one locked while holds and the mode are said.
     known_one = grant_id is not None and locked(connection, grant_id) is not None
     text = f"{fact.by.person} said: {worded(fact.operation)}; {done.text}"
     told = Event(

@@ -43,6 +43,7 @@ _WAKES = 2_000
 _AT_ONCE = 200
 _SECONDS = 480.0  # the platform ends a pass at 600
 _ACCOUNTS_AT_ONCE = 8
+_SHOWN = 100  # of what could not be read, at the desk
 
 
 @dataclass
@@ -175,7 +176,8 @@ class Reconcile:
         say_overdue_reviews(self._ledger, self._clock())
         report.calls = self._cloud.calls - calls_before
         report.seconds = round(time.monotonic() - started, 3)
-        self._ledger.write(say_found, "reconcile", asdict(report), self._clock())
+        shown = {"trouble": report.trouble[:_SHOWN], "left": report.left[:_SHOWN]}  # all of it is in the log
+        self._ledger.write(say_found, "reconcile", asdict(report) | shown, self._clock())
         self._say_done(report)
         return report
 

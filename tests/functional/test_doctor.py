@@ -5,6 +5,7 @@ Each fault is planted for real: on the local cloud, in a function that is deploy
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import surroundings
+from shared.ledger.operating_seen import found_last
+from shared.ledger.transactions import Ledger
 from shared.rules.health import Check
-from tests.functional.clinic import LOOKS, ODD, OPERATOR, Clinic, Findings, by_name, clinic, without
+from tests.functional.clinic import DEPLOYER, LOOKS, ODD, OPERATOR, Clinic, Findings, by_name, clinic, without
 from tests.functional.doctor_faults import FAULTS, QUEUES, Fault
 from tests.functional.launch import run
 
@@ -58,6 +61,16 @@ def test_an_operator_is_told_all_but_what_shows_the_environment(deployment: Clin
         if one["verdict"] == "unknown":
             assert one["do"]
     assert "fc:GetFunction" in by_name(told)["environment", "ecr-grants-grant"]["text"]
+
+
+def test_what_was_found_is_kept_where_it_is_asked(deployment: Clinic) -> None:
+    """For the desk to show: what is not ok, and how much was looked at."""
+    deployment.look()
+    with contextlib.closing(Ledger(deployment.variables()["LEDGER_URL"])) as ledger:
+        assert "doctor" not in [name for name, _, _ in ledger.read(found_last)]
+        _, told = deployment.look(DEPLOYER, "--keep")
+        (kept,) = [value for name, _, value in ledger.read(found_last) if name == "doctor"]
+    assert kept == {"counts": told["counts"], "findings": [one for one in told["findings"] if one["verdict"] != "ok"]}
 
 
 def test_it_is_told_in_lines_that_are_whole(deployment: Clinic) -> None:

@@ -162,7 +162,7 @@ def test_an_attribute_that_is_not_in_the_schema_is_a_refusal(
     document = question.model_dump(mode="json")
     place = document[part] if part == "context" else document[part]["attrs"]
     assume(name not in place)
-    [(only, _)] = place.items()
+    only = next(iter(place))
     permitted = Policy(PERMITTING)
     assert permitted.decide(Question.model_validate(document)).allowed
     for changed in ({**place, name: value}, {only: None}, {}):
