@@ -170,10 +170,14 @@ _VALUES: Mapping[str, Callable[[Standing, RequestShown], Any]] = {
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """What is the same of all is told once; what takes few values makes groups; the rest are columns."""
+    """What is the same of all is told once; what makes few groups of them, once for each; the rest are columns."""
     kinds = {name: len({row.values[name] for row in rows}) for name in _VALUES}
     common = {name: rows[0].values[name] for name, number in kinds.items() if number == 1}
-    grouping = [name for name, number in kinds.items() if 1 < number <= len(rows) // 2]
+    grouping: list[str] = []
+    for name, number in kinds.items():
+        tried = [*grouping, name]
+        if number > 1 and len({tuple(row.values[one] for one in tried) for row in rows}) <= len(rows) // 2:
+            grouping = tried
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in sorted(rows, key=_urgency):
         groups.setdefault(tuple(row.values[name] for name in grouping), []).append(row)

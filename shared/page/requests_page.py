@@ -22,10 +22,10 @@ from shared.ledger.consent import RequestsAsked
 from shared.ledger.looking import LeasesAsked, history_seen, list_leases
 from shared.loop.asking import Answer
 from shared.messages.approval import DESK
+from shared.messages.completion import EventKind
 from shared.messages.consent import AnyFact
 from shared.messages.forms import Digest, GrantId
 from shared.page.viewer import Looking, Viewer, on_to
-from shared.rules.checked import CheckResult
 from shared.rules.consent import Stage, Standing, fold
 from shared.rules.facts import Side
 from shared.rules.leases import LeaseState
@@ -35,10 +35,11 @@ routes = APIRouter()
 
 _EVENTS = 100
 """Events of a grant among which those of one lease are found."""
+_OF_GRANT = (EventKind.GRANTED, EventKind.ASSOCIATED)
+"""What happens to a grant for whichever leases wait for it."""
 _SOON, _LATER = 3, 15
 """Seconds until a page looks again: while the machine works, and while people are waited for."""
 _STANDS = frozenset({LeaseState.WAITING, LeaseState.LIVE, LeaseState.EARLY, LeaseState.OVERDUE})
-_ORDER = (CheckResult.FAIL, CheckResult.UNKNOWN, CheckResult.PASS)
 
 
 @routes.get("/requests")
@@ -199,8 +200,6 @@ def _shown(
         problem=problem,
         typed=typed or {},
         reasonless=reasonless,
-        order=_ORDER,
-        sides=tuple(Side),
     )
 
 
@@ -210,15 +209,22 @@ def _types(viewer: Viewer, deciding: DecidingShown) -> bool:
 
 
 def _opened(viewer: Viewer, standing: Standing) -> tuple[LeaseLine | None, list[HappenedLine]]:
-    """The lease that a request came to, and what happened to it, as far as both may be seen; three statements."""
-    if standing.stage is not Stage.APPROVED:
+    """The lease that a request came to, and what happened until its effect was seen, as far as both may be seen; three
+    statements.
+    """
+    if standing.stage is not Stage.APPROVED or standing.ended is None:
         return None, []
     lease = _lease(viewer, standing)
     grant_id = standing.asked.wish.grant.grant_id
     rows = viewer.parts.ledger.read(history_seen, viewer.scope, grant_id, None, _EVENTS) or []
     lines = [happened_line(row) for row in rows]
-    mine = [one for one in lines if (one.issuer, one.request_id) == (DESK, standing.request_id)]
-    return lease, mine[::-1]
+    since, done, found = standing.ended.at, False, list[HappenedLine]()
+    for one in reversed(lines):
+        mine = (one.issuer, one.request_id) == (DESK, standing.request_id)
+        if mine or (one.event in _OF_GRANT and one.at >= since and not done):
+            found.append(one)
+        done = done or (mine and one.event == EventKind.DONE)
+    return lease, found
 
 
 def _lease(viewer: Viewer, standing: Standing) -> LeaseLine | None:
