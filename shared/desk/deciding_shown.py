@@ -58,11 +58,12 @@ class SideShown(BaseModel):
 
 
 class MineShown(BaseModel):
-    """What the caller may say for a side now. ``why``, ``rules``: why not yes; ``fresh``: a fresh sign-in would do."""
+    """A side that the caller may speak for now. ``yes``: the policy lets them agree; else ``why`` and ``rules`` say why not, and
+    ``fresh`` whether a fresh sign-in would do. No can be said whenever there is one.
+    """
 
     side: Side
     yes: bool
-    no: bool
     why: list[str]
     rules: list[str]
     fresh: bool
@@ -145,6 +146,4 @@ def deciding_shown(parts: Parts, standing: Standing, by: Voice) -> DecidingShown
 
 
 def _mine(one: MaySay) -> MineShown:
-    return MineShown(
-        side=one.side, yes=one.yes, no=one.no, why=list(one.advice), rules=list(one.rules), fresh=one.fresh
-    )
+    return MineShown(side=one.side, yes=one.yes, why=list(one.advice), rules=list(one.rules), fresh=one.fresh)

@@ -18,47 +18,60 @@ from shared.rules.vouching import decide
 
 @dataclass(frozen=True)
 class MaySay:
-    """What a person may say for one side. ``advice`` and ``rules``: why not yes; ``fresh``: a fresh sign-in would do."""
+    """A side that somebody may speak for. ``yes``: policy lets them agree now; else ``advice`` and ``rules`` say why not, and
+    ``fresh`` whether a fresh sign-in would do.
+    """
 
     side: Side
     yes: bool
-    no: bool
     advice: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     fresh: bool = False
 
 
 def may_say(standing: Standing, request: consent.Standing, by: Voice, now: datetime) -> list[MaySay]:
-    """For each side that this person may speak for; nothing for a request that cannot be decided now."""
-    looked, asked = request.looked, request.asked
-    if standing.version is None or looked is None or request.stage is not Stage.OPEN or request.lapsed(now):
+    """The sides that this person may speak for; none of a request that cannot be decided now."""
+    asked = request.asked
+    if standing.version is None or request.looked is None or request.stage is not Stage.OPEN or request.lapsed(now):
         return []
     configuration = standing.version.configuration
-    inventory, people = configuration.inventory, configuration.people
     found = []
     for side in Side:
-        may = speakers(side, asked.wish.grant, asked.by.person, now, inventory, people)
+        may = speakers(side, asked.wish.grant, asked.by.person, now, configuration.inventory, configuration.people)
         mine = next((one for one in may if one.person == by.person), None)
-        if mine is None:
-            continue
-
-        def answer(*, agrees: bool, strength: Strength, mine: consent.Speaker = mine, side: Side = side) -> Answer:
-            word = Decided(
-                request_id=request.request_id,
-                at=now,
-                side=side.value,
-                agrees=agrees,
-                by=by.model_copy(update={"strength": strength}),
-                instead_of=mine.instead_of,
-                snapshot=looked.snapshot,
-                configuration=standing.number,
-            )
-            return standing.policy.decide(decide(word, request, inventory, people))
-
-        yes, no = answer(agrees=True, strength=by.strength), answer(agrees=False, strength=by.strength)
-        fresh = not yes.allowed and answer(agrees=True, strength=Strength.FRESH).allowed
-        found.append(MaySay(side, yes.allowed, no.allowed, tuple(yes.advice), tuple(yes.rules), fresh))
+        if mine is not None:
+            found.append(_may(standing, request, side, by, mine.instead_of, now))
     return found
+
+
+def _may(
+    standing: Standing, request: consent.Standing, side: Side, by: Voice, instead_of: str | None, now: datetime
+) -> MaySay:
+    answer = _agreed(standing, request, side, by, instead_of, now)
+    if answer.allowed:
+        return MaySay(side, yes=True)
+    fresh = by.model_copy(update={"strength": Strength.FRESH})
+    would = by.strength is not Strength.FRESH and _agreed(standing, request, side, fresh, instead_of, now).allowed
+    return MaySay(side, yes=False, advice=answer.advice, rules=answer.rules, fresh=would)
+
+
+def _agreed(
+    standing: Standing, request: consent.Standing, side: Side, by: Voice, instead_of: str | None, now: datetime
+) -> Answer:
+    """What policy says to a yes, were it said now."""
+    assert standing.version is not None  # noqa: S101  # it stands
+    configuration, looked = standing.version.configuration, request.looked
+    word = Decided(
+        request_id=request.request_id,
+        at=now,
+        side=side.value,
+        agrees=True,
+        by=by,
+        instead_of=instead_of,
+        snapshot="" if looked is None else looked.snapshot,
+        configuration=standing.number,
+    )
+    return standing.policy.decide(decide(word, request, configuration.inventory, configuration.people))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ from shared.desk.tokens import SESSION, Seals, Use
 from shared.ledger.tables import consent
 from shared.page.face import PAGE
 from shared.rules.shipped import POLICY
-from shared.setting_forms import cookie_keys_of
 from tests.functional.desked import Browser, Desked, Json, decided, desked, subject, wish
 from tests.functional.launch import DESK
 from tests.functional.world import HUB_ECR
@@ -222,7 +222,37 @@ def test_what_becomes_of_it_is_told_with_a_way_to_the_grant(desk: Desked, who: d
         in found.links
     )
     assert "admitted" in found.text
-    assert any(link.startswith("/ask?kind=revoke&") for link in found.links)
+    assert {f"/ask?revoke={request_id}", f"/ask?change={request_id}"} <= set(found.links)
+
+
+def test_the_api_says_the_same(desk: Desked, who: dict[str, Browser]) -> None:
+    """Who decides, what changes and what was said; to whoever may not see it nothing, as of what is not there."""
+    request_id = asked(desk, who, 10, allowed_prefixes=["10.60.0.0/24"])
+    assert yes(who["owner"], request_id, "grant", reason="Fine with us").status_code == 303
+    where = f"/api/v1/requests/{request_id}"
+    found = page(who["router-owner"], f"/requests/{request_id}")
+
+    said = who["router-owner"].get(f"{where}/facts").json()["facts"]
+    assert [one["fact"] for one in said] == ["asked", "looked", "decided"]
+    assert all(one["reason"] in found.text for one in said)
+    deciding = who["router-owner"].get(f"{where}/deciding").json()
+    sides = {one["side"]: one for one in deciding["sides"]}
+    assert [one["person"] for one in sides["grant"]["may"]] == ["owner", "second-owner"]
+    assert (sides["grant"]["takes"], sides["associate"]["takes"]) == (True, False)
+    assert "second-owner" in found.row("account B (grant)", "Fine with us")
+    assert deciding["mine"] == [{"side": "associate", "yes": True, "why": [], "rules": [], "fresh": False}]
+    effect = who["router-owner"].get(f"{where}/effect").json()
+    assert (effect["grant"], effect["association"], effect["whole"]) == ("made", "made", True)
+    assert [one["change"] for one in effect["ranges"] if one["prefix"] == "10.60.0.0/24"] == ["added"]
+
+    assert who["requester"].get(f"{where}/effect").json()["seen"] is False
+    assert [one["fact"] for one in who["requester"].get(f"{where}/facts").json()["facts"]] == ["asked", "decided"]
+    for name in ("facts", "deciding", "effect"):
+        hidden, missing = (
+            who["stranger"].get(f"/api/v1/requests/{one}/{name}") for one in (request_id, "r-" + "0" * 20)
+        )
+        assert hidden.status_code == missing.status_code == 404
+        assert hidden.text.replace(request_id, "r-" + "0" * 20) == missing.text
 
 
 # -- what is said ----------------------------------------------------------------------------------------------------
@@ -323,7 +353,7 @@ def test_a_sign_in_that_is_not_fresh_is_renewed_where_policy_says_so(desk: Deske
     )
     request_id = asked(desk, who, 27)
     path = f"/requests/{request_id}"
-    seals = Seals(cookie_keys_of(DESK["DESK_KEYS"]), lambda: datetime.now(UTC))
+    seals = Seals([base64.b64decode(DESK["DESK_KEYS"])], lambda: datetime.now(UTC))
     at = (datetime.now(UTC) - timedelta(hours=1)).timestamp()
     old = seals.make(Use.SESSION, {"subject": f"ram:{subject('owner')}", "at": at, "session": "s-old"}, SESSION)
     browser = Browser(desk.address, {COOKIE: old})
