@@ -7,11 +7,8 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
-from typing import Any
 
 import pytest
-import requests
 import sqlalchemy as sql
 
 from shared.desk.admits import table
@@ -21,15 +18,25 @@ from shared.desk.tokens import SESSION, Seals, Use
 from shared.ledger.tables import consent
 from shared.page.face import PAGE
 from shared.rules.shipped import POLICY
-from tests.functional.desked import Browser, Desked, Json, decided, desked, subject, wish
+from tests.functional.desked import Browser, Desked, decided, desked, subject, wish
 from tests.functional.launch import DESK
 from tests.functional.world import HUB_ECR
-from tests.page.reading import Page, read
-
-HTML = {"Accept": "text/html"}
-FAILED = {"check": "prefixes", "result": "fail", "found": "10.20.0.0/16 is there twice.", "advice": "Ask for another."}
-PASSED = {"check": "instance-exists", "result": "pass", "found": "The VPC is there.", "advice": ""}
-UNKNOWN = {"check": "quota", "result": "unknown", "found": "Nobody says how many.", "advice": "Look there."}
+from tests.page.asking import (
+    FAILED,
+    HTML,
+    PASSED,
+    UNKNOWN,
+    asked,
+    batched,
+    everybody,
+    look,
+    page,
+    say,
+    stands,
+    values,
+    yes,
+)
+from tests.page.reading import read
 
 
 @pytest.fixture(scope="module")
@@ -42,69 +49,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
 @pytest.fixture(scope="module")
 def who(desk: Desked) -> dict[str, Browser]:
     """Everybody's browser, signed in just now."""
-    return {name: desk.browser(name) for name in ("requester", "owner", "second-owner", "router-owner", "stranger")}
-
-
-def page(browser: Browser, path: str) -> Page:
-    """What a page says."""
-    answer = browser.get(path, headers=HTML)
-    assert answer.status_code == 200, answer.text
-    return read(answer.text)
-
-
-def say(browser: Browser, path: str, **fields: Any) -> requests.Response:
-    """Send a form."""
-    return browser.call("POST", path, data=fields, headers=HTML)
-
-
-def asked(desk: Desked, who: dict[str, Browser], number: int, *, by: str = "requester", **changes: Any) -> str:
-    """A request that preflight has looked at."""
-    checks = changes.pop("checks", [PASSED])
-    request_id: str = who[by].ask(wish(number, **changes))["request_id"]
-    look(desk, request_id, checks=checks)
-    return request_id
-
-
-def look(desk: Desked, request_id: str, *, checks: list[Json], **seen: Any) -> str:
-    """Preflight has found these."""
-    results = [one["result"] for one in checks]
-    return desk.look(request_id, checks=checks, failed=results.count("fail"), unknown=results.count("unknown"), **seen)
-
-
-def stands(browser: Browser, request_id: str) -> Json:
-    """As the API says."""
-    found: Json = browser.get(f"/api/v1/requests/{request_id}").json()
-    return found
-
-
-class _Inputs(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[dict[str, str | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("input", "button"):
-            self.found.append(dict(attrs))
-
-
-def inputs(browser: Browser, path: str, name: str) -> list[dict[str, str | None]]:
-    """The inputs and buttons of this name on a page."""
-    parser = _Inputs()
-    parser.feed(browser.get(path, headers=HTML).text)
-    return [one for one in parser.found if one.get("name") == name]
-
-
-def values(browser: Browser, path: str, name: str) -> list[str | None]:
-    """Their values."""
-    return [one.get("value") for one in inputs(browser, path, name)]
-
-
-def yes(browser: Browser, request_id: str, side: str, **more: str) -> requests.Response:
-    """As the page's own form says it."""
-    path = f"/requests/{request_id}"
-    snapshot = more.pop("snapshot", None) or values(browser, path, "snapshot")[0]
-    fields = {"side": side, "word": "yes", "snapshot": snapshot or "", "reason": ""} | more
-    return say(browser, f"{path}/decision", **fields)
+    return everybody(desk)
 
 
 # -- what is read ----------------------------------------------------------------------------------------------------
@@ -367,100 +312,6 @@ def test_a_sign_in_that_is_not_fresh_is_renewed_where_policy_says_so(desk: Deske
         assert values(who["owner"], path, "word") == ["yes", "no"]
     finally:
         decided(desk.ledger, desk.stage)
-
-
-# -- what waits ------------------------------------------------------------------------------------------------------
-
-
-def test_what_waits_is_oldest_first_and_ones_own_first(desk: Desked, who: dict[str, Browser]) -> None:
-    """What one agreed to waits for nobody else's eyes, and a batch is one row."""
-    older, newer = asked(desk, who, 30), asked(desk, who, 31)
-    wishes = [wish(320 + number) for number in range(3)]
-    batch = who["requester"].post("/api/v1/requests", {"wishes": wishes}).json()["requests"][0]["batch"]
-    found = page(who["owner"], "/decide")
-    places = [found.links.index(f"/requests/{one}") for one in (older, newer)]
-    assert places == sorted(places)
-    assert found.links.count(f"/batches/{batch}") == 1
-    assert "3 of a batch" in found.text
-    assert yes(who["router-owner"], older, "associate").status_code == 303
-    mine, _, others = who["router-owner"].get("/decide", headers=HTML).text.partition("What others have to decide")
-    assert f"/requests/{older}" not in mine
-    assert f"/requests/{older}" in others
-    assert f"/requests/{newer}" in mine
-    assert "Nothing waits for you." in page(who["stranger"], "/decide").text
-
-
-# -- batches ---------------------------------------------------------------------------------------------------------
-
-
-def batched(
-    desk: Desked, who: dict[str, Browser], number: int, wishes: list[Json], failed: set[int]
-) -> tuple[str, list[str]]:
-    """A batch that preflight has looked at."""
-    found = who["requester"].post("/api/v1/requests", {"wishes": wishes}).json()["requests"]
-    ids = [one["request_id"] for one in found]
-    for place, one in enumerate(ids):
-        look(desk, one, checks=[FAILED if place in failed else PASSED])
-    return found[0]["batch"], ids
-
-
-def test_a_batch_is_one_table_of_what_differs(desk: Desked, who: dict[str, Browser]) -> None:
-    """What is the same of all stands above, once; what failed comes first, and is not ticked."""
-    wishes = [wish(400 + n, allowed_prefixes=[f"10.40.{n}.0/24"], reason="A new shop") for n in range(6)]
-    batch, ids = batched(desk, who, 400, wishes, {4})
-    path = f"/batches/{batch}"
-    found = page(who["owner"], path)
-    assert found.text.count("A new shop") == 1
-    assert dict(found.facts)["Router"] == HUB_ECR
-    rows = [row for row in found.rows if "vpc-desk40" in row]
-    assert rows[0].startswith("vpc-desk404")
-    assert "10.40.3.0/24" in found.row("vpc-desk403")
-    boxes = inputs(who["owner"], path, "about")
-    ticked = {str(one["value"]).partition(":")[0] for one in boxes if "checked" in one}
-    assert (len(boxes), ticked) == (6, set(ids) - {ids[4]})
-
-
-def test_one_word_for_all_that_are_ticked(desk: Desked, who: dict[str, Browser]) -> None:
-    """Each bound to its own snapshot; what became of each is told, failures first, and stops no other."""
-    wishes = [wish(410 + n, allowed_prefixes=[f"10.41.{n}.0/24"]) for n in range(4)]
-    batch, ids = batched(desk, who, 410, wishes, set())
-    path = f"/batches/{batch}"
-    about = values(who["owner"], path, "about")
-    by_id = {str(one).partition(":")[0]: one for one in about}
-    look(desk, ids[2], checks=[PASSED], world={"seen": {"cidrs": ["10.98.0.0/16"]}})
-    chosen = [by_id[one] for one in ids[:3]]
-    answer = say(who["owner"], f"{path}/decisions", side="grant", word="yes", reason="", about=chosen)
-    assert answer.status_code == 200
-    found = read(answer.text)
-    assert "Recorded for 2 of 3: yes for account B (grant)." in found.text
-    assert ("vpc-desk412" in found.rows[1], "not recorded" in found.rows[1]) == (True, True)
-    assert "round 2" in found.rows[1]
-    assert [stands(who["owner"], one)["agreed"] != [] for one in ids] == [True, True, False, False]
-
-
-@pytest.mark.parametrize(
-    ("word", "about", "told"),
-    [("no", "one", "Say why not"), ("yes", "none", "Tick at least one."), ("yes", "nonsense", "about: must be")],
-)
-def test_a_batch_is_told_what_its_form_lacks(
-    desk: Desked, who: dict[str, Browser], word: str, about: str, told: str
-) -> None:
-    """And nothing is recorded."""
-    batch, ids = batched(desk, who, 420, [wish(420), wish(421)], set())
-    ticked = {"one": values(who["owner"], f"/batches/{batch}", "about")[:1], "none": [], "nonsense": ["r-x:y"]}[about]
-    answer = say(who["owner"], f"/batches/{batch}/decisions", side="grant", word=word, about=ticked)
-    assert answer.status_code == 422
-    assert told in read(answer.text).text
-    assert all(stands(who["owner"], one)["agreed"] == [] for one in ids)
-
-
-def test_a_batch_that_may_not_be_seen_is_not_there(desk: Desked, who: dict[str, Browser]) -> None:
-    """As one that nobody asked."""
-    batch, _ = batched(desk, who, 430, [wish(430), wish(431)], set())
-    hidden = who["stranger"].get(f"/batches/{batch}", headers=HTML)
-    missing = who["stranger"].get("/batches/b-none", headers=HTML)
-    assert hidden.status_code == missing.status_code == 404
-    assert hidden.text.replace(batch, "b-none") == missing.text
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
