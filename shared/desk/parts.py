@@ -22,7 +22,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.used import Kind, use_once
 from shared.loop.asking import Desk
 from shared.loop.gate import Gate, Standing
-from shared.loop.operating import Operators
+from shared.loop.operating import Operators, Rights
 from shared.loop.seeing import Sight
 from shared.rules.inventory import Inventory
 from shared.rules.people import People
@@ -50,6 +50,7 @@ class Parts:
         self.seals = Seals(settings.desk_keys, self.now)
         self.limits = Limits(settings, ledger, clock)
         self._sight = Sight(self.standing)
+        self.rights = Rights(self.standing)
 
     def now(self) -> datetime:
         """The time."""

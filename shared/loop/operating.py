@@ -12,12 +12,17 @@ from shared.ledger.operating_seen import key_seen
 from shared.ledger.operations import say_operation
 from shared.ledger.seeing import Scope
 from shared.ledger.transactions import Ledger
-from shared.loop.gate import Gate
-from shared.messages.consent import Operated, Operation, Voice
+from shared.loop.gate import Gate, Standing
+from shared.messages.consent import Operated, Operation, Strength, Voice
 from shared.rules.inventory import Inventory
-from shared.rules.operating import asked_of_policy
-from shared.rules.questions import ensure
+from shared.rules.operating import About, asked_of_policy
+from shared.rules.questions import Answer, ensure
 from shared.rules.vouching import operate_at_desk
+
+MOST_PEOPLE = 200
+"""People of whom policy is asked who may operate."""
+_MOST_ANSWERS = 10_000
+"""Answers of policy that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,54 @@ class Said:
 
     fact: Operated
     news: bool
+
+
+@dataclass(frozen=True)
+class MaySay:
+    """Whether somebody may say a word now. ``advice`` and ``rules``: why not; ``fresh``: a fresh sign-in would do."""
+
+    yes: bool
+    advice: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    fresh: bool = False
+
+
+class Rights:
+    """Who may operate, by what stands. Remembered, since nothing but another configuration changes it."""
+
+    def __init__(self, standing: Callable[[], Standing]) -> None:
+        """``standing``: what is believed now; it may raise Unconfigured."""
+        self._standing = standing
+        self._known: tuple[Standing, dict[tuple[str, bool, About], Answer]] | None = None
+
+    def may(self, by: Voice, about: About) -> MaySay:
+        """What policy says of this word, before it is said. Raises what ``standing`` raises."""
+        answer = self._answer(by.person, about, fresh=by.relay is None and by.strength is Strength.FRESH)
+        fresh = not answer.allowed and self._answer(by.person, about, fresh=True).allowed
+        return MaySay(answer.allowed, answer.advice, answer.rules, fresh)
+
+    def operators(self, about: About) -> list[str]:
+        """Who may say this word, once they have signed in anew; of the first ``MOST_PEOPLE`` that are listed."""
+        version = self._standing().version
+        assert version is not None  # noqa: S101  # it stands
+        names = sorted(version.configuration.people.persons)[:MOST_PEOPLE]
+        return [name for name in names if self._answer(name, about, fresh=True).allowed]
+
+    def _answer(self, person: str, about: About, *, fresh: bool) -> Answer:
+        standing = self._standing()
+        assert standing.version is not None  # noqa: S101  # it stands
+        by, known = self._known or (None, {})
+        if by is not standing or len(known) >= _MOST_ANSWERS:
+            known = {}  # another thread may go on with those of before
+            self._known = standing, known
+        asked = (person, fresh, about)
+        if asked not in known:
+            strength = Strength.FRESH if fresh else Strength.SIGNED_IN
+            voice = Voice(person=person, subject=person, strength=strength)
+            target = about.asked_of_policy(standing.deployment or "")
+            question = operate_at_desk(voice, *target, standing.version.configuration.people)
+            known[asked] = standing.policy.decide(question)
+        return known[asked]
 
 
 class Operators:

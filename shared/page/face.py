@@ -19,6 +19,7 @@ from shared.page import (
     exposure_page,
     front,
     grants_page,
+    operate_page,
     requests_page,
     search_page,
 )
@@ -50,6 +51,7 @@ routes.include_router(grants_page.routes)
 routes.include_router(exposure_page.routes)
 routes.include_router(search_page.routes)
 routes.include_router(decide_page.routes)
+routes.include_router(operate_page.routes)
 routes.include_router(batches_page.routes)
 
 

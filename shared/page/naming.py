@@ -96,6 +96,16 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "all": "all of the desk's leases on the grant",
         "everyone": "all leases on the grant, whoever approved them",
     },
+    "word": {
+        "hold": "hold",
+        "lift": "lift the hold",
+        "redrive": "redrive",
+        "adopt": "adopt",
+        "repair": "repair",
+        "mode": "set the mode",
+    },
+    "outcome": {"done": "carried out", "nothing": "nothing was to be done", "refused": "refused"},
+    "verdict": {"ok": "fine", "wrong": "wrong", "unknown": "could not be seen"},
     "event": {
         "admitted": "admitted",
         "early": "dated ahead",

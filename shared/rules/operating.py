@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -32,14 +33,29 @@ _COMMANDS = {
 }
 
 
+@dataclass(frozen=True)
+class About:
+    """A word, and what it is said about, as an ``Operation`` has them; no reason is needed to ask who may say it."""
+
+    word: OperatingWord
+    kind: str | None = None
+    name: str = ""
+    side: str | None = None
+
+    def asked_of_policy(self, deployment: str) -> tuple[Command, TargetKind, str]:
+        """The command, what it changes and that one's name, as policy is asked about them."""
+        command = _COMMANDS[self.word]
+        if self.word is OperatingWord.MODE:
+            return command, TargetKind.DEPLOYMENT, deployment
+        if self.word is OperatingWord.REDRIVE:
+            return command, TargetKind.DEAD, f"{self.name}/{self.side}"
+        return command, TargetKind(self.kind or "grant"), self.name
+
+
 def asked_of_policy(operation: Operation, deployment: str) -> tuple[Command, TargetKind, str]:
     """The command, what it changes and that one's name, as policy is asked about them."""
-    command = _COMMANDS[operation.word]
-    if operation.word is OperatingWord.MODE:
-        return command, TargetKind.DEPLOYMENT, deployment
-    if operation.word is OperatingWord.REDRIVE:
-        return command, TargetKind.DEAD, f"{operation.name}/{operation.side}"
-    return command, TargetKind(operation.kind or "grant"), operation.name
+    about = About(operation.word, operation.kind, operation.name, operation.side)
+    return about.asked_of_policy(deployment)
 
 
 def worded(operation: Operation) -> str:
