@@ -7,12 +7,10 @@ first, and each is told the truth. The desk may add facts and the row of a new r
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Protocol
 
 import sqlalchemy as sql
@@ -302,110 +300,14 @@ def note_standing(connection: Connection, standing: Standing, heard: int, remind
     values: dict[str, Any] = {"stage": standing.stage, "round": standing.round, "heard": heard, "reminded": reminded}
     values |= {"due_at": None if ended else millis(due(standing.asked, reminded))}
     values |= {"ended_at": millis(standing.ended.at)} if ended and standing.ended is not None else {}
-    values |= {"review_at": _maybe_millis(review_due(standing))} if standing.asked.wish.emergency else {}
+    values |= {"review_at": maybe_millis(review_due(standing))} if standing.asked.wish.emergency else {}
     connection.execute(requests.update().where(requests.c.request_id == standing.request_id).values(values))
-
-
-@dataclass
-class Recorded:
-    """What the record has of people's words: the hashes of the facts that were heard, by their places in the consent chain, and
-    the last place of each request.
-    """
-
-    hashes: dict[int, str] = field(default_factory=dict)
-    last: dict[str, int] = field(default_factory=dict)
-
-    def take(self, page: Sequence[Row[Any]]) -> None:
-        """Take note of these events."""
-        for event in page:
-            facts = json.loads(event.facts) if event.facts and '"consent"' in event.facts else {}
-            if isinstance(facts, dict) and isinstance(facts.get("consent"), int):
-                self.hashes[facts["consent"]] = str(facts.get("hash"))
-                request = json.loads(event.body).get("request")  # an operator's word is about none
-                if request is not None:
-                    self.last[request["request_id"]] = facts["consent"]
-
-
-def chain_fault(connection: Connection, recorded: Recorded, until: int) -> str | None:
-    """The first thing that is wrong with the facts, as a sentence; None when all is well. ``until``: the place up to which
-    everything is said to have been heard.
-    """
-    left, last, previous, passed = dict(recorded.hashes), 0, START_OF_CHAIN, ""
-    with connection.execute(sql.select(consent).order_by(consent.c.seq).execution_options(yield_per=500)) as rows:
-        for row in rows:
-            if row.seq != last + 1:
-                return f"fact {last + 1} of the consent chain is missing"
-            if row.seq <= until and row.seq not in left:
-                passed = passed or f"fact {row.seq} of request {row.request_id} was passed over: nobody has heard it"
-            if row.previous != previous or left.pop(row.seq, row.hash) != row.hash:
-                return f"fact {row.seq} of request {row.request_id} is not what was recorded"
-            try:
-                kept_any(row)
-            except BadInput as error:
-                return str(error)
-            last, previous = row.seq, row.hash
-    if left:
-        return f"fact {min(left)} of the consent chain is missing: the record has heard it"
-    if until > last:
-        return f"fact {last + 1} of the consent chain is missing: everything up to {until} is said to have been heard"
-    return passed or None
-
-
-def request_fault(connection: Connection, recorded: Recorded) -> str | None:
-    """The first request whose row is not what its facts come to, as far as they were heard; as a sentence. None when all are."""
-    query = (
-        sql.select(consent, *(column.label(f"row_{column.name}") for column in requests.c))
-        .select_from(requests.outerjoin(consent, consent.c.request_id == requests.c.request_id))
-        .order_by(requests.c.request_id, consent.c.seq)
-    )
-    with connection.execute(query.execution_options(yield_per=500)) as found:
-        for request_id, together in groupby(found, key=lambda row: row.row_request_id):
-            rows = list(together)
-            facts = [kept(row) for row in rows if row.seq is not None]
-            try:
-                wrong = _wrong_row(rows[0], facts, recorded.last.get(request_id, 0))
-            except BadInput as error:
-                return str(error)
-            if wrong is not None:
-                return f"the request {request_id} {wrong}"
-    nobodys = sql.select(consent.c.request_id).where(~sql.exists().where(requests.c.request_id == consent.c.request_id))
-    nobodys = nobodys.where(consent.c.kind != OPERATED)
-    row = connection.execute(nobodys.order_by(consent.c.seq).limit(1)).first()
-    return None if row is None else f"something was said of the request {row.request_id}, which has no row"
-
-
-def _wrong_row(row: Any, facts: Sequence[Kept], last: int) -> str | None:
-    """What of a request's row is not what its facts come to. ``last``: the place up to which the record has heard them.
-
-    Raises BadInput where they do not begin with its being asked.
-    """
-    if not facts:
-        return "has a row, and nobody asked"
-    standing = fold([facts[0].fact, *(one.fact for one in facts[1:] if one.seq <= last)])
-    ended = None if standing.ended is None else millis(standing.ended.at)
-    waits = None if ended is not None else millis(due(standing.asked, row.row_reminded))
-    expected = {
-        **_asked_columns(standing.asked),
-        "heard": last,
-        "stage": str(standing.stage),
-        "round": standing.round,
-        "ended_at": ended,
-        "review_at": _maybe_millis(review_due(standing)),
-        "due_at": waits,
-    }
-    for name, value in expected.items():
-        if getattr(row, f"row_{name}") != value:
-            return f"has {name} {getattr(row, f'row_{name}')!r}, what was said comes to {value!r}"
-    reminded = row.row_reminded
-    if reminded < 0 or (reminded > 0 and due(standing.asked, reminded - 1) >= standing.asked.lapses_at):
-        return f"was never reminded of {reminded} times"
-    return None
 
 
 def _request_row(asked: Asked) -> dict[str, Any]:
     return {
         "request_id": asked.request_id,
-        **_asked_columns(asked),
+        **asked_columns(asked),
         "stage": Stage.OPEN,
         "round": 0,
         "due_at": millis(due(asked, 0)),
@@ -414,7 +316,7 @@ def _request_row(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _asked_columns(asked: Asked) -> dict[str, Any]:
+def asked_columns(asked: Asked) -> dict[str, Any]:
     """What of a request's row never changes."""
     wish = asked.wish
     return {
@@ -439,7 +341,8 @@ def _digest(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _maybe_millis(moment: datetime | None) -> int | None:
+def maybe_millis(moment: datetime | None) -> int | None:
+    """The same of a time that may not be."""
     return None if moment is None else millis(moment)
 
 

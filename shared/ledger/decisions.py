@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.consent import Kept, Recorded, kept
+from shared.ledger.consent import Kept, kept
+from shared.ledger.consent_proof import Recorded
 from shared.ledger.seeing import Scope, Shape, first_of
 from shared.ledger.tables import consent, decisions, requests
 from shared.messages.consent import Asked, Decided

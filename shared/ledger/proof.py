@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.engine import Connection, Row
 
-from shared.ledger.consent import Recorded, chain_fault, request_fault
+from shared.ledger.consent_proof import Recorded, chain_fault, request_fault
 from shared.ledger.decisions import decision_fault
 from shared.ledger.heads import Head
 from shared.ledger.hearing import heard_until
