@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 
-from shared.errors import BadInput, NotAllowed, Unconfigured
+from shared.errors import BadInput, NotAllowed, Superseded, Unconfigured
+from shared.ledger.configuration import newest_number
 from shared.ledger.drift import note_drift
 from shared.ledger.hearing import anything_said
 from shared.ledger.operating import read_holds, said_mode
@@ -23,7 +24,7 @@ from shared.ledger.operating_seen import (
     say_found,
     seen_operation,
 )
-from shared.ledger.operations import open_operations
+from shared.ledger.operations import carry_out, open_operations
 from shared.ledger.outcomes import mark_dead
 from shared.ledger.proof import first_fault
 from shared.ledger.seeing import Scope
@@ -207,6 +208,17 @@ def test_policy_is_asked_again_when_it_is_carried_out(room: Room, database: Data
     assert [one["people"] for one in told] == [["lead"]]
     assert "You must be in the group operators" in told[0]["reason"]["text"]
     assert room.gated.ledger.read(first_fault, [], None) is None
+
+
+def test_nothing_is_done_by_a_configuration_that_is_not_the_newest(room: Room, database: Database) -> None:
+    """One that was applied after policy was asked, and before the word is carried out."""
+    said, ledger = say(room, **HOLD), room.gated.ledger
+    asked_under = ledger.read(newest_number)
+    apply(ledger, with_operators("router-lead"))
+    with pytest.raises(Superseded):
+        ledger.write(carry_out, said, None, asked_under, NOW)
+    assert ledger.read(read_holds) == []
+    assert became(database, said) == (None, None)
 
 
 def test_what_waited_too_long_is_not_done(room: Room, database: Database) -> None:
