@@ -186,6 +186,9 @@ def _shown(
         wish=standing.asked.wish,
         cidrs=seen_cidrs(standing) if scope.sees(standing.asked.wish.instance.owner_uid) else (),
         deciding=deciding,
+        waits_for_me=bool(
+            {one.side for one in deciding.mine} - {one.side for one in standing.yes if one.by.person == viewer.person}
+        ),
         effect=effect,
         near=_near(effect),
         facts=facts_shown(scope, facts, now).facts,

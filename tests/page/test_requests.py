@@ -211,6 +211,8 @@ def test_yes_is_recorded_once_and_shown(desk: Desked, who: dict[str, Browser]) -
     row = page(who["owner"], f"/requests/{request_id}").row("account A (association)", "The line has room")
     assert "router-owner" in row
     assert values(who["router-owner"], f"/requests/{request_id}", "word") == ["no"], "who agreed may still refuse"
+    told = [page(who[name], f"/requests/{request_id}").text for name in ("owner", "router-owner")]
+    assert ["It waits for you." in one for one in told] == [True, False]
 
 
 def test_no_wants_a_reason_and_ends_it(desk: Desked, who: dict[str, Browser]) -> None:
