@@ -18,6 +18,7 @@ from shared.desk.audit_api import audit
 from shared.desk.checking_api import checking
 from shared.desk.deciding_api import deciding
 from shared.desk.describing import completed
+from shared.desk.figures_api import figures
 from shared.desk.finding_api import finding
 from shared.desk.looking_api import looking
 from shared.desk.manners import Mannered
@@ -86,6 +87,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     app.include_router(operating)
     app.include_router(audit)
     app.include_router(searching)
+    app.include_router(figures)
     _sign_in(app)
     _sessions(app)
 

@@ -1,23 +1,29 @@
-"""What an auditor asks, over the desk's API: who decided what."""
+"""What an auditor asks, over the desk's API: who decided what, who may what, and how far the record is proven."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from shared.desk.api import Calling, Here, scope_of
-from shared.desk.pages import TABLE, After, HowAnswered, Listing, answered
+from shared.desk.looking_api import GrantNamed, no_grant
+from shared.desk.pages import TABLE, After, HowAnswered, Listing, Place, answered
 from shared.desk.parts import Parts
 from shared.desk.problems import ANY, documented
-from shared.desk.shown import moment
+from shared.desk.shown import maybe, moment
 from shared.ledger.decisions import DecisionsAsked, list_decisions
+from shared.ledger.heads import covered
+from shared.ledger.looking import history_seen
 from shared.ledger.seeing import Scope
+from shared.loop.rights import Right, rights
 from shared.messages.consent import Strength
 from shared.messages.forms import AccountId, GrantId, Instant, RequestId
 from shared.rules.facts import Side
+from shared.rules.questions import Command
 
 audit = APIRouter(prefix="/api/v1", responses=ANY)
 
@@ -47,6 +53,38 @@ class DecisionsPage(BaseModel):
 
     decisions: list[DecisionLine]
     next: str | None
+
+
+MOST_EVENTS = 500
+"""Events of a grant that are compared with their hashes."""
+
+
+class ProofShown(BaseModel):
+    """How far the record of a grant is proven, as far as is cheap to say; `ecr-grants ledger verify` proves all of it."""
+
+    grant_id: str
+    events: int = Field(description=f"its last events that were compared with their hashes, at most {MOST_EVENTS}")
+    fault: int | None = Field(description="the first of them that is not what was recorded")
+    last: int | None = Field(description="the number of its last event in the record")
+    end: int = Field(description="the number of the record's last event")
+    head: int | None = Field(description="the event of the last signed head that was put out of the database's reach")
+    head_at: datetime | None
+    covered: bool = Field(description="whether a signed head was put out since its last event")
+
+
+@audit.get("/grants/{grant_id}/proof", responses=documented(401, 403, 404, 422))
+def proof(parts: Here, caller: Calling, grant_id: GrantNamed) -> ProofShown:
+    """How far the record of a grant is proven, for whoever may see one of its accounts."""
+    return proof_of(parts, scope_of(parts, caller), grant_id)
+
+
+def proof_of(parts: Parts, scope: Scope, grant_id: str) -> ProofShown:
+    """The same. Raises BadInput (NoSuchGrant) for a grant that is not there, or may not be seen. Three statements."""
+    if parts.ledger.read(history_seen, scope, grant_id, None, 0) is None:
+        raise no_grant(grant_id)
+    found = parts.ledger.read(covered, grant_id, MOST_EVENTS)
+    facts = {name: value for name, value in vars(found).items() if name != "head_at"}
+    return ProofShown(grant_id=grant_id, **facts, head_at=maybe(found.head_at), covered=found.covered)
 
 
 @audit.get("/decisions", response_model=DecisionsPage, responses=TABLE | SEEN)
@@ -79,6 +117,68 @@ def decisions_listing(parts: Parts, scope: Scope, asked: DecisionsAsked) -> List
         place=lambda row: (row.at, row.seq),
         line=_line,
     )
+
+
+class RightLine(BaseModel):
+    """What one person may on one account, as policy answers it now."""
+
+    person: str
+    account: str
+    account_name: str
+    environment: str
+    owner: str = Field(description="the group that owns it")
+    sees: bool
+    asks: bool = Field(description="for a new grant on it")
+    decides: list[Side] = Field(
+        description="the sides of it that they may say yes for: freshly signed in, of what somebody else asked for"
+    )
+    instead_of: list[str] = Field(description="who delegated that to them")
+    leads: bool
+    operates: list[Command] = Field(description="the commands that they may give about it")
+
+
+class RightsPage(BaseModel):
+    """So many of them, by account and person, and where the next ones begin."""
+
+    rights: list[RightLine]
+    next: str | None
+
+
+@audit.get("/rights", response_model=RightsPage, responses=TABLE | SEEN)
+def who_may_what(
+    parts: Here,
+    caller: Calling,
+    how: HowAnswered,
+    person: Annotated[str | None, Query(max_length=200, description="what this person may")] = None,
+    account: Annotated[AccountId | None, Query(description="who may what on this account")] = None,
+    after: After = None,
+) -> Response:
+    """Who may what, on listed accounts that whoever calls may see. Without a person and an account: what they may themselves."""
+    scope = scope_of(parts, caller)
+    person = person or (scope.person if account is None else None)
+    return answered(rights_listing(parts, scope, person, account), RightsPage, parts.seals, after, how)
+
+
+def rights_listing(parts: Parts, scope: Scope, person: str | None, account: str | None) -> Listing:
+    """What a person may, or who may what on an account; no statement is made for it."""
+    standing, now = parts.standing(), parts.now()
+    assert standing.version is not None  # noqa: S101  # it stands
+    configuration = standing.version.configuration
+    accounts = configuration.inventory.accounts
+    uids = sorted(uid for uid in accounts if scope.sees(uid) and account in (None, uid))
+    names = sorted(configuration.people.persons) if person is None else [person]
+
+    def line(found: Right) -> RightLine:
+        listed = accounts[found.account]
+        more = {"account_name": listed.name, "environment": listed.environment, "owner": listed.owner}
+        return RightLine(**vars(found), **more)
+
+    def fetch(behind: Place | None, limit: int) -> list[Right]:
+        pairs = ((name, uid) for uid in uids for name in names if behind is None or (uid, name) > tuple(behind))
+        return list(islice(rights(standing, pairs, now), limit))
+
+    of = {"list": "rights", "person": scope.person, "whose": person, "account": account}
+    return Listing(of, fetch, place=lambda found: (found.account, found.person), line=line)
 
 
 def _line(row: Any) -> DecisionLine:

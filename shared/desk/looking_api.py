@@ -124,7 +124,7 @@ def grant_of(parts: Parts, scope: Scope, grant_id: str) -> shown.GrantShown:
     """One grant, for whoever may see it. Raises BadInput (NoSuchGrant)."""
     found = parts.ledger.read(seen_grant, scope, grant_id)
     if found is None:
-        raise _no_grant(grant_id)
+        raise no_grant(grant_id)
     return shown.grant_shown(found)
 
 
@@ -141,7 +141,7 @@ def history_listing(parts: Parts, scope: Scope, grant_id: str) -> Listing:
     def fetch(behind: Place | None, limit: int) -> Sequence[Any]:
         found = parts.ledger.read(history_seen, scope, grant_id, None if behind is None else int(behind[0]), limit)
         if found is None:
-            raise _no_grant(grant_id)
+            raise no_grant(grant_id)
         return found
 
     of = {"list": "history", "person": scope.person, "grant": grant_id}
@@ -233,7 +233,8 @@ def _content(parts: Parts) -> dict[str, JsonValue]:
     return found
 
 
-def _no_grant(grant_id: str) -> BadInput:
+def no_grant(grant_id: str) -> BadInput:
+    """What is told of a grant that is not there, or may not be seen."""
     return BadInput(f"grant_id: there is no grant {grant_id} that you may see", code="NoSuchGrant")
 
 

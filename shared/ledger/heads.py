@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy.engine import Connection
 
 from shared.ledger.configuration import newest_number
-from shared.ledger.tables import chain
+from shared.ledger.record import chained, digest_of
+from shared.ledger.tables import chain, events, settings
+from shared.ledger.transactions import insert_or_ignore
 from shared.messages.texts import canonical
 from shared.words import ledger_head
 
@@ -60,6 +62,58 @@ def head_of(connection: Connection, now: int) -> Head:
     """The present end of the chain, unsigned."""
     end = connection.execute(sql.select(chain).where(chain.c.name == "events")).one()
     return Head(end.seq, end.hash, now, newest_number(connection))
+
+
+_NOTED = "head"
+"""The setting with the number of the last event that a signed head was put out for."""
+
+
+def note_head(connection: Connection, seq: int, now: int) -> None:
+    """A signed head of that event was put where the database cannot reach. That it is good is proven there, and not here."""
+    values = {"value": str(seq), "changed_at": now}
+    if not insert_or_ignore(connection, settings, {"name": _NOTED, **values}):
+        connection.execute(settings.update().where(settings.c.name == _NOTED).values(values))
+
+
+@dataclass(frozen=True)
+class Covered:
+    """How far the record of one grant is proven, as far as is cheap to say: ``ledger verify`` proves it.
+
+    ``events``: so many of its last events were compared with their hashes; ``fault``: the first that is not what was recorded.
+    ``last``: its last event in the record, ``end``: the record's own; ``head``: the event of the last signed head, put out at
+    ``head_at``; None where none was.
+    """
+
+    events: int
+    fault: int | None
+    last: int | None
+    end: int
+    head: int | None
+    head_at: int | None
+
+    @property
+    def covered(self) -> bool:
+        """Whether a signed head was put out since its last event."""
+        return self.head is not None and (self.last is None or self.last <= self.head)
+
+
+def covered(connection: Connection, grant_id: str, limit: int) -> Covered:
+    """How far the record of a grant is proven, from so many of its last events. Two statements."""
+    ends = sql.select(chain.c.seq, settings.c.value, settings.c.changed_at)
+    joined = chain.outerjoin(settings, settings.c.name == _NOTED)
+    end = connection.execute(ends.select_from(joined).where(chain.c.name == "events")).one()
+    query = sql.select(events).where(events.c.grant_id == grant_id).order_by(events.c.seq.desc()).limit(limit)
+    rows = connection.execute(query).all()
+    wrong = [
+        row.seq
+        for row in rows
+        if row.hash != chained(row.previous, row.seq, row.digest) or row.digest != digest_of(row.body, row.facts)
+    ]
+    head = int(end.value) if end.value is not None and end.value.isdecimal() else None
+    last = rows[0].seq if rows else None
+    return Covered(
+        len(rows), min(wrong, default=None), last, end.seq, head, end.changed_at if head is not None else None
+    )
 
 
 def heads_in(lines: Iterable[str]) -> Iterator[Head]:

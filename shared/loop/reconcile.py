@@ -23,6 +23,7 @@ from shared.errors import GrantError, LedgerError
 from shared.ledger.admission import Judged
 from shared.ledger.ages import read_open
 from shared.ledger.drift import known_among, note_absent, note_drift, note_drift_gone, read_keys, read_standing
+from shared.ledger.figures import note_pass
 from shared.ledger.heads import head_of
 from shared.ledger.hearing import anything_said
 from shared.ledger.operating import adopt
@@ -205,11 +206,12 @@ class Reconcile:
         )
 
     def _measure(self, report: Report) -> None:
-        """How much is open now, and for how long."""
+        """How much is open now, and for how long; kept for whoever looks back."""
         found, now = self._ledger.read(read_open), self._clock()
         report.unsettled, report.dead, report.outbox = found.unsettled, found.dead, found.outbox
         report.unsettled_seconds = _age(found.unsettled_since, now)
         report.outbox_seconds = _age(found.outbox_since, now)
+        self._ledger.write(note_pass, found, None if self._head_key is None else report.head, now)
 
     def _judge(self, _approval_id: str, seal: str) -> Judged:
         """What is to become of an approval whose date has come."""
