@@ -16,6 +16,7 @@ from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
 from shared.desk.audit_api import audit
 from shared.desk.checking_api import checking
+from shared.desk.configuration_api import configurations
 from shared.desk.deciding_api import deciding
 from shared.desk.describing import completed
 from shared.desk.figures_api import figures
@@ -81,6 +82,7 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
     install(app, unmet, tell)
     app.include_router(api)
     app.include_router(looking)
+    app.include_router(configurations)
     app.include_router(finding)
     app.include_router(checking)
     app.include_router(deciding)

@@ -1,4 +1,4 @@
-"""Looking, over the desk's API: leases, grants, what happened, what is exposed, preflight, the configuration, health.
+"""Looking, over the desk's API: leases, grants, what happened, what is exposed, preflight, health.
 
 Each route asks once what its caller may see, and nothing is read but through that. What somebody may not see is not there.
 """
@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import JsonValue
 
 from shared.desk import shown
 from shared.desk.api import Anybody, Calling, Here, Id, scope_of, visible
@@ -23,7 +22,6 @@ from shared.ledger.configuration import newest_number
 from shared.ledger.looking import (
     GrantsAsked,
     LeasesAsked,
-    applied,
     history_seen,
     list_exposed,
     list_grants,
@@ -200,22 +198,6 @@ def preflight(parts: Here, caller: Calling, request_id: Id) -> shown.PreflightSh
     )
 
 
-@looking.get("/configuration", responses=documented(401, 403))
-def configuration(parts: Here, caller: Calling) -> shown.ConfigurationShown:
-    """Which configuration stands, since when, and the mode; what is in it for whoever may see everything."""
-    scope = scope_of(parts, caller)
-    standing, found = parts.standing(), parts.ledger.read(applied)
-    return shown.ConfigurationShown(
-        deployment=standing.deployment,
-        number=found.number,
-        digest=None if standing.version is None else standing.version.digest,
-        since=shown.since_of(found),
-        mode=found.mode,
-        fault=standing.fault,
-        content=_content(parts) if scope.everything else None,
-    )
-
-
 @looking.get("/health")
 def health(parts: Here, _caller: Anybody) -> shown.Health:
     """Whether the desk can record anything now: the ledger answers, and a configuration is believed."""
@@ -235,6 +217,9 @@ def _content(parts: Parts) -> dict[str, JsonValue]:
 
 def no_grant(grant_id: str) -> BadInput:
     """What is told of a grant that is not there, or may not be seen."""
+
+
+def _no_grant(grant_id: str) -> BadInput:
     return BadInput(f"grant_id: there is no grant {grant_id} that you may see", code="NoSuchGrant")
 
 

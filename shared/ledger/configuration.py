@@ -7,6 +7,7 @@ environment: a row that somebody wrote here is worth nothing without them.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +95,48 @@ def history(connection: Connection) -> list[Kept]:
         Kept(**row._mapping)  # noqa: SLF001
         for row in connection.execute(sql.select(configurations).order_by(configurations.c.number))
     ]
+
+
+@dataclass(frozen=True)
+class AppliedVersion:
+    """A version without what is in it. ``facts``: what the record has of its being applied: signers, difference, digest of the
+    bundle; nothing where it has none. ``applied_at`` in epoch milliseconds.
+    """
+
+    number: int
+    digest: str
+    previous: str
+    applied_at: int
+    applied_by: str
+    facts: Mapping[str, Any]
+
+
+def list_versions(connection: Connection, behind: int | None, limit: int) -> list[AppliedVersion]:
+    """Versions, the newest first, a page behind one, as they were applied. Two statements."""
+    query = sql.select(*(configurations.c[name] for name in _OF_APPLIED)).order_by(configurations.c.number.desc())
+    if behind is not None:
+        query = query.where(configurations.c.number < behind)
+    rows = connection.execute(query.limit(limit)).all()
+    facts = _recorded(connection, [row.number for row in rows])
+    return [AppliedVersion(**row._mapping, facts=facts.get(row.number, {})) for row in rows]  # noqa: SLF001
+
+
+def kept_version(connection: Connection, number: int) -> tuple[Kept, Mapping[str, Any]] | None:
+    """One version as the ledger keeps it, and what the record has of its being applied; None where there is none."""
+    row = connection.execute(sql.select(configurations).where(configurations.c.number == number)).one_or_none()
+    if row is None:
+        return None
+    return Kept(**row._mapping), _recorded(connection, [number]).get(number, {})  # noqa: SLF001
+
+
+_OF_APPLIED = ("number", "digest", "previous", "applied_at", "applied_by")
+
+
+def _recorded(connection: Connection, numbers: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    """The facts of the events of these versions, by number."""
+    names = {name_of(EventKind.CONFIGURED, str(number)): number for number in numbers}
+    query = sql.select(events.c.event_id, events.c.facts).where(events.c.event_id.in_(names))
+    return {names[row.event_id]: json.loads(row.facts) for row in connection.execute(query) if row.facts is not None}
 
 
 def apply_version(

@@ -15,6 +15,7 @@ from shared.messages.catalogue import find
 from shared.page import (
     ask_page,
     batches_page,
+    configuration_page,
     decide_page,
     exposure_page,
     front,
@@ -52,6 +53,7 @@ routes.include_router(exposure_page.routes)
 routes.include_router(search_page.routes)
 routes.include_router(decide_page.routes)
 routes.include_router(operate_page.routes)
+routes.include_router(configuration_page.routes)
 routes.include_router(batches_page.routes)
 
 

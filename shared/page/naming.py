@@ -105,6 +105,13 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "mode": "set the mode",
     },
     "outcome": {"done": "carried out", "nothing": "nothing was to be done", "refused": "refused"},
+    "part": {
+        "accounts": "accounts and routers",
+        "people": "people and groups",
+        "issuers": "issuers",
+        "policy": "policy",
+    },
+    "association": {"ours": "associations are made by us", "theirs": "associations are made by account A itself"},
     "verdict": {"ok": "fine", "wrong": "wrong", "unknown": "could not be seen"},
     "event": {
         "admitted": "admitted",
