@@ -207,19 +207,8 @@ def health(parts: Here, _caller: Anybody) -> shown.Health:
     return shown.Health(status="ok" if fault is None else "no configuration can be believed")
 
 
-def _content(parts: Parts) -> dict[str, JsonValue]:
-    version = parts.standing().version
-    assert version is not None  # noqa: S101  # it stands
-    external = {"inventory": {"accounts": {uid: {"external_id"} for uid in version.configuration.inventory.accounts}}}
-    found: dict[str, JsonValue] = version.configuration.model_dump(mode="json", by_alias=True, exclude=external)
-    return found
-
-
 def no_grant(grant_id: str) -> BadInput:
     """What is told of a grant that is not there, or may not be seen."""
-
-
-def _no_grant(grant_id: str) -> BadInput:
     return BadInput(f"grant_id: there is no grant {grant_id} that you may see", code="NoSuchGrant")
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
 CONTRACTS = [contract["name"] for contract in SETTINGS["contracts"]]
 
-ROOMS = "Upper rooms know lower ones: loop, then ledger and cloud side by side, then rules, then messages"
+ROOMS = "Upper rooms know lower ones: page, desk, loop, then ledger and cloud side by side, then rules, then messages"
 SHIPPED = "Functions and the command stand on shared; nothing that ships knows the tests"
 VENDOR = "Only shared.cloud imports a vendor SDK"
 GATE = "Only the policy's modules know Cedar, only those of seals and configurations know JWS"
