@@ -15,6 +15,7 @@ from cli import (
     dead,
     doctor,
     documents,
+    finding,
     grants,
     holding,
     keys,
@@ -51,6 +52,11 @@ command(app, "operations")(operating.operations)
 command(app, "leases")(looking.leases)
 command(app, "exposed")(looking.exposed)
 command(app, "history")(looking.history)
+command(app, "search")(finding.search)
+command(app, "ends")(finding.ends)
+command(app, "routers")(finding.routers)
+command(app, "decisions")(finding.decisions)
+command(app, "rights")(finding.rights)
 command(app, "decide")(asking.decide)
 command(app, "withdraw")(asking.withdraw)
 command(app, "revoke")(asking.revoke)
