@@ -112,7 +112,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "policy": "policy",
     },
     "association": {"ours": "associations are made by us", "theirs": "associations are made by account A itself"},
-    "verdict": {"ok": "fine", "wrong": "wrong", "unknown": "could not be seen"},
+    "verdict": {"ok": "fine", "wrong": "wrong", "unknown": "not seen"},
     "event": {
         "admitted": "admitted",
         "early": "dated ahead",

@@ -41,6 +41,8 @@ ADMITTED = {  # whom each route lets in; one that is not here has not been thoug
     "POST /api/v1/requests": KNOWN,
     "GET /api/v1/requests/{request_id}": KNOWN,
     "GET /api/v1/configuration": KNOWN,
+    "GET /api/v1/configurations": KNOWN,
+    "GET /api/v1/configurations/{number}": KNOWN,
     "GET /api/v1/exposure/{ecr_id}": KNOWN,
     "GET /api/v1/grants": KNOWN,
     "GET /api/v1/grants/{grant_id}": KNOWN,
