@@ -44,6 +44,10 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip download --quiet --no-deps --require-hashes --dest .local/ros --requirement requirements/ros.txt
 	@touch $@
 
+.local/browser/.ready: $(wildcard requirements/browser/*) requirements/browser/.npmrc tests/browser/install.py | $(VENV)/.ready
+	@$(BIN)/python -m tests.browser.install
+	@touch $@
+
 setup: $(VENV)/.ready ## Create the virtual environment with hash-locked requirements
 
 demo: setup ## Run the main job on the local cloud and explain it (APPROVAL=file: send that one only; PACKAGE=1: from the package)
@@ -73,10 +77,10 @@ check: setup ## Lint, types, import contracts, generated documents
 	@$(BIN)/python -m deploy.alarms --check
 	@$(BIN)/python -m deploy.templates --check
 
-test: setup .local/ros/.ready ## Run all tests
+test: setup .local/ros/.ready .local/browser/.ready ## Run all tests
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-coverage: setup .local/ros/.ready ## The same with the coverage of what is deployed, which takes half as long again
+coverage: setup .local/ros/.ready .local/browser/.ready ## The same with the coverage of what is deployed, which takes half as long again
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
