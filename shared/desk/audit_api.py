@@ -16,7 +16,7 @@ from shared.desk.parts import Parts
 from shared.desk.problems import ANY, documented
 from shared.desk.shown import maybe, moment
 from shared.ledger.decisions import DecisionsAsked, list_decisions
-from shared.ledger.heads import covered
+from shared.ledger.heads import covered, record_end
 from shared.ledger.looking import history_seen
 from shared.ledger.seeing import Scope
 from shared.loop.rights import Right, rights
@@ -85,6 +85,35 @@ def proof_of(parts: Parts, scope: Scope, grant_id: str) -> ProofShown:
     found = parts.ledger.read(covered, grant_id, MOST_EVENTS)
     facts = {name: value for name, value in vars(found).items() if name != "head_at"}
     return ProofShown(grant_id=grant_id, **facts, head_at=maybe(found.head_at), covered=found.covered)
+
+
+class RecordShown(BaseModel):
+    """How far the record goes, and how far it was signed: what `ecr-grants ledger verify --heads` proves it by."""
+
+    end: int = Field(description="the number of its last event")
+    end_hash: str
+    head: int | None = Field(description="the event of the last signed head that was put out of the database's reach")
+    head_hash: str | None = Field(description="of that event as the record has it: the head itself has to say the same")
+    head_at: datetime | None
+
+
+@audit.get("/record", responses=documented(401, 403))
+def record(parts: Here, caller: Calling) -> RecordShown:
+    """How far the record goes, and how far it was signed."""
+    scope_of(parts, caller)
+    return record_of(parts)
+
+
+def record_of(parts: Parts) -> RecordShown:
+    """The same. Two statements."""
+    found = parts.ledger.read(record_end)
+    return RecordShown(
+        end=found.seq,
+        end_hash=found.hash,
+        head=found.head,
+        head_hash=found.head_hash,
+        head_at=maybe(found.head_at),
+    )
 
 
 @audit.get("/decisions", response_model=DecisionsPage, responses=TABLE | SEEN)

@@ -24,6 +24,7 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=31536000",
     "X-Content-Type-Options": "nosniff",
 }
+_API = "/api/"
 _CLOSE = {"Connection": "close"}  # else the rest of the body would be waited for
 
 
@@ -49,6 +50,7 @@ class Mannered:
                     headers.setdefault(name, value)
             await send(message)
 
+        scope = _filled(scope)
         try:
             body = await _read(scope, receive)
         except Unusable as error:
@@ -63,6 +65,16 @@ class Mannered:
             if begun:
                 raise
             await told(self._tell, Request(scope), failed())(scope, receive, mannered)
+
+
+def _filled(scope: Scope) -> Scope:
+    """A call whose query has no blanks: a form sends every field that it has, and one that nobody filled in says nothing. What
+    programs send is taken as they send it.
+    """
+    if scope["path"].startswith(_API):
+        return scope
+    said = [pair for pair in scope["query_string"].split(b"&") if pair.partition(b"=")[2]]
+    return {**scope, "query_string": b"&".join(said)}
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:

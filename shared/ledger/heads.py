@@ -116,6 +116,31 @@ def covered(connection: Connection, grant_id: str, limit: int) -> Covered:
     )
 
 
+@dataclass(frozen=True)
+class RecordEnd:
+    """The record's last event, and the one of the last signed head that was put out, with their hashes; ``head_at``: when, in
+    epoch milliseconds. None where no signed head was put out.
+    """
+
+    seq: int
+    hash: str
+    head: int | None
+    head_hash: str | None
+    head_at: int | None
+
+
+def record_end(connection: Connection) -> RecordEnd:
+    """How far the record goes, and how far it is signed. Two statements."""
+    ends = sql.select(chain.c.seq, chain.c.hash, settings.c.value, settings.c.changed_at)
+    joined = chain.outerjoin(settings, settings.c.name == _NOTED)
+    end = connection.execute(ends.select_from(joined).where(chain.c.name == "events")).one()
+    if end.value is None or not end.value.isdecimal():
+        return RecordEnd(end.seq, end.hash, None, None, None)
+    head = int(end.value)
+    hashed = connection.execute(sql.select(events.c.hash).where(events.c.seq == head)).scalar_one_or_none()
+    return RecordEnd(end.seq, end.hash, head, hashed, end.changed_at)
+
+
 def heads_in(lines: Iterable[str]) -> Iterator[Head]:
     """The heads in log lines as they come: bare, behind a prefix, or inside a field of another JSON object.
 

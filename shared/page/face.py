@@ -14,10 +14,12 @@ from shared.desk.signin import local_path
 from shared.messages.catalogue import find
 from shared.page import (
     ask_page,
+    audit_page,
     batches_page,
     configuration_page,
     decide_page,
     exposure_page,
+    figures_page,
     front,
     grants_page,
     operate_page,
@@ -54,6 +56,8 @@ routes.include_router(search_page.routes)
 routes.include_router(decide_page.routes)
 routes.include_router(operate_page.routes)
 routes.include_router(configuration_page.routes)
+routes.include_router(figures_page.routes)
+routes.include_router(audit_page.routes)
 routes.include_router(batches_page.routes)
 
 

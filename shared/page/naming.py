@@ -104,6 +104,14 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "repair": "repair",
         "mode": "set the mode",
     },
+    "command": {
+        "hold": "hold",
+        "lift": "lift the hold",
+        "dead-redrive": "redrive",
+        "adopt": "adopt",
+        "repair": "repair",
+        "mode": "set the mode",
+    },
     "outcome": {"done": "carried out", "nothing": "nothing was to be done", "refused": "refused"},
     "part": {
         "accounts": "accounts and routers",

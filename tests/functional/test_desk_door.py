@@ -65,6 +65,7 @@ ADMITTED = {  # whom each route lets in; one that is not here has not been thoug
     "GET /api/v1/drift": KNOWN,
     "GET /api/v1/health/findings": KNOWN,
     "GET /api/v1/holds": KNOWN,
+    "GET /api/v1/record": KNOWN,
     "GET /api/v1/operations": KNOWN,
     "POST /api/v1/operations": PEOPLE,
     "GET /api/v1/operations/{operation_id}": KNOWN,
