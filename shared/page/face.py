@@ -9,8 +9,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from shared.desk.app import Face
-from shared.desk.problems import Problem
+from shared.desk.parts import Parts
+from shared.desk.problems import NotSignedIn, Problem, problem_of
 from shared.desk.signin import local_path
+from shared.errors import LedgerError, Unconfigured
 from shared.messages.catalogue import find
 from shared.page import (
     ask_page,
@@ -65,6 +67,8 @@ def tell(request: Request, problem: Problem, headers: Mapping[str, str]) -> Resp
     """A problem as a page, for whoever looks at one; None where the API's form is right."""
     if request.url.path.startswith(_API) or "text/html" not in request.headers.get("accept", ""):
         return None
+    if problem.code == NotSignedIn.code:
+        problem = _unconfigured(request) or problem
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     asked = request.method == "GET"
     entry = find(problem.code)
@@ -79,6 +83,18 @@ def tell(request: Request, problem: Problem, headers: Mapping[str, str]) -> Resp
     shown = rendered(request, template, values, status=problem.status)
     shown.headers.update(headers)
     return shown
+
+
+def _unconfigured(request: Request) -> Problem | None:
+    """Without a configuration nobody can sign in, so whoever comes is told how to begin. Asks the ledger only while there is none."""
+    parts: Parts = request.app.state.parts
+    try:
+        parts.standing()
+    except Unconfigured as error:
+        return problem_of(error)
+    except LedgerError:
+        return None
+    return None
 
 
 def _back(request: Request) -> str:

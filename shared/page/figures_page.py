@@ -24,7 +24,7 @@ DAYS = (7, 30, 90)
 
 @dataclass(frozen=True)
 class Plot:
-    """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values, as text."""
+    """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values."""
 
     title: str
     about: str

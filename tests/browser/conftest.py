@@ -17,9 +17,12 @@ from tests.browser.browsing import screenshot as picture
 from tests.browser.calm import wrong
 from tests.browser.install import CHROMIUM, MODULES, unsuited
 from tests.functional.desked import Desked, desked
+from tests.functional.world import HUB_ECR, REGION, SPOKE
+from tests.page.test_operate import broken
 from tests.page.worlds import listed, world
 
 WORLD = 7
+GROUPS = {"orders": ["owner", "second-owner", "requester"], "operators": ["router-owner"]}
 _FAILED = pytest.StashKey[bool]()
 
 
@@ -55,8 +58,16 @@ def chromium(packages: Path) -> Iterator[Browser]:
 def desk(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
     """A desk that people sign in to, with a seeded world in which there is something of everything."""
     with desked(tmp_path_factory.mktemp("browser")) as made:
-        listed(made, [WORLD])
+        template = {
+            "ecr": HUB_ECR,
+            "region": REGION,
+            "prefixes": ["10.20.0.0/16"],
+            "reason": "Orders reach the data centre",
+        }
+        made.stage.listed[SPOKE]["templates"] = {"data centre": template}
+        listed(made, [WORLD], groups=GROUPS)
         world(made, WORLD)
+        broken(made)
         yield made
 
 

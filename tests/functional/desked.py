@@ -222,9 +222,9 @@ def subject(name: str) -> str:
 
 
 @contextlib.contextmanager
-def desked(folder: Path, url: str | None = None, **settings: str) -> Iterator[Desked]:
+def desked(folder: Path, url: str | None = None, configured: bool = True, **settings: str) -> Iterator[Desked]:
     """A local cloud, a ledger, and the desk in a process of its own before both. ``url``: of a ledger with its tables; else a
-    file.
+    file. ``configured``: it has a configuration.
     """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
@@ -233,7 +233,8 @@ def desked(folder: Path, url: str | None = None, **settings: str) -> Iterator[De
     world, _ = stage.write(folder)
     url = url or new_ledger(folder)
     with contextlib.closing(Ledger(url)) as ledger, launched(up(world, env={}, template=None), folder) as cloud:
-        decided(ledger, stage)
+        if configured:
+            decided(ledger, stage)
         env = {
             "FC_REGION": REGION,
             "FC_ACCOUNT_ID": HUB,

@@ -238,7 +238,7 @@ def behind() -> Iterator[Provider]:
 def desk(behind: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
     """A desk whose people sign in there."""
     settings = {"DESK_ISSUER": behind.address, "DESK_CLIENT_ID": CLIENT, "DESK_CLIENT_SECRET": SECRET}
-    with desked(tmp_path_factory.mktemp("desk"), DESK_PROVIDER="sso", **settings) as made:
+    with desked(tmp_path_factory.mktemp("desk"), None, True, DESK_PROVIDER="sso", **settings) as made:
         yield made
 
 

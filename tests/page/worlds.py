@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,11 +44,11 @@ class World:
     requests: list[str] = field(default_factory=list)
 
 
-def listed(desk: Desked, seeds: Iterable[int]) -> None:
-    """Have the configuration list the routers of these worlds."""
+def listed(desk: Desked, seeds: Iterable[int], groups: Mapping[str, list[str]] | None = None) -> None:
+    """Have the configuration list the routers of these worlds. ``groups``: beside the usual ones, or instead of them."""
     ecrs = desk.stage.listed[HUB]["ecrs"]
     ecrs |= {_router(seed): {} for seed in seeds}
-    decided(desk.ledger, desk.stage)
+    decided(desk.ledger, desk.stage, groups=groups)
 
 
 def _router(seed: int) -> str:
