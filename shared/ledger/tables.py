@@ -308,6 +308,7 @@ Index("requests_of_batch", requests.c.batch, requests.c.request_id)
 _index("requests_ended", requests.c.ended_at, only="ended_at IS NOT NULL")
 Index("requests_named", requests.c.request_id, **_beginning(requests.c.request_id))
 Index("requests_of_instance", requests.c.instance_id, **_beginning(requests.c.instance_id))
+Index("requests_of_grant", requests.c.grant_id, requests.c.asked_at, requests.c.request_id)
 Index("requests_asked", requests.c.asked_at, requests.c.request_id)
 for _name in ("requester", "instance_owner_uid", "ecr_owner_uid"):
     Index(f"requests_of_{_name.removesuffix('_uid')}", requests.c[_name], requests.c.asked_at, requests.c.request_id)

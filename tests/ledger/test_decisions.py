@@ -209,6 +209,16 @@ def test_requests_are_found_by_a_text(room: Room) -> None:
         assert room.gated.ledger.read(list_requests, SCOPES["stranger"], wanted, None, 100) == []
 
 
+def test_no_request_is_looked_through_for_a_text_or_a_grant(room: Room, database: Database) -> None:
+    """Each way by an index of its own."""
+    for asked in (RequestsAsked(text=key().grant_id), RequestsAsked(grant_id=key().grant_id)):
+        with statements(room.gated.ledger) as sent:
+            room.gated.ledger.glance(list_requests, SCOPES["auditor"], asked, None, 25)
+        [(statement, parameters)] = [one for one in sent if "BEGIN" not in one[0]]
+        found = plan(database, statement, parameters)
+        assert "requests_of_grant" in found, found
+
+
 def test_an_emergency_waits_for_its_review_in_the_list(room: Room) -> None:
     """And is told with it until when."""
     urgent, snapshot = room.ready("stranger", vpc="vpc-3", emergency=True, ends_at=at(NOW) + timedelta(hours=2))

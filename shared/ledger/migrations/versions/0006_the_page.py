@@ -26,6 +26,7 @@ def before() -> None:
     op.create_index("intents_made", "intents", ["made_at"], unique=False)
     for name, length in (("ecr_id", 64), ("instance_id", 64)):
         op.add_column("requests", sa.Column(name, sa.String(length=length), nullable=True))
+    op.create_index("requests_of_grant", "requests", ["grant_id", "asked_at", "request_id"], unique=False)
     _index("requests_ended", "requests", ["ended_at"], "ended_at IS NOT NULL")
     for name, column in (("requests_named", "request_id"), ("requests_of_instance", "instance_id")):
         begins = {column: "varchar_pattern_ops"}
