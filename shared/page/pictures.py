@@ -11,35 +11,36 @@ from markupsafe import Markup
 
 from shared.page.texts import Texts
 
-_WIDTH, _ROW, _LEFT, _TOP = 720, 26, 4, 18
+_WIDTH = 720
 _MOST_ROWS = 40
-_LEAST = 2.0
+_MOST_SAID = 20
+"""Ranges of a row that are told in words. All of them stand in the table beside the picture."""
+_LEAST = 3.0
 """Of a range so narrow that it would not be seen."""
 
 
 def address_space(t: Texts, accounts: Sequence[tuple[str, Sequence[str]]]) -> Markup:
-    """Whose ranges lie where: a row for each account, over the smallest network that holds all of them. Empty without ranges."""
+    """Whose ranges lie where: a lane for each account, over the smallest network that holds all of them. Empty without ranges.
+
+    Names stand beside the lanes as text, so that they are read at any width; a lane is as wide as there is room.
+    """
     rows = [(name, _networks(prefixes)) for name, prefixes in accounts[:_MOST_ROWS]]
     rows = [(name, networks) for name, networks in rows if networks]
     if not rows:
         return Markup("")
     whole = _around([network for _, networks in rows for network in networks])
-    height = _TOP + len(rows) * 2 * _ROW
-    drawn = [_row(number, name, networks, whole) for number, (name, networks) in enumerate(rows)]
-    said = "; ".join(f"{name}: {', '.join(map(str, networks))}" for name, networks in rows)
-    left_out = len(accounts) - len(rows)
-    more = t.count(left_out, "1 account is left out", "{n} accounts are left out") if left_out > 0 else Markup("")
+    left_out = len(accounts) - _MOST_ROWS
     return Markup(
-        '<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        '<text x="{left}" y="12">{whole}</text>{rows}</svg>{more}'
+        '<figure class="space"><figcaption>{caption}{more}</figcaption>'
+        "<p><span>{first}</span><span>{last}</span></p><ul>{rows}</ul></figure>"
     ).format(
-        width=_WIDTH + 2 * _LEFT,
-        height=height,
-        label=t("Address ranges within {whole}: {said}", whole=whole, said=said),
-        left=_LEFT,
-        whole=whole,
-        rows=Markup("").join(drawn),
-        more=Markup("<p>{}</p>").format(more) if more else Markup(""),
+        caption=t("Whose ranges lie where, within {whole}", whole=whole),
+        first=whole.network_address,
+        last=whole.broadcast_address,
+        rows=Markup("").join(_row(t, name, networks, whole) for name, networks in rows),
+        more=Markup("; {}").format(t.count(left_out, "1 account is left out", "{n} accounts are left out"))
+        if left_out > 0
+        else "",
     )
 
 
@@ -53,23 +54,29 @@ def size_bar(size: int | None, largest: int) -> Markup:
     ).format(f"{100 * share:.0f}")
 
 
-def _row(number: int, name: str, networks: Sequence[IPv4Network], whole: IPv4Network) -> Markup:
-    top = _TOP + number * 2 * _ROW
-    parts = [
-        Markup('<rect class="part" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-            f"{_LEFT + (int(one.network_address) - int(whole.network_address)) / whole.num_addresses * _WIDTH:.1f}",
-            top + _ROW - 6,
-            f"{max(_LEAST, one.num_addresses / whole.num_addresses * _WIDTH):.1f}",
-            _ROW - 8,
-            one,
-        )
-        for one in networks
-    ]
-    line = Markup('<rect class="axis" x="{}" y="{}" width="{}" height="{}"/>').format(
-        _LEFT, top + _ROW - 6, _WIDTH, _ROW - 8
+def _row(t: Texts, name: str, networks: Sequence[IPv4Network], whole: IPv4Network) -> Markup:
+    size = sum(one.num_addresses for one in networks)
+    said = ", ".join(map(str, networks[:_MOST_SAID]))
+    if len(networks) > _MOST_SAID:
+        said = t("{said} and {n} more", said=said, n=len(networks) - _MOST_SAID)
+    return Markup(
+        '<li><bdi>{name}</bdi> <small>{size}</small><svg class="lane" viewBox="0 0 {width} 1" preserveAspectRatio="none" '
+        'role="img" aria-label="{name}: {said}">{parts}</svg></li>'
+    ).format(
+        name=name,
+        size=t.count(size, "1 address", "{n:,} addresses"),
+        width=_WIDTH,
+        said=said,
+        parts=Markup("").join(_part(one, whole) for one in networks),
     )
-    label = Markup('<text x="{}" y="{}">{}</text>').format(_LEFT, top + _ROW - 10, name)
-    return Markup("<g>{}{}{}</g>").format(label, line, Markup("").join(parts))
+
+
+def _part(network: IPv4Network, whole: IPv4Network) -> Markup:
+    width = max(_LEAST, network.num_addresses / whole.num_addresses * _WIDTH)
+    left = (int(network.network_address) - int(whole.network_address)) / whole.num_addresses * _WIDTH
+    return Markup('<rect class="part" x="{}" width="{}" height="1"><title>{}</title></rect>').format(
+        f"{min(left, _WIDTH - width):.1f}", f"{width:.1f}", network
+    )
 
 
 def _networks(prefixes: Sequence[str]) -> list[IPv4Network]:
