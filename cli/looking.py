@@ -21,7 +21,7 @@ _ALL_OF_LEASE = (
 )
 _EXPOSED = (
     *("instance_owner_uid", "instance_id", "association_state", "prefixes", "allowed_prefixes", "ends_at"),
-    *("endless", "leases", "grant_id"),
+    *("endless", "leases", "drift", "grant_id"),
 )
 _ALL_EXPOSED = (*_EXPOSED, "grant_state", "instance_type", "instance_region", "ecr_id", "ecr_owner_uid")
 _HAPPENED = ("number", "at", "event", "issuer", "request_id", "code", "reason")

@@ -165,6 +165,7 @@ class ExposedLine(GrantNamed):
     ends_at: datetime | None
     endless: bool
     leases: int
+    drift: list[DriftKind] = Field(description="what was found to differ from what had settled")
 
 
 class ExposurePage(BaseModel):
@@ -306,6 +307,7 @@ def exposed_line(row: Any, leases: list[Any]) -> ExposedLine:
         ends_at=maybe(max((end for end in ends if end is not None), default=None)),
         endless=None in ends,
         leases=len(read),
+        drift=[one.kind for one in map(finding_of, (row.grant_drift, row.associate_drift)) if one is not None],
     )
 
 

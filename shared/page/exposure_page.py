@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from shared.desk.api import visible
 from shared.desk.finding_api import MOST_RANGES, ends_listing, leases_on, routers_listing
 from shared.desk.looking_api import exposure_listing
 from shared.desk.pages import After, some
+from shared.desk.shown import ExposedLine
 from shared.errors import BadInput
 from shared.loop.asking import MOST_AT_ONCE
 from shared.messages.approval import DESK
@@ -20,11 +23,13 @@ from shared.messages.forms import EcrId, RequestId, Why
 from shared.page.lines import prefixes_of
 from shared.page.pictures import address_space
 from shared.page.viewer import Looking, on_to
-from shared.rules.ranges import outside, table, total
+from shared.rules.ranges import Entry, outside, size_of, table, total
 
 routes = APIRouter()
 
 WITHIN = (7, 30, 90)
+MOST_NAMED = 8
+"""Instances that are named for a prefix outside of a list."""
 
 
 @routes.get("/routers")
@@ -47,12 +52,11 @@ def exposure(
     leases, more = leases_on(parts, scope, ecr_id)
     entries = table(leases)
     listed = prefixes_of(allowed)
+    unread = [one for one in listed if size_of(one) is None]
     by_account: dict[str, list[str]] = {}
     for entry in entries:
         by_account.setdefault(entry.account, []).append(entry.prefix)
-    beyond = set(outside({entry.prefix for entry in entries}, listed)) if listed else set()
-    read = {prefix for line in lines for prefix in line.prefixes}
-    beyond_read = set(outside(read, listed)) if listed else set()
+    beyond = _beyond(entries, lines, listed)
     return viewer.page(
         "exposure.html",
         ecr=ecr_id,
@@ -65,10 +69,36 @@ def exposure(
         picture=address_space(viewer.t, [(viewer.account_name(uid), ranges) for uid, ranges in by_account.items()]),
         allowed=allowed,
         listed=listed,
+        unread=unread,
         beyond=beyond,
-        beyond_read=beyond_read,
+        most_named=MOST_NAMED,
         filters={"allowed": allowed},
     )
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A prefix outside of a list, and whose it is: ``grants`` as (id, instance). ``leased``: a lease lets it through; else it was
+    read.
+    """
+
+    prefix: str
+    size: int | None
+    leased: bool
+    grants: tuple[tuple[str, str], ...]
+
+
+def _beyond(entries: Iterable[Entry], lines: Iterable[ExposedLine], listed: Sequence[str]) -> list[Beyond]:
+    """What leases let through, and what was read, that is not inside of the list; by network. Nothing without a list."""
+    leased: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        leased.setdefault(entry.prefix, {})[entry.grant_id] = entry.instance_id
+    found = {prefix: dict(grants) for prefix, grants in leased.items()}
+    for line in lines:
+        for prefix in line.prefixes:
+            found.setdefault(prefix, {})[line.grant_id] = line.instance_id
+    out = outside(found, listed) if listed else ()
+    return [Beyond(one, size_of(one), one in leased, tuple(found[one].items())) for one in out]
 
 
 @routes.get("/ends")

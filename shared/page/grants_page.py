@@ -62,7 +62,7 @@ def leases(
     said = {"grant": grant, "account": account, "ecr": ecr, "instance": instance, "request": request, "text": text}
     said |= {name: viewer.request.query_params.get(name) for name in ("ends_before", "ends_after")}
     said["open"] = None if open is None else str(open).lower()
-    return viewer.page("leases.html", lines=lines, further=further, filters=said)
+    return viewer.page("leases.html", lines=lines, further=further, filters=said, desk=DESK)
 
 
 @routes.get("/grants")

@@ -43,6 +43,15 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "instance-deleted": "the instance was deleted",
         "ecr-owner-changed": "the router changed its owner",
     },
+    "drift_next": {
+        "grant-missing": "Somebody took it back. Where it is not made again by itself, an operator has it repaired.",
+        "association-missing": "Somebody took it down. Where it is not made again by itself, an operator has it repaired.",
+        "prefixes-differ": "Where they are not set again by themselves to what the leases allow, an operator has it repaired.",
+        "foreign-grant": "Have whoever made it take it away, or an operator adopts it: then it ends with its last lease.",
+        "foreign-association": "Have whoever made it take it away, or an operator adopts it: then it ends with its last lease.",
+        "instance-deleted": "Revoke what is open here, and ask again for the instance that took its place.",
+        "ecr-owner-changed": "Revoke what is open here, and ask again with the account that has the router now.",
+    },
     "strength": {
         "fresh": "just signed in",
         "signed-in": "signed in",

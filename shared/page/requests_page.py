@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.desk.api import Id, count_unseen, requests_listing, said, view_of, visible
+from shared.desk.api import Id, RequestsText, count_unseen, requests_listing, said, view_of, visible
 from shared.desk.conditions import tag_of
 from shared.desk.deciding_shown import DecidingShown, deciding_shown, facts_shown
 from shared.desk.effect_shown import EffectShown, effect_shown, seen_cidrs
@@ -49,13 +49,17 @@ def requests(
     batch: Annotated[str | None, Query(max_length=128)] = None,
     mine: bool = False,
     grant: GrantId | None = None,
+    person: Annotated[str | None, Query(max_length=200)] = None,
+    review: bool = False,
+    text: RequestsText = None,
     after: After = None,
 ) -> Response:
     """What they asked for or may see, newest first."""
-    asked = RequestsAsked(stage, batch, viewer.person if mine else None, grant)
+    asked = RequestsAsked(stage, batch, viewer.person if mine else person, grant, review, text)
     listing = requests_listing(viewer.parts, viewer.scope, asked)
     lines, further = some(listing, viewer.parts.seals, after)
     filters = {"stage": stage, "batch": batch, "mine": "true" if mine else None, "grant": grant}
+    filters |= {"person": person, "review": "true" if review else None, "text": text}
     return viewer.page("requests.html", lines=lines, further=further, filters=filters, stages=tuple(Stage))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.page.naming import LABELS
 from shared.page.pictures import address_space, size_bar
 from shared.page.texts import Language, Texts
 from tests.functional.desked import Desked, desked, wish
@@ -89,8 +90,78 @@ def test_what_is_outside_a_list_is_told_with_its_grants(desk: Desked) -> None:
     inside = read(browser.get(f"/exposure/{HUB_ECR}?allowed=10.0.0.0/8", headers=HTML).text)
     assert "is inside of the list" in inside.text
     outside = read(browser.get(f"/exposure/{HUB_ECR}?allowed=10.21.0.0/16%0A192.168.0.0/16", headers=HTML).text)
-    assert "1 prefix is outside of the list: 10.20.0.0/16 vpc-desk1 vpc-desk2" in outside.text
-    assert SPOKE in outside.row(SPOKE, "65,536")
+    assert "1 prefix is outside of the list:" in outside.text
+    assert "10.20.0.0/16 65,536 vpc-desk1 vpc-desk2" in outside.rows
+    assert SPOKE in outside.row(SPOKE, "65,536", "1")
+
+
+def test_what_is_no_range_is_said_and_not_passed_over(desk: Desked) -> None:
+    """Else a slip of the pen would pass for a list that was compared."""
+    listed = "10.0.0.0/8 10.1.1.1/8 <i>junk</i>"
+    page = desk.browser("router-owner").get(f"/exposure/{HUB_ECR}", params={"allowed": listed}, headers=HTML)
+    assert "No ranges, and left out of the list: 10.1.1.1/8 <i>junk</i>" in read(page.text).text
+    assert 'class="box ok"' not in page.text
+
+
+def test_whoever_sees_nothing_there_is_not_told_that_all_is_well(desk: Desked) -> None:
+    """There is nothing that was compared."""
+    page = desk.browser("stranger").get(f"/exposure/{HUB_ECR}?allowed=10.0.0.0/8", headers=HTML).text
+    assert "There is nothing to compare" in page
+    assert "is inside of the list" not in page
+
+
+def test_drift_is_told_with_what_to_do(desk: Desked) -> None:
+    """On the router's page as on the grant's; and what drifted is not said to be as wanted."""
+    browser = desk.browser("owner")
+    found = [one for one in browser.get(f"/api/v1/exposure/{ECR}").json()["exposed"] if one["drift"]]
+    assert found, "the seeded world has drift"
+    one = found[0]
+    page = read(browser.get(f"/exposure/{ECR}", headers=HTML).text)
+    page.row(one["instance_id"], *(LABELS["drift"][kind] for kind in one["drift"]))
+    told = read(browser.get(f"/grants/{one['grant_id']}", headers=HTML).text).text
+    assert all(LABELS["drift_next"][kind] in told for kind in one["drift"])
+    shown = browser.get(f"/api/v1/grants/{one['grant_id']}").json()
+    sides = [shown["grant"], shown["associate"]]
+    settled = sum(side["settled"] and not side["drift"] and not side["dead"] for side in sides)
+    assert told.count("As wanted, as last read.") == settled
+
+
+@pytest.mark.parametrize("path", ["/leases", "/grants", "/requests", f"/exposure/{ECR}"])
+def test_a_form_that_is_sent_as_it_is_filters_nothing(desk: Desked, path: str) -> None:
+    """A browser sends the fields that nobody filled in, too."""
+    browser = desk.browser("owner")
+    page = browser.get(path, headers=HTML).text
+    names = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', page)) - {"q"}
+    assert names
+    answer = browser.get(path, params=dict.fromkeys(names, ""), headers=HTML)
+    assert answer.status_code == 200, answer.text
+    assert read(answer.text).rows == read(page).rows
+    assert "Without filters" not in answer.text
+    assert browser.get("/api/v1/leases?ecr=").status_code == 422
+
+
+def test_every_filter_that_is_set_is_seen(desk: Desked) -> None:
+    """Those that a link has set, too: else a list would look like all there is."""
+    browser = desk.browser("owner")
+    for path, field in (
+        ("/leases?request=W7-0-0&ends_before=2099-01-01T00:00:00Z", "ends_before"),
+        ("/leases?instance=vpc-desk1", "instance"),
+        ("/requests?person=requester&mine=false", "person"),
+    ):
+        page = browser.get(path, headers=HTML).text
+        assert re.search(rf'<input id="{field}" name="{field}" value="[^"]+"', page)
+        assert "<details open>" in page
+        assert "Without filters" in page
+
+
+def test_requests_are_found_by_who_asked_and_by_what_they_are_about(desk: Desked) -> None:
+    """As over the API."""
+    browser = desk.browser("owner")
+    assert len(read(browser.get("/requests?person=requester", headers=HTML).text).rows) > 2
+    assert read(browser.get("/requests?person=owner", headers=HTML).text).rows == []
+    [_, row] = read(browser.get("/requests?text=vpc-desk1", headers=HTML).text).rows
+    assert "vpc-desk1" in row
+    assert HUB_ECR in row
 
 
 def test_ticked_leases_are_renewed_together(desk: Desked) -> None:
@@ -139,11 +210,25 @@ def test_a_picture_of_ranges_says_in_words_what_it_shows() -> None:
     drawn = address_space(
         T, [("one & only", ["10.0.0.0/17", "10.0.128.0/17", "junk"]), ("two", ["10.3.0.0/16"]), ("none", [])]
     )
-    assert "Address ranges within 10.0.0.0/14: one &amp; only: 10.0.0.0/16; two: 10.3.0.0/16" in drawn
+    assert "Whose ranges lie where, within 10.0.0.0/14" in drawn
+    assert 'aria-label="one &amp; only: 10.0.0.0/16"' in drawn
+    assert "<bdi>two</bdi> <small>65,536 addresses</small>" in drawn
     assert drawn.count('class="part"') == 2
     assert address_space(T, [("none", ["junk"])]) == ""
     everywhere = address_space(T, [("all", ["0.0.0.0/1", "255.0.0.0/8"])])
     assert "within 0.0.0.0/0" in everywhere
+
+
+def test_a_picture_keeps_to_its_room() -> None:
+    """A narrow range at the far end is seen, and one row of many ranges names a few of them."""
+    drawn = address_space(T, [("all", ["0.0.0.0/8", "255.255.255.255/32"])])
+    places = [(float(x), float(width)) for x, width in re.findall(r'x="([\d.]+)" width="([\d.]+)"', drawn)]
+    assert all(x + width <= 720 and width >= 3 for x, width in places)
+    assert len(places) == 2
+    many = address_space(T, [("many", [f"10.{number}.0.0/24" for number in range(30)])])
+    assert many.count('class="part"') == 30
+    assert "10.19.0.0/24 and 10 more" in many
+    assert "2 accounts are left out" in address_space(T, [(str(number), ["10.0.0.0/8"]) for number in range(42)])
 
 
 def test_a_bar_is_longer_for_more_addresses() -> None:
