@@ -79,9 +79,14 @@ def proof(parts: Here, caller: Calling, grant_id: GrantNamed) -> ProofShown:
 
 
 def proof_of(parts: Parts, scope: Scope, grant_id: str) -> ProofShown:
-    """The same. Raises BadInput (NoSuchGrant) for a grant that is not there, or may not be seen. Three statements."""
+    """The same. Raises BadInput (NoSuchGrant) for a grant that is not there, or may not be seen. Four statements."""
     if parts.ledger.read(history_seen, scope, grant_id, None, 0) is None:
         raise no_grant(grant_id)
+    return proven(parts, grant_id)
+
+
+def proven(parts: Parts, grant_id: str) -> ProofShown:
+    """The same, for whoever was found to see one of its accounts already. Two statements."""
     found = parts.ledger.read(covered, grant_id, MOST_EVENTS)
     facts = {name: value for name, value in vars(found).items() if name != "head_at"}
     return ProofShown(grant_id=grant_id, **facts, head_at=maybe(found.head_at), covered=found.covered)

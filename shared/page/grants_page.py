@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from shared.desk.api import requests_listing
+from shared.desk.audit_api import proven
 from shared.desk.looking_api import (
     Account,
     Ecr,
@@ -101,6 +102,7 @@ def grant(viewer: Looking, grant_id: GrantNamed, after: After = None) -> Respons
         events=events,
         further=further,
         told=told,
+        proof=proven(parts, grant_id) if told else None,
         requests=requests,
         desk=DESK,
         meaning=find,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sql
 
+from shared.ledger.heads import note_head
+from shared.ledger.tables import events, sides
 from shared.page.naming import LABELS
 from shared.page.pictures import address_space, size_bar
 from shared.page.texts import Language, Texts
+from shared.rules.facts import DriftKind
 from tests.functional.desked import Desked, desked, wish
 from tests.functional.world import HUB_ECR, SPOKE
 from tests.page.reading import read
@@ -111,19 +117,22 @@ def test_whoever_sees_nothing_there_is_not_told_that_all_is_well(desk: Desked) -
 
 
 def test_drift_is_told_with_what_to_do(desk: Desked) -> None:
-    """On the router's page as on the grant's; and what drifted is not said to be as wanted."""
+    """Of both sides, on the router's page and the grant's; and what drifted is not called as wanted, though it had settled."""
     browser = desk.browser("owner")
-    found = [one for one in browser.get(f"/api/v1/exposure/{ECR}").json()["exposed"] if one["drift"]]
-    assert found, "the seeded world has drift"
-    one = found[0]
+    named = browser.get(f"/api/v1/exposure/{ECR}").json()["exposed"][0]
+    drifted = {"grant": DriftKind.FOREIGN_GRANT, "associate": DriftKind.PREFIXES_DIFFER}
+    with desk.ledger.engine.begin() as connection:
+        for side, kind in drifted.items():
+            found = json.dumps({"class": kind, "text": "as somebody left it", "at": 1})
+            here = sides.c.grant_id == named["grant_id"], sides.c.side == side
+            settled = {"unsettled": False, "dead_at": None, "trouble": None}
+            connection.execute(sides.update().where(*here).values(drift=found, **settled))
     page = read(browser.get(f"/exposure/{ECR}", headers=HTML).text)
-    page.row(one["instance_id"], *(LABELS["drift"][kind] for kind in one["drift"]))
-    told = read(browser.get(f"/grants/{one['grant_id']}", headers=HTML).text).text
-    assert all(LABELS["drift_next"][kind] in told for kind in one["drift"])
-    shown = browser.get(f"/api/v1/grants/{one['grant_id']}").json()
-    sides = [shown["grant"], shown["associate"]]
-    settled = sum(side["settled"] and not side["drift"] and not side["dead"] for side in sides)
-    assert told.count("As wanted, as last read.") == settled
+    page.row(named["instance_id"], *(LABELS["drift"][kind] for kind in drifted.values()))
+    told = read(browser.get(f"/grants/{named['grant_id']}", headers=HTML).text).text
+    assert all(LABELS["drift_next"][kind] in told for kind in drifted.values())
+    assert told.count("Not as it was left") == 2
+    assert "As wanted, as last read." not in told
 
 
 @pytest.mark.parametrize("path", ["/leases", "/grants", "/requests", f"/exposure/{ECR}"])
@@ -198,8 +207,33 @@ def test_a_requester_sees_their_own_lease_there_and_not_what_happened(desk: Desk
     answer = desk.browser("requester").get(f"/grants/{named}", headers=HTML)
     assert answer.status_code == 200
     assert "What happened to a grant is shown to whoever may see one of its accounts." in answer.text
+    assert "How far this record is proven" not in answer.text
     told = read(desk.browser("owner").get(f"/grants/{named}", headers=HTML).text)
     assert "admitted" in told.text
+
+
+def test_how_far_a_record_is_proven_is_told(desk: Desked) -> None:
+    """Before a head was put out, after it, and where something in it is not what was recorded."""
+    browser = desk.browser("owner")
+    named = browser.get("/api/v1/grants?instance=vpc-desk2").json()["grants"][0]["grant_id"]
+
+    def told() -> str:
+        return read(browser.get(f"/grants/{named}", headers=HTML).text).text
+
+    assert "they are what was recorded" in told() or "it is what was recorded" in told()
+    assert "No signed head was put out of the database's reach yet." in told()
+    end = browser.get(f"/api/v1/grants/{named}/proof").json()["end"]
+    desk.ledger.write(note_head, end, int(time.time() * 1000))
+    assert f"up to event {end}, was put out" in told()
+    assert "Everything about this grant was recorded before it." in told()
+    last = browser.get(f"/api/v1/grants/{named}/proof").json()["last"]
+    where = sql.update(events).where(events.c.seq == last)
+    with desk.ledger.engine.begin() as connection:
+        kept = connection.execute(sql.select(events.c.body).where(events.c.seq == last)).scalar_one()
+        connection.execute(where.values(body=kept + " "))
+    assert f"Event {last} is not what was recorded." in told()
+    with desk.ledger.engine.begin() as connection:
+        connection.execute(where.values(body=kept))
 
 
 T = Texts(Language.EN)
