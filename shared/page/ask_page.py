@@ -30,6 +30,8 @@ DAYS = (1, 7, 30, 90)
 """How long a lease may be asked for with one click."""
 NO_END, A_DATE = "none", "date"
 _TEXT = Field(default="", max_length=200)
+_TEMPLATE = 121
+"""A uid, a colon and the longest name of a template."""
 
 
 class AskForm(BaseModel):
@@ -73,7 +75,7 @@ class Asking:
 @routes.get("/ask")
 def ask(
     viewer: Looking,
-    template: Annotated[str | None, Query(max_length=100)] = None,
+    template: Annotated[str | None, Query(max_length=_TEMPLATE)] = None,
     again: RequestId | None = None,
     change: RequestId | None = None,
     revoke: Annotated[RequestId | GrantId | None, Query()] = None,
@@ -82,7 +84,8 @@ def ask(
     form = AskForm(kind=str(RequestKind.GRANT))
     mine = templates(viewer)
     if template is not None and template in mine:
-        form = _of_template(*mine[template])
+        uid, _, begun = mine[template]
+        form = _of_template(uid, begun)
     elif again is not None:
         form = _of_wish(_wish_of(viewer, again))
     elif change is not None:
@@ -128,11 +131,13 @@ def asking(viewer: Viewer, said: AskForm) -> list[Asking]:
     return [one if one.wish is None else Asking(one.line, one.wish, told=next(told)) for one in read]
 
 
-def templates(viewer: Viewer) -> dict[str, tuple[str, Template]]:
-    """What whoever looks may begin with, by name: those of the accounts that they are an owner of, with the account."""
+def templates(viewer: Viewer) -> dict[str, tuple[str, str, Template]]:
+    """What whoever looks may begin with: those of the accounts that they are an owner of, with account and name. Under the
+    account's uid and the name: two accounts may be called the same.
+    """
     inventory, people = viewer.configuration.inventory, viewer.configuration.people
     return {
-        f"{account.name}: {name}": (uid, one)
+        f"{uid}:{name}": (uid, name, one)
         for uid, account in inventory.accounts.items()
         if viewer.person in people.members(account.owner)
         for name, one in account.templates.items()

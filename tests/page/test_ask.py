@@ -163,7 +163,7 @@ def test_the_api_says_the_same_as_the_page(desk: Desked) -> None:
 
 def test_a_template_is_what_its_owners_begin_with(desk: Desked) -> None:
     """And nobody else."""
-    path = "/ask?template=account-2000000000000002%3A+data+centre"
+    path = f"/ask?template={SPOKE}%3Adata+centre"
     mine = desk.browser("requester").get(path, headers=HTML).text
     assert ("As always" in mine, HUB_ECR in mine) == (True, True)
     theirs = desk.browser("stranger").get(path, headers=HTML).text
