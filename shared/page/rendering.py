@@ -42,7 +42,9 @@ def rendered(
     t = texts_for(request)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     said = {"t": t, "person": person, "here": here, "path": request.url.path, "now": datetime.now(UTC), **values}
-    return HTMLResponse(_environment.get_template(template).render(said), status, HEADERS)
+    # What some forms let through and no page may have; parsers leave it out in one place and show it in another.
+    whole = _environment.get_template(template).render(said).replace("\0", "\ufffd")
+    return HTMLResponse(whole, status, HEADERS)
 
 
 def utc(at: datetime) -> str:
