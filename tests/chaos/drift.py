@@ -24,8 +24,8 @@ from shared.ledger.transactions import now_ms
 from tests.chaos.administrators import Administrators
 from tests.chaos.house import House, template
 from tests.functional.deployment import OPERATOR, configure
-from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, run
-from tests.functional.waiting import until
+from tests.functional.launch import SETTLE_SECONDS, environment, new_ledger, typed
+from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import HUB, REGION, Hub, Spoke, Stage
 from tests.localcloud.harness import LocalCloud
 
@@ -34,7 +34,6 @@ Json = dict[str, Any]
 PREFIXES = ["10.20.0.0/16"]
 LEASE_SECONDS = (4.0, 15.0, 60.0)  # how soon a lease may end and still be up before depends on the machine
 REPAIRED_BY_DEFAULT = {"grant-missing", "association-missing", "prefixes-differ"}
-PATIENCE = 40.0
 
 # What is done to whom; each name is an instance of its own.
 SCENES = {
@@ -123,8 +122,8 @@ class Stay:
 
     def run_reconcile(self, *arguments: str) -> Json:
         """``ecr-grants run reconcile`` as an operator types it; its report."""
-        done = run(
-            *("cli", "run", "reconcile", "--endpoint", self.house.url, "--json", *arguments),
+        done = typed(
+            *("run", "reconcile", "--endpoint", self.house.url, "--json", *arguments),
             ALIBABA_CLOUD_ACCESS_KEY_ID=OPERATOR.id,
             ALIBABA_CLOUD_ACCESS_KEY_SECRET=OPERATOR.secret,
         )
@@ -282,7 +281,7 @@ def _everything_comes_up(made: Stay, places: Mapping[str, tuple[Hub, Spoke]]) ->
 
 def _somebody_adopts(made: Stay) -> None:
     """What was there before us becomes ours, by the operator's command."""
-    done = run(*("cli", "adopt", made.grant_id("adopted"), "--yes", "--json", "--ledger-url", made.house.ledger_url))
+    done = typed(*("adopt", made.grant_id("adopted"), "--yes", "--json", "--ledger-url", made.house.ledger_url))
     assert done.returncode == 0, done.stderr
     made.facts["adopt"] = json.loads(done.stdout)
     made.look("adopted")

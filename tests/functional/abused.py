@@ -24,7 +24,7 @@ from shared.rules.shipped import POLICY
 from tests.configured import DEPLOYMENT, configuration, rights
 from tests.functional.abuse_of_rights import ERRS
 from tests.functional.deployment import OPERATOR, Deployment
-from tests.functional.launch import environment, launched, run, up, without_desk
+from tests.functional.launch import environment, launched, typed, up, without_desk
 from tests.functional.letters import Ground, Json, Letter
 from tests.functional.waiting import until
 from tests.functional.world import HUB, HUB_ECR, REGION, Key, Spoke, Stage
@@ -256,7 +256,7 @@ class House:
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
         where = {"MNS_ENDPOINT": self.cloud.url, "LEDGER_URL": self.cloud.ledger_url}
         signed_by = {"CONFIG_KEYS": KEYS, "CONFIG_QUORUM": "2"}
-        done = run("cli", "dead", "redrive", "--reason", "ProofBroken", **keys, **where, **signed_by)
+        done = typed("dead", "redrive", "--reason", "ProofBroken", **keys, **where, **signed_by)
         assert done.returncode == 0, done.stderr
 
 
@@ -282,7 +282,7 @@ def _house(folder: Path, ledger_url: str, spokes: int) -> Iterator[House]:
     }
     made, stranger, hub = [stage.new_spoke() for _ in range(spokes)], stage.new_spoke(), stage.new_hub()
     world, accounts = stage.write(folder)
-    done = run("cli", "ledger", "upgrade", "--ledger-url", ledger_url)
+    done = typed("ledger", "upgrade", "--ledger-url", ledger_url)
     assert done.returncode == 0, done.stderr
     env = environment(ledger_url, accounts) | {"CONFIG_KEYS": KEYS, "CONFIG_QUORUM": "2"}
     ledger = Ledger(ledger_url)

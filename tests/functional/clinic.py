@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 from mns.account import Account
 from mns.queue import QueueMeta
-from typer.testing import CliRunner
 
-from cli.main import app
 from deploy import surroundings
 from deploy.folder import decided, rendered
 from deploy.shapes import Blank, Policy
+from tests.command import whole_command
 from tests.configured import configuration
 from tests.functional.deployment import Deployment, Json, configure, deployment
 from tests.functional.launch import DESK, TEMPLATE, environment
@@ -170,7 +170,7 @@ class Clinic:
     def look(self, key: Key = DEPLOYER, *words: str, **more: str) -> tuple[int, Json]:
         """The exit code, and what is told to programs."""
         given = ["doctor", "--json", "--template", str(self.template), *words]
-        done = CliRunner().invoke(app, given, env=self.variables(key, **more))
+        done = CliRunner().invoke(whole_command(), given, env=self.variables(key, **more))
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return done.exit_code, json.loads(done.stdout)
 

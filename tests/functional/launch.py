@@ -13,8 +13,10 @@ from pathlib import Path
 
 import sqlalchemy as sql
 import yaml
+from click.testing import CliRunner
 
 from deploy.layout import linked
+from tests.command import whole_command
 from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT
@@ -77,12 +79,13 @@ def without_proxies() -> None:
             del os.environ[name]
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a module of the project to its end, as a person would who has the keys set that sign configurations."""
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
         env=clean_environment(**{"CONFIG_KEYS": CONFIG_KEYS_TEXT, **environment}),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE,
@@ -90,10 +93,26 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def typed(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """What ``run("cli", ...)`` does, in this very process: to start an interpreter costs more than most commands do.
+
+    What a command did not expect is raised here, where a process would end with code 1 as for any other trouble.
+    """
+    with contextlib.chdir(ROOT):
+        return typed_here(*words, stdin=stdin, **environment)
+
+
+def typed_here(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same in the folder where we are."""
+    given = {"CONFIG_KEYS": CONFIG_KEYS_TEXT, **environment}
+    done = CliRunner().invoke(whole_command(), words, input=stdin, env=given, catch_exceptions=False)
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
 def new_ledger(folder: Path) -> str:
     """A fresh SQLite ledger with its tables, made by the command that people use."""
     url = f"sqlite:///{folder / 'ledger.db'}"
-    done = run("cli", "ledger", "upgrade", "--ledger-url", url)
+    done = typed("ledger", "upgrade", "--ledger-url", url)
     assert done.returncode == 0, done.stderr
     return url
 

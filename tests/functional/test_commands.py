@@ -13,7 +13,7 @@ import pytest
 from tests.configured import DEPLOYMENT
 from tests.functional.approvals import approval, wake
 from tests.functional.deployment import OPERATOR, Deployment
-from tests.functional.launch import new_ledger, run
+from tests.functional.launch import new_ledger, run, typed
 from tests.functional.world import EXAMPLE, GRANT_FUNCTION, ROOT, SPOKE, SPOKE_ROLE
 
 APPROVAL = json.loads((ROOT / "examples" / "approval-vpc.json").read_text("utf-8"))
@@ -33,7 +33,7 @@ def test_the_ledger_is_brought_up_to_date_and_checked(tmp_path: Path) -> None:
 
 def test_a_ledger_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     """Nobody has to read a traceback."""
-    done = run("cli", "ledger", "check", "--ledger-url", f"sqlite:///{tmp_path / 'empty.db'}")
+    done = typed("ledger", "check", "--ledger-url", f"sqlite:///{tmp_path / 'empty.db'}")
     assert done.returncode == 1
     assert "the ledger has no tables yet: run `ecr-grants ledger upgrade`" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -41,7 +41,7 @@ def test_a_ledger_that_cannot_be_used_is_one_line_and_exit_code_1(tmp_path: Path
 
 def test_the_record_of_real_work_is_intact(deployed: Deployment) -> None:
     """Whatever the other tests did: the chain of events holds."""
-    done = run("cli", "ledger", "verify", "--empty", "--ledger-url", deployed.ledger_url, "--json")
+    done = typed("ledger", "verify", "--empty", "--ledger-url", deployed.ledger_url, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["intact"] is True
 
@@ -49,7 +49,7 @@ def test_the_record_of_real_work_is_intact(deployed: Deployment) -> None:
 def test_reconcile_can_be_run_by_hand(deployed: Deployment) -> None:
     """The operator's command finds the deployed function, and prints its report."""
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
-    done = run("cli", "run", "reconcile", "--endpoint", deployed.url, "--json", **keys)
+    done = typed("run", "reconcile", "--endpoint", deployed.url, "--json", **keys)
     report = json.loads(done.stdout)
     assert done.returncode == (1 if report["trouble"] else 0), done.stderr
     assert report["calls"] > 0
@@ -70,11 +70,11 @@ def test_a_stale_schema_is_found_and_can_be_written_anew(tmp_path: Path) -> None
     shutil.copytree(ROOT / "docs" / "schemas", folder)
     stale = folder / "approval.json"
     stale.write_text("{}", "utf-8")
-    checked = run("cli", "schemas", "--check", "--folder", str(folder))
+    checked = typed("schemas", "--check", "--folder", str(folder))
     assert checked.returncode == 1
     assert str(stale) in checked.stderr
     assert stale.read_text("utf-8") == "{}"
-    assert run("cli", "schemas", "--folder", str(folder)).returncode == 0
+    assert typed("schemas", "--folder", str(folder)).returncode == 0
     assert stale.read_text("utf-8") == (ROOT / "docs" / "schemas" / "approval.json").read_text("utf-8")
 
 

@@ -8,14 +8,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from typer.testing import CliRunner, Result
 
-from cli.main import app
 from examples.keys import CONFIGURATION, ISSUER, key, pem
 from shared.messages.configuration import public_x
 from shared.rules.configuration import verified
+from tests.command import whole_command
 from tests.functional.launch import run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "config"
@@ -40,7 +40,7 @@ def keys(tmp_path: Path) -> dict[str, Path]:
 
 def told(*words: object, **environment: str) -> Result:
     """What a command says."""
-    return CliRunner(env=environment).invoke(app, [str(word) for word in words])
+    return CliRunner(env=environment).invoke(whole_command(), [str(word) for word in words])
 
 
 def signing(source: Path, name: str, keys: dict[str, Path], output: Path, *more: str, **environment: str) -> Result:

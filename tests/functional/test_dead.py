@@ -13,7 +13,7 @@ import pytest
 
 from tests.functional.approvals import approval, wake
 from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
-from tests.functional.launch import run
+from tests.functional.launch import typed
 from tests.functional.mailbox import as_sent
 from tests.functional.waiting import until
 from tests.functional.world import HUB, HUB_ECR, Spoke, Stage
@@ -33,7 +33,7 @@ class Desk:
         """Run one of the commands; without queues the operator does not say where they are."""
         more = {"MNS_ENDPOINT": self.cloud.url} if queues else {}
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
-        return run("cli", "dead", *arguments, LEDGER_URL=self.cloud.ledger_url, **keys, **more)
+        return typed("dead", *arguments, LEDGER_URL=self.cloud.ledger_url, **keys, **more)
 
     def told(self, *arguments: str, queues: bool = True) -> Any:
         """What a command says to programs."""
@@ -257,9 +257,9 @@ def test_mistakes_are_told_in_one_line(desk: Desk) -> None:
     unknown = desk.dead("show", "g-nobody/grant")
     assert (unknown.returncode, len(unknown.stderr.strip().splitlines())) == (1, 1)
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-example-nobody", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "example"}
-    away = run("cli", "dead", "list", LEDGER_URL=desk.cloud.ledger_url, MNS_ENDPOINT="http://127.0.0.1:1", **keys)
+    away = typed("dead", "list", LEDGER_URL=desk.cloud.ledger_url, MNS_ENDPOINT="http://127.0.0.1:1", **keys)
     assert (away.returncode, len(away.stderr.strip().splitlines())) == (1, 1)
-    stranger = run("cli", "dead", "list", LEDGER_URL=desk.cloud.ledger_url, MNS_ENDPOINT=desk.cloud.url, **keys)
+    stranger = typed("dead", "list", LEDGER_URL=desk.cloud.ledger_url, MNS_ENDPOINT=desk.cloud.url, **keys)
     assert stranger.returncode == 1
     assert "InvalidAccessKeyId" in stranger.stderr
 
@@ -275,7 +275,7 @@ def test_mistakes_are_told_in_one_line(desk: Desk) -> None:
 )
 def test_help_says_what_can_be_done(command: tuple[str, ...], words: list[str]) -> None:
     """Every command explains itself."""
-    done = run("cli", "dead", *command, "--help", COLUMNS="200", TERM="dumb")
+    done = typed("dead", *command, "--help", COLUMNS="200", TERM="dumb")
     assert done.returncode == 0
     for word in words:
         assert word in done.stdout

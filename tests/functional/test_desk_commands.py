@@ -8,20 +8,16 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from click.testing import CliRunner
-from typer.main import get_command
 
-from cli.main import app
 from shared.messages.consent import Wish
 from tests.functional.desked import Browser, Desked, decided, desked, wish
-from tests.functional.launch import clean_environment
+from tests.functional.launch import clean_environment, run, typed
 from tests.functional.test_documents import commands
 from tests.functional.world import HUB_ECR, ROOT
 
@@ -33,31 +29,21 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desked]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def home(desk: Desked, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Where somebody's tokens are kept; each signs in once, by the command."""
+    folder = tmp_path_factory.mktemp("homes")
+    return cache(lambda person: signed_in(desk, folder / person, person))
+
+
 def told(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command as somebody whose tokens are kept there."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *command],
-        cwd=ROOT,
-        env=clean_environment(DESK_ADDRESS=desk.address, XDG_STATE_HOME=str(home)),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-@cache
-def _whole() -> Any:
-    """The command with all that is under it, which takes longer to put together than to run."""
-    return get_command(app)
+    """Run a command as somebody whose tokens are kept there, in a process of its own."""
+    return run("cli", *command, stdin=stdin, DESK_ADDRESS=desk.address, XDG_STATE_HOME=str(home))
 
 
 def told_here(desk: Desked, home: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """The same in this very process: for many commands, of which each would start an interpreter."""
-    env = {"DESK_ADDRESS": desk.address, "XDG_STATE_HOME": str(home)}
-    done = CliRunner().invoke(_whole(), list(command), input=stdin, env=env)
-    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
+    """The same in this very process."""
+    return typed(*command, stdin=stdin, DESK_ADDRESS=desk.address, XDG_STATE_HOME=str(home))
 
 
 def signed_in(desk: Desked, home: Path, person: str) -> Path:
@@ -83,9 +69,9 @@ def signed_in(desk: Desked, home: Path, person: str) -> Path:
     return home
 
 
-def test_from_signing_in_to_the_lease(desk: Desked, tmp_path: Path) -> None:
+def test_from_signing_in_to_the_lease(desk: Desked, home: Callable[[str], Path]) -> None:
     """As two people do it, each with their own tokens."""
-    asking, deciding = (signed_in(desk, tmp_path / name, name) for name in ("requester", "owner"))
+    asking, deciding = home("requester"), home("owner")
     asked = told(desk, asking, "ask", "-", stdin=json.dumps(wish(301)))
     assert asked.returncode == 0, asked.stderr
     request_id = asked.stdout.split()[0]
@@ -111,9 +97,9 @@ def test_from_signing_in_to_the_lease(desk: Desked, tmp_path: Path) -> None:
         assert (listed.returncode, request_id in listed.stdout) == (0, True)
 
 
-def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, tmp_path: Path) -> None:
+def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, home: Callable[[str], Path]) -> None:
     """Two are asked together and decided in one go but for one; what was opened is extended, looked at again, and revoked."""
-    asking, deciding = (signed_in(desk, tmp_path / name, name) for name in ("requester", "owner"))
+    asking, deciding = home("requester"), home("owner")
     asked = told_here(desk, asking, "ask", "-", "--json", stdin=json.dumps([wish(311), wish(312), wish(313)]))
     requests_ = json.loads(asked.stdout)["requests"]
     first, second, third = (one["request_id"] for one in requests_)
@@ -135,7 +121,7 @@ def test_a_batch_from_asking_to_extending_and_ending(desk: Desked, tmp_path: Pat
     assert (none.returncode, "waits for no review" in none.stderr) == (1, True)
 
 
-def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> None:
+def test_commands_do_what_the_document_says(desk: Desked, home: Callable[[str], Path], tmp_path: Path) -> None:
     """Each as whoever would type it, on the wish that the document shows."""
     path = ROOT / "docs" / "desk.md"
     (shown,) = re.findall(r"```json\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
@@ -144,7 +130,7 @@ def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> Non
     one = wish(321) | {name: json.loads(shown)[name] for name in ("on_end", "reason", "ticket", "allowed_prefixes")}
     (tmp_path / "wish.json").write_text(json.dumps(one), "utf-8")
     assert instance.keys() == one["instance"].keys()
-    people = {name: signed_in(desk, tmp_path / name, name) for name in ("requester", "owner", "router-owner")}
+    people = {name: home(name) for name in ("requester", "owner", "router-owner")}
     batch = [wish(322, ends_at=None), wish(323, ends_at=None)]
     several = json.loads(told_here(desk, people["requester"], "ask", "-", "--json", stdin=json.dumps(batch)).stdout)[
         "requests"
@@ -181,9 +167,9 @@ def test_commands_do_what_the_document_says(desk: Desked, tmp_path: Path) -> Non
             desk.look(filled["r-…"])
 
 
-def test_what_goes_wrong_is_one_line(desk: Desked, tmp_path: Path) -> None:
+def test_what_goes_wrong_is_one_line(desk: Desked, home: Callable[[str], Path], tmp_path: Path) -> None:
     """Nobody is signed in, a word that is none, a file that is none, a request that is not there, a desk that is not."""
-    home = signed_in(desk, tmp_path / "home", "requester")
+    mine = home("requester")
     for command, code, why in (
         (("request", "r-" + "0" * 20), 1, "that you may see"),
         (("decide", "r-1", "grant", "maybe"), 2, "must be yes or no"),
@@ -192,17 +178,17 @@ def test_what_goes_wrong_is_one_line(desk: Desked, tmp_path: Path) -> None:
         (("request", "../me"), 2, "must be letters, digits and -"),
         (("requests", "--desk", "http://127.0.0.1:1"), 2, "nobody is signed in at"),
     ):
-        found = told(desk, home, *command)
+        found = told_here(desk, mine, *command)
         assert (found.returncode, why in found.stderr) == (code, True), found.stderr
         assert found.stderr.count("\n") == 1
     nobody = told(desk, tmp_path / "nobody", "requests")
     assert (nobody.returncode, "run `ecr-grants login`" in nobody.stderr) == (2, True)
 
 
-def test_what_was_asked_is_withdrawn(desk: Desked, tmp_path: Path) -> None:
+def test_what_was_asked_is_withdrawn(desk: Desked, home: Callable[[str], Path]) -> None:
     """By whoever asked."""
-    home = signed_in(desk, tmp_path / "home", "requester")
-    asked = told(desk, home, "ask", "-", "--json", stdin=json.dumps([wish(310), wish(311)]))
+    mine = home("requester")
+    asked = told_here(desk, mine, "ask", "-", "--json", stdin=json.dumps([wish(310), wish(311)]))
     first, second = (one["request_id"] for one in json.loads(asked.stdout)["requests"])
-    assert f"{first} is withdrawn" in told(desk, home, "withdraw", first, "--reason", "Not needed").stdout
-    assert json.loads(told(desk, home, "request", second, "--json").stdout)["stage"] == "open"
+    assert f"{first} is withdrawn" in told_here(desk, mine, "withdraw", first, "--reason", "Not needed").stdout
+    assert json.loads(told_here(desk, mine, "request", second, "--json").stdout)["stage"] == "open"

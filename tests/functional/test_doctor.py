@@ -18,7 +18,7 @@ from shared.ledger.transactions import Ledger
 from shared.rules.health import Check
 from tests.functional.clinic import DEPLOYER, LOOKS, ODD, OPERATOR, Clinic, Findings, by_name, clinic, without
 from tests.functional.doctor_faults import FAULTS, QUEUES, Fault
-from tests.functional.launch import run
+from tests.functional.launch import typed
 
 ENVIRONMENTS = (Check.SECRETS, Check.FUNCTIONS, Check.ENVIRONMENT, Check.LOG)
 """What only who may read a function's environment is told."""
@@ -76,7 +76,7 @@ def test_what_was_found_is_kept_where_it_is_asked(deployment: Clinic) -> None:
 def test_it_is_told_in_lines_that_are_whole(deployment: Clinic) -> None:
     """To people: a word for the verdict, what it is about, what to do; never cut, however narrow the terminal is."""
     given = deployment.variables(OPERATOR, COLUMNS="20", MODE="sometimes")
-    done = run("cli", "doctor", "--template", str(deployment.template), **given)
+    done = typed("doctor", "--template", str(deployment.template), **given)
     assert (done.returncode, done.stderr) == (1, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "wrong    settings      MODE: is not usable (" + lines[0].partition(" (")[2]

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
+from click.testing import CliRunner
 
 from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.tables import accepts, chain, configurations, events, outbox, settings
 from shared.ledger.transactions import Ledger
 from shared.rules.health import Check
+from tests.command import whole_command
 from tests.configured import apply, configuration
 from tests.functional.clinic import (
     DEPLOYER,
@@ -316,11 +318,7 @@ def test_a_function_that_is_not_there_is_to_be_deployed(bare: Clinic) -> None:
 @pytest.mark.parametrize("words", [["--endpoint", "ftp://somewhere"], ["--region"], ["--endpoint", "https://{x}.y"]])
 def test_what_cannot_be_used_on_the_command_line_is_exit_code_2(bare: Clinic, words: list[str]) -> None:
     """And nothing is looked at."""
-    from typer.testing import CliRunner  # noqa: PLC0415
-
-    from cli.main import app  # noqa: PLC0415
-
-    done = CliRunner().invoke(app, ["doctor", *words], env=bare.variables())
+    done = CliRunner().invoke(whole_command(), ["doctor", *words], env=bare.variables())
     assert (done.exit_code, done.stdout) == (2, "")
 
 

@@ -18,7 +18,7 @@ from localcloud.ros.stacks import world_from
 from tests.functional.approvals import approval
 from tests.functional.deployment import OPERATOR, Deployment, Json, deployment
 from tests.functional.inprocess import RUNNER
-from tests.functional.launch import environment, run
+from tests.functional.launch import environment, typed
 from tests.functional.mailbox import REQUESTER
 from tests.functional.world import GRANT_FUNCTION, HUB, HUB_ECR, REGION, ROOT, SPOKE_ROLE, Key, Spoke, Stage
 
@@ -36,7 +36,7 @@ WRITES = (
 
 def printed(uid: str, folder: Path, *more: str) -> Json:
     """What onboard prints for an account that is not listed, for programs."""
-    done = run("cli", "onboard", "--account", uid, "--hub", HUB, "--json", "--config", str(folder / "none"), *more)
+    done = typed("onboard", "--account", uid, "--hub", HUB, "--json", "--config", str(folder / "none"), *more)
     assert done.returncode == 0, done.stderr
     found: Json = json.loads(done.stdout)
     return found
@@ -68,7 +68,7 @@ class Town:
         if key.token:
             keys["ALIBABA_CLOUD_SECURITY_TOKEN"] = key.token
         where = {"FC_ENDPOINT": self.cloud.url, **(env or {})}
-        done = run("cli", "onboard", "--account", uid, "--check", "--json", *more, **(keys | where))
+        done = typed("onboard", "--account", uid, "--check", "--json", *more, **(keys | where))
         return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
 
     def directly(self, uid: str, key: Key) -> tuple[int, dict[str, tuple[str, str]]]:
@@ -213,9 +213,7 @@ def test_a_template_with_an_address_is_in_the_consoles_link(tmp_path: Path) -> N
 
 def test_the_text_says_what_programs_are_told(tmp_path: Path) -> None:
     """Who applies what, in order; the entry can be pasted under `accounts:`."""
-    done = run(
-        "cli", "onboard", "--account", NEW, "--hub", HUB, "--external-id-prefix", "ecr-grants:prod", "--name", "new"
-    )
+    done = typed("onboard", "--account", NEW, "--hub", HUB, "--external-id-prefix", "ecr-grants:prod", "--name", "new")
     said = printed(NEW, tmp_path, "--external-id-prefix", "ecr-grants:prod", "--name", "new")
 
     assert done.returncode == 0
@@ -232,9 +230,9 @@ def test_the_text_says_what_programs_are_told(tmp_path: Path) -> None:
 
 def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None:
     """Account A is not among them: it has routers. Of more than a hundred none is named."""
-    done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", "examples/config")
+    done = typed("onboard", "--account", NEW, "--hub", HUB, "--json", "--config", "examples/config")
     assert json.loads(done.stdout)["hub_parameters"] == {"SpokeAccounts": f"2000000000000002,{NEW}"}
-    alone = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path / "none"))
+    alone = typed("onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path / "none"))
     assert json.loads(alone.stdout)["hub_parameters"] == {"SpokeAccounts": NEW}
     assert f"there is no {tmp_path / 'none' / 'accounts.yaml'}: SpokeAccounts names" in alone.stderr
     example = yaml.safe_load(Path(ROOT / "examples/config/accounts.yaml").read_text("utf-8"))
@@ -243,7 +241,7 @@ def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None
         "accounts": {f"{number:016d}": example["accounts"]["2000000000000002"] for number in range(100)},
     }
     (tmp_path / "accounts.yaml").write_text(json.dumps(many), "utf-8")  # JSON is YAML, without anchors
-    done = run("cli", "onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path))
+    done = typed("onboard", "--account", NEW, "--hub", HUB, "--json", "--config", str(tmp_path))
     assert json.loads(done.stdout)["hub_parameters"] == {"SpokeAccounts": "*"}
 
 
@@ -267,7 +265,7 @@ def test_the_hub_is_told_of_all_accounts_that_are_listed(tmp_path: Path) -> None
 )
 def test_what_cannot_be_done_is_said_in_one_line(words: list[str], code: int, said: str) -> None:
     """And no external id is in it."""
-    done = run("cli", "onboard", *words, "--config", "examples/config")
+    done = typed("onboard", *words, "--config", "examples/config")
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
@@ -334,7 +332,7 @@ def test_who_may_not_run_reconcile_is_told_so(town: Town) -> None:
 def test_the_text_has_a_line_for_each_finding(town: Town) -> None:
     """And a count of the verdicts."""
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": OPERATOR.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": OPERATOR.secret}
-    done = run("cli", "onboard", "--account", NEW, "--check", FC_ENDPOINT=town.cloud.url, **keys)
+    done = typed("onboard", "--account", NEW, "--check", FC_ENDPOINT=town.cloud.url, **keys)
     *lines, last = done.stdout.splitlines()
     ok, unknown = (sum(line.split()[0] == verdict for line in lines) for verdict in ("ok", "unknown"))
     assert ok + unknown == len(lines)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
-from tests.functional.launch import run
+from tests.functional.launch import typed
 from tests.functional.terminal import Terminal
 from tests.functional.world import EXAMPLE, HUB, Key, Spoke, Stage
 
@@ -57,7 +57,7 @@ class Counter:
         """A command as this operator types it, everything set."""
         keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret}
         where = {"MNS_ENDPOINT": self.cloud.url, "FC_ENDPOINT": self.cloud.url, "LEDGER_URL": self.cloud.ledger_url}
-        return run("cli", *words, **(keys | where | dict(more or {})))
+        return typed(*words, **(keys | where | dict(more or {})))
 
     def told(self, *words: str) -> Any:
         """What it says to programs."""

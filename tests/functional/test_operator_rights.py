@@ -18,18 +18,18 @@ import pytest
 from alibabacloud_fc_open20210406.client import Client as FcClient
 from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
+from click.testing import CliRunner
 from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message
 from mns.topic import TopicMessage
 from Tea.exceptions import TeaException
-from typer.testing import CliRunner
 
-from cli.main import app
 from deploy.surroundings import OPERATOR as OPERATOR_POLICY
 from shared.cloud.functions import Functions
 from shared.cloud.keys import Keys
 from shared.errors import GrantError
+from tests.command import whole_command
 from tests.configured import CONFIG_KEYS_TEXT
 from tests.functional.approvals import approval
 from tests.functional.deployment import OPERATOR, WORK_QUEUES, Deployment, deployment
@@ -159,7 +159,7 @@ class Day:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": self.key.id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": self.key.secret,
         }
-        done = CliRunner().invoke(app, list(arguments), env=env)
+        done = CliRunner().invoke(whole_command(), list(arguments), env=env)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return f"exit {done.exit_code}: {done.output}"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
-from cli.main import app
 from shared.rules.policy import Policy
 from shared.rules.shipped import POLICY
+from tests.command import whole_command
 from tests.functional.world import ROOT
 
 CONFIG = ROOT / "examples" / "config"
@@ -28,7 +28,7 @@ CASE = {"case": "an operator", "question": "operate", "with": {}, "answer": "all
 
 def tried(*files: Path, policy: Path = CONFIG / "policy.cedar", more: tuple[str, ...] = ()) -> Result:
     """The command, run."""
-    return CliRunner().invoke(app, ["policy", "test", "--policy", str(policy), *map(str, files), *more])
+    return CliRunner().invoke(whole_command(), ["policy", "test", "--policy", str(policy), *map(str, files), *more])
 
 
 def cases(folder: Path, *changes: dict[str, Any], **document: Any) -> Path:

@@ -17,13 +17,11 @@ from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger
 from tests.functional.approvals import approval
 from tests.functional.deployment import Deployment, Json, deployment
-from tests.functional.launch import environment, run, without_desk
+from tests.functional.launch import environment, typed, without_desk
 from tests.functional.mailbox import FUNCTIONS
 from tests.functional.waiting import until
 from tests.functional.world import HUB, RECONCILE_FUNCTION, Spoke, Stage
 from tests.ledger.postgres import Postgres, running
-
-pytestmark = pytest.mark.timeout(300)
 
 SECRET = "ecr-grants/ledger"
 OLD, NEW = "hush-the-old-one", "hush-the-new-one"
@@ -137,7 +135,7 @@ def proven(house: House, password: str) -> None:
     head = json.loads([line for line in house.told().splitlines() if '"ledger.head"' in line][-1])
     assert head["signature"]
     for words in ("grants", "dead list", "ledger check", "ledger verify --empty", "mode"):
-        ran = run("cli", *words.split(), LEDGER_URL=house.address(password))
+        ran = typed(*words.split(), LEDGER_URL=house.address(password))
         assert ran.returncode == 0, ran.stderr
         told += ran.stdout + ran.stderr
     assert "hush" not in told

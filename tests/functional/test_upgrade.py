@@ -22,7 +22,7 @@ import yaml
 from shared.ledger.revision import CODE
 from tests.functional.approvals import approval, revocation
 from tests.functional.deployment import Deployment, Json, deployment
-from tests.functional.launch import TEMPLATE, clean_environment, environment
+from tests.functional.launch import TEMPLATE, clean_environment, environment, typed
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT, Stage
 from tests.ledger.postgres import running
@@ -44,7 +44,7 @@ class Version:
     folder: Path
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command of this version's counter."""
+        """A command of this version's counter; those of the version that the tests are of are ``typed``."""
         return subprocess.run(
             [sys.executable, "-m", "cli", *command],
             cwd=self.folder,
@@ -153,7 +153,7 @@ def plant(request: pytest.FixtureRequest, older: Version, tmp_path: Path) -> Ite
     instances = ((spoke.uid, vpc) for spoke in spokes for vpc in spoke.vpcs)
     with running() if request.param == "postgresql" else nullcontext() as server:
         ledger = f"sqlite:///{tmp_path / 'ledger.db'}" if server is None else server.address(server.new_database())
-        made = older.run("ledger", "upgrade", "--ledger-url", ledger)
+        made = typed("ledger", "upgrade", "--ledger-url", ledger)
         assert made.returncode == 0, made.stderr
         start = template(tmp_path, others=older)
         with deployment(stage, tmp_path, template=start, ledger=ledger, known_words=False) as cloud:
@@ -180,7 +180,7 @@ def test_up_back_and_up_again(plant: Plant, older: Version, newer: Version) -> N
     plant.deploy(others=older)  # back: the code alone, and cold starts on the ledger as it is
     plant.fly()
     plant.land()
-    verified = older.run("ledger", "verify", *ledger)
+    verified = typed("ledger", "verify", *ledger)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     plant.fly()
     plant.deploy(others=newer)

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 import yaml
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
-from cli.main import app
 from shared.ledger.admission import admit
 from shared.ledger.configuration import newest_number
 from shared.ledger.operating import said_mode
@@ -26,6 +25,7 @@ from shared.loop.gate import Gate
 from shared.messages.completion import Reason
 from shared.messages.configuration import KeyState
 from shared.messages.seal import read_seal
+from tests.command import whole_command
 from tests.configured import (
     CONFIG_KEYS,
     CONFIG_KEYS_TEXT,
@@ -78,7 +78,7 @@ class Desk:
     def typed(self, *words: str, **variables: str) -> Result:
         """What a command says."""
         environment = {"LEDGER_URL": self.url, "ECR_GRANTS_USER": "operator", **self.variables, **variables}
-        done = CliRunner(env=environment).invoke(app, list(words))
+        done = CliRunner(env=environment).invoke(whole_command(), list(words))
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return done
 

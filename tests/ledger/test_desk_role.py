@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sql
+from click.testing import CliRunner
 from sqlalchemy.exc import ProgrammingError
-from typer.testing import CliRunner
 
-from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger.operating import set_hold
 from shared.ledger.operating_seen import seen_operation
@@ -25,6 +24,7 @@ from shared.loop.consent import Consent
 from shared.loop.operating import Operators
 from shared.messages.consent import Operation, Strength
 from shared.rules.facts import Hold, HoldKind, Side
+from tests.command import whole_command
 from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import Database, key
 from tests.ledger.postgres import PASSWORD
@@ -138,7 +138,7 @@ def test_the_command_says_what_it_did(ledger: Ledger, database: Database) -> Non
     """Twice the same; a role that is not there, and a ledger without roles, are told."""
 
     def told(role: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, ["ledger", "desk-role", role, "--ledger-url", database.url])
+        done = CliRunner().invoke(whole_command(), ["ledger", "desk-role", role, "--ledger-url", database.url])
         return done.exit_code, done.output
 
     if database.kind != "postgresql":

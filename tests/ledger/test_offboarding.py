@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
-from cli.main import app
 from deploy.surroundings import HUB_ROLE, SPOKE_ROLE
 from shared.ledger.admission import admit
 from shared.ledger.intents import saw
@@ -19,6 +18,7 @@ from shared.messages.approval import RevokeApproval
 from shared.messages.completion import EventKind
 from shared.messages.seal import approval_from
 from shared.rules.facts import Hold, HoldKind, Seen, Side
+from tests.command import whole_command
 from tests.ledger.kit import NOW, Database, closing, grant_id, opening, read, settle_side
 
 B, OTHER = "2000000000000002", "3000000000000003"
@@ -27,7 +27,7 @@ B, OTHER = "2000000000000002", "3000000000000003"
 def offboard(database: Database, uid: str = B, *more: str) -> Result:
     """The command, as it is typed."""
     words = ["offboard", "--ledger-url", database.url, "--account", uid, *more]
-    return CliRunner().invoke(app, words)
+    return CliRunner().invoke(whole_command(), words)
 
 
 def facts(database: Database, uid: str = B, *more: str) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from bench.calm import CalmCloud
-from cli.main import app
 from shared.cloud.calls import Trail
 from shared.errors import BadInput
 from shared.ledger.admission import admit
@@ -32,6 +31,7 @@ from shared.loop.visits import Outcome
 from shared.messages.completion import COMPLETION, WAKE, Completion, EventKind, Wake
 from shared.messages.envelope import parse
 from shared.rules.facts import HoldKind, Side
+from tests.command import whole_command
 from tests.ledger.gated import Gated, apply
 from tests.ledger.kit import HOUR, Database, closing, key, opening
 from tests.ledger.lives import ROUTES, close, come_up
@@ -79,7 +79,7 @@ def test_the_rows_of_an_older_version_are_proven_shown_and_worked_on(left: Left)
     now = left.ends + HOUR
     assert ledger.read(first_fault, [], None) is None
     for words in (["grants"], ["dead", "list"], ["ledger", "verify"]):
-        ran = CliRunner().invoke(app, [*words, "--json"], env={"LEDGER_URL": database.url})
+        ran = CliRunner().invoke(whole_command(), [*words, "--json"], env={"LEDGER_URL": database.url})
         assert ran.exit_code == 0, (words, ran.output)
     assert ledger.read(dead_rows) == []
 

@@ -17,10 +17,9 @@ import sqlalchemy as sql
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from typer.testing import CliRunner, Result
 
-from cli.main import app
 from shared.errors import LedgerError
 from shared.ledger.admission import admit
 from shared.ledger.heads import head_of
@@ -28,6 +27,7 @@ from shared.ledger.revision import CODE, REVISION
 from shared.ledger.schema import MIGRATIONS, Half, Schema, check_schema, upgrade_schema
 from shared.ledger.tables import accepts, events, metadata, outbox
 from shared.ledger.transactions import Ledger, queue_up
+from tests.command import whole_command
 from tests.ledger.crowd import Crowd
 from tests.ledger.kit import NOW, Database, opening
 from tests.ledger.postgres import PASSWORD, Postgres
@@ -40,7 +40,7 @@ TOLD = f"the ledger is at revision {REVISION}, and accepts code of revision {COD
 
 def ecr_grants(*arguments: str, url: str | None = None) -> Result:
     """A command of the counter, as a person types it."""
-    return CliRunner().invoke(app, arguments, env={} if url is None else {"LEDGER_URL": url})
+    return CliRunner().invoke(whole_command(), arguments, env={} if url is None else {"LEDGER_URL": url})
 
 
 @pytest.fixture

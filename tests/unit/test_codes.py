@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from cli.main import app
 from shared.messages.catalogue import find, note
 from shared.messages.completion import ReasonCode
 from shared.messages.reasons import NOTES
 from shared.rules.facts import DriftKind
+from tests.command import whole_command
 
 ROOT = Path(__file__).parents[2]
 ENUMS = ("ReasonCode", "DriftKind")
@@ -100,7 +100,7 @@ def test_no_code_is_told_twice() -> None:
 @pytest.mark.parametrize("code", ["Held", "grant-missing", "Paced", "DeadLetter", "Throttling.User", "QueueNotExist"])
 def test_a_code_is_explained(code: str) -> None:
     """In English and Chinese, with who must act and what happens next."""
-    told = CliRunner().invoke(app, ["errors", code])
+    told = CliRunner().invoke(whole_command(), ["errors", code])
     assert told.exit_code == 0, told.output
     english, chinese, after = told.output.splitlines()
     assert english.startswith(f"{code}: ")
@@ -111,12 +111,12 @@ def test_a_code_is_explained(code: str) -> None:
 
 def test_an_unknown_code_says_how_it_is_treated() -> None:
     """Exit code 1, since it is not there; and what the engine does about codes that it does not know."""
-    told = CliRunner().invoke(app, ["errors", "Brand.New"])
+    told = CliRunner().invoke(whole_command(), ["errors", "Brand.New"])
     assert told.exit_code == 1
     assert (
         "Brand.New: unknown here. An unknown code is tried again within bounds where its name says that it passes"
         in told.output
     )
-    as_json = CliRunner().invoke(app, ["errors", "Brand.New", "--json"])
+    as_json = CliRunner().invoke(whole_command(), ["errors", "Brand.New", "--json"])
     assert as_json.exit_code == 1
     assert '"known": false' in as_json.stdout

@@ -12,15 +12,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from cli.common import operator_name, reachable
-from cli.main import app
 from shared.errors import SettingsError
 from shared.ledger.admission import admit
 from shared.ledger.schema import upgrade_schema
 from shared.ledger.transactions import Ledger, now_ms
+from tests.command import whole_command
 from tests.ledger.kit import grant_id, opening
 
 GRANT = grant_id()
@@ -28,12 +27,12 @@ GRANT = grant_id()
 
 def typed(*arguments: str, **environment: str) -> Result:
     """What a person types."""
-    return CliRunner().invoke(app, arguments, env={"LEDGER_URL": "", **environment})
+    return CliRunner().invoke(whole_command(), arguments, env={"LEDGER_URL": "", **environment})
 
 
 def commands(group: object = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every command, by the words that call it."""
-    group = group or typer.main.get_command(app)
+    group = group or whole_command()
     for name, one in getattr(group, "commands", {}).items():
         yield (*path, name)
         yield from commands(one, (*path, name))
@@ -77,7 +76,7 @@ def test_exit_codes_are_as_documented(monkeypatch: pytest.MonkeyPatch, words: li
     """1: not so, or trouble. 2: the command line, a setting or a file cannot be used. Never a traceback."""
     for name in ("LEDGER_URL", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(whole_command(), words)
     assert done.exit_code == code, done.output
     assert told in done.output
     assert isinstance(done.exception, SystemExit)
@@ -151,8 +150,8 @@ def test_what_is_no_address_is_refused(
 ) -> None:
     """One line that names the option and shows what was found, and exit code 2."""
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
-    assert CliRunner().invoke(app, ["ledger", "upgrade"]).exit_code == 0
-    done = CliRunner().invoke(app, [*words, endpoint])
+    assert CliRunner().invoke(whole_command(), ["ledger", "upgrade"]).exit_code == 0
+    done = CliRunner().invoke(whole_command(), [*words, endpoint])
     assert (done.exit_code, len(done.output.splitlines())) == (2, 1), done.output
     assert f"{words[-1]} " in done.output
     assert "\x1b" not in done.output

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -16,11 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from typer.testing import CliRunner, Result
 
-from cli.main import app
 from shared.messages.seal import read_seal
 from shared.rules.sealing import judge
+from tests.command import whole_command
 from tests.seals import APPROVAL, DEPLOYMENT, KEYS, NOW, SKEW, compact, parts, private_key
 
 KID = "self-service-1"
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def sealed(folder: Path, *more: str, kid: str = KID, audience: str = DEPLOYMENT) -> Result:
     """What a person types."""
     words = [str(folder / "approval.json"), "--key", str(folder / "key.pem"), "--kid", kid, "--audience", audience]
-    return CliRunner().invoke(app, ["seal", *words, *more])
+    return CliRunner().invoke(whole_command(), ["seal", *words, *more])
 
 
 def test_what_is_sealed_opens(folder: Path) -> None:

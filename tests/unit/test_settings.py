@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from typer.testing import CliRunner
 
-from cli.main import app
 from shared.errors import SettingsError
 from shared.settings import (
     FUNCTIONS,
@@ -25,6 +24,7 @@ from shared.settings import (
     read_signing,
     setting_names,
 )
+from tests.command import whole_command
 from tests.configured import CONFIG_KEYS, CONFIG_KEYS_TEXT
 
 PASSWORD = "a-password-nobody-may-see"
@@ -297,7 +297,7 @@ def test_every_setting_is_described_once() -> None:
 
 def test_the_document_of_settings_is_current() -> None:
     """`make documents` was run."""
-    done = CliRunner().invoke(app, ["settings", "--check"])
+    done = CliRunner().invoke(whole_command(), ["settings", "--check"])
     assert done.exit_code == 0, done.output
     text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text("utf-8")
     assert re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE) == FIELDS
