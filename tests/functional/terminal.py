@@ -49,7 +49,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and (text is None or text not in self.printed):
             self.started.update(descendants(self._process.pid))
-            if select.select([self._ours], [], [], min(left, 0.05))[0]:
+            if select.select([self._ours], [], [], min(left, 0.25))[0]:
                 try:
                     news = os.read(self._ours, 65_536)
                 except OSError:  # nobody has the terminal any more

@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.functional.launch import clean_environment, run
+from tests.functional.launch import clean_environment, run, typed
 from tests.functional.terminal import Terminal
 from tests.functional.waiting import PATIENCE, until
 from tests.functional.world import ROOT, SPOKE
@@ -54,7 +55,7 @@ class Demo:
             assert text in self.told or self._process.poll() is None, self.told
             return text in self.told
 
-        until(look, f"the demo has printed {text!r}", 3 * PATIENCE)
+        until(look, f"the demo has printed {text!r}", 3 * PATIENCE, lambda: time.sleep(0.25))
 
     def interrupt(self) -> None:
         """Ctrl-C."""
@@ -88,22 +89,6 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
         one.kill()
 
 
-def test_the_demo_shows_the_way_and_ends_with_an_active_association(demo: Callable[..., Demo]) -> None:
-    """Exit code 0 and a last line that says so; every step with its account and API request id; nothing left running."""
-    good = demo("--only", "--seconds", "60")
-    good.wait_for("received and admitted")
-    assert good.end() == 0, good.told
-    last = good.told.splitlines()[-1]
-    assert last.startswith("OK: ")
-    assert "ACTIVE" in last
-    steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
-    steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
-    steps += ["under way (UnderWay)", "completion published: associated"]
-    assert [step for step in steps if step not in good.told] == []
-    assert good.told.count("API request") >= 5
-
-
-@pytest.mark.timeout(300)
 def test_the_whole_demo_shows_what_is_refused_first(demo: Callable[..., Demo]) -> None:
     """An altered copy, with its code; what the policy forbids, with its advice; then ACTIVE, and the rest of the circle. People
     ask, look, decide for both sides, also many at once and in an emergency; all of it is taken back.
@@ -138,21 +123,6 @@ def test_the_whole_demo_shows_what_is_refused_first(demo: Callable[..., Demo]) -
     assert [places[at] for at in (1, 3, 5, 6)] == sorted(places[at] for at in (1, 3, 5, 6))
 
 
-def test_a_file_that_is_sealed_is_sent_as_it_is(demo: Callable[..., Demo], tmp_path: Path) -> None:
-    """By the command that people use, with the example's key."""
-    key, path = tmp_path / "key.pem", tmp_path / "sealed.json"
-    key.write_text(run("examples.keys", "self-service-1").stdout, "utf-8")
-    made = run(
-        *("cli", "seal", "examples/approval-vpc.json", "--key", str(key), "--kid", "self-service-1"),
-        *("--audience", "ecr-grants-example", "--output", str(path)),
-    )
-    assert made.returncode == 0, made.stderr
-    good = demo("--only", "--approval", str(path), "--seconds", "60")
-    good.wait_for(f"{path}: sent to the queue ecr-approvals")
-    assert good.end() == 0, good.told
-    assert good.told.splitlines()[-1].startswith("OK: granted and associated")
-
-
 def test_the_demo_fails_with_the_reason(demo: Callable[..., Demo], tmp_path: Path) -> None:
     """An approval that is refused: exit code 1, and the last line says why; nothing left running."""
     edited = {**APPROVAL, "instance": {**APPROVAL["instance"], "id": "vpc-doesnotexist"}}
@@ -166,16 +136,6 @@ def test_the_demo_fails_with_the_reason(demo: Callable[..., Demo], tmp_path: Pat
     assert f"VPC vpc-doesnotexist not found in account {SPOKE}, region cn-hangzhou" in last
 
 
-def test_what_is_kept_running_ends_with_ctrl_c(demo: Callable[..., Demo]) -> None:
-    """It prints the address and example commands, and an interrupt ends it and all it started, with exit code 0."""
-    kept = demo("--stay")
-    kept.wait_for("Ctrl-C ends everything")
-    assert "The local cloud is at http://127.0.0.1:" in kept.told
-    assert "examples.send examples/approval-vpc.json --address" in kept.told
-    kept.interrupt()
-    assert kept.end() == 0
-
-
 def test_a_demo_file_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
     """Exit code 1 and the name of the file."""
     done = run("examples.demo", "--approval", str(tmp_path / "missing.json"))
@@ -186,29 +146,86 @@ def test_a_demo_file_that_is_not_there_is_told_before_anything_starts(tmp_path: 
 # -- on a terminal -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("columns", "proxies"),
-    [
-        pytest.param(60, {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE}, id="60 columns, behind a proxy"),
-        pytest.param(200, {"ALL_PROXY": NOWHERE, "http_proxy": NOWHERE}, id="200 columns, behind another"),
-    ],
-)
-def test_the_demo_is_legible_on_a_terminal(tmp_path: Path, columns: int, proxies: dict[str, str]) -> None:
-    """Whatever its width: every line is written whole, once, and the terminal wraps it; no cursor moves. The approval lies in
-    a folder with a blank in its name."""
-    folder = tmp_path / "my approvals"
-    folder.mkdir()
+def as_asked(folder: Path) -> tuple[Path, str]:
+    """A file for the demo as somebody wrote it, and what is told of it."""
     path = folder / "first one.json"
     path.write_text(json.dumps(APPROVAL), "utf-8")
-    terminal = Terminal([*MAKE, "demo", f"APPROVAL={path}"], columns, proxies)
+    return path, "sealed and sent"
+
+
+def as_sealed(folder: Path) -> tuple[Path, str]:
+    """A file that is sealed already, by the command that people use, with the example's key."""
+    key, path = folder / "key.pem", folder / "sealed one.json"
+    key.write_text(run("examples.keys", "self-service-1").stdout, "utf-8")
+    made = typed(
+        *("seal", "examples/approval-vpc.json", "--key", str(key), "--kid", "self-service-1"),
+        *("--audience", "ecr-grants-example", "--output", str(path)),
+    )
+    assert made.returncode == 0, made.stderr
+    return path, "sent"
+
+
+def checkout(folder: Path) -> Path:
+    """All that the demo needs, in a folder with blanks in its name."""
+    copy = folder / "a checkout" / "of mine"
+    copy.mkdir(parents=True)
+    for part in ("cli", "deploy", "examples", "functions", "localcloud", "shared", "requirements"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("s.yaml", "Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / file, copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("columns", "proxies", "written", "where"),
+    [
+        pytest.param(
+            60,
+            {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE},
+            as_asked,
+            checkout,
+            id="60 columns, behind a proxy, an approval, from a folder with blanks in its name",
+        ),
+        pytest.param(
+            200,
+            {"ALL_PROXY": NOWHERE, "http_proxy": NOWHERE},
+            as_sealed,
+            lambda _: ROOT,
+            id="200 columns, behind another, a file that is sealed and sent as it is",
+        ),
+    ],
+)
+def test_the_demo_shows_the_way_legibly_on_a_terminal(
+    tmp_path: Path,
+    columns: int,
+    proxies: dict[str, str],
+    written: Callable[[Path], tuple[Path, str]],
+    where: Callable[[Path], Path],
+) -> None:
+    """Every step with its account and API request id, ACTIVE at the end, nothing left. Whatever the terminal's width: every line
+    is written whole, once, and the terminal wraps it; no cursor moves. The approval and temporary files lie in folders with a
+    blank in their names.
+    """
+    folder, temporary = tmp_path / "my approvals", tmp_path / "temporary files"
+    folder.mkdir()
+    temporary.mkdir()
+    path, handed_in = written(folder)
+    more = {**proxies, "TMPDIR": str(temporary)}
+    terminal = Terminal([*MAKE, "demo", f"APPROVAL={path}"], columns, more, where(tmp_path))
     assert terminal.end() == 0, terminal.printed
+    assert len(terminal.started) >= 4, "the local cloud and a worker for each function"
+    assert list(temporary.iterdir()) == []
     first, *story, active, last = terminal.lines
     assert first == "starting the local cloud and deploying the functions of s.yaml ..."
     assert story[0].endswith(" applied version 1, signed by configuration-1")
-    assert f" {path}: sealed and sent to the queue ecr-approvals " in story[2]
+    assert f" {path}: {handed_in} to the queue ecr-approvals " in story[2]
     for line in story:
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (demo|grant|associate|preflight|reconcile|desk) +\S.*", line), line
     assert len([line for line in story if re.search(r"API request [0-9A-F-]{36}\)$", line)]) >= 5
+    steps = ["role acs:ram::2000000000000002:role/ecr-grants-spoke assumed", "granted the instance to the ECR"]
+    steps += ["read the grants on the VPC", "completion published: granted", "asked for the association"]
+    steps += ["under way (UnderWay)", "completion published: associated", "received and admitted"]
+    assert [step for step in steps if not any(step in line for line in story)] == []
     assert active == f"The association {active.split()[2]} is ACTIVE."
     assert last == f"OK: granted and associated; association {active.split()[2]} is ACTIVE"
 
@@ -254,15 +271,19 @@ def test_ctrl_c_during_the_set_up_is_one_line(tmp_path: Path, seconds: float) ->
 
 
 def test_what_make_up_prints_can_be_typed(demo: Callable[..., Demo]) -> None:
-    """Every line of it, copied into a shell as it stands, works; it is printed without a terminal too, and says how that ends."""
+    """Every line of it, copied into a shell as it stands, works; it is printed without a terminal too, and says how that ends:
+    with exit code 0 and all that it started.
+    """
     kept = demo("--stay")
     kept.wait_for("Ctrl-C ends everything")
+    assert "The local cloud is at http://127.0.0.1:" in kept.told
+    assert "examples.send examples/approval-vpc.json --address" in kept.told
     lines = kept.told.splitlines()
-    typed = [line.strip() for line in lines[lines.index("Type next, in another terminal:") :] if line.startswith("  ")]
-    assert len(typed) >= 10
-    assert typed[0] == f"cd {shlex.quote(str(ROOT))}"
+    shown = [line.strip() for line in lines[lines.index("Type next, in another terminal:") :] if line.startswith("  ")]
+    assert len(shown) >= 10
+    assert shown[0] == f"cd {shlex.quote(str(ROOT))}"
     done = subprocess.run(
-        ["sh", "-euxc", "\n".join(typed)],
+        ["sh", "-euxc", "\n".join(shown)],
         cwd="/",
         env=clean_environment(HTTP_PROXY=NOWHERE, ALL_PROXY=NOWHERE),
         capture_output=True,
@@ -278,23 +299,6 @@ def test_what_make_up_prints_can_be_typed(demo: Callable[..., Demo]) -> None:
     [leave] = re.findall(r"This is no terminal: `(kill \d+)`", kept.told)
     subprocess.run(leave.split(), check=True)
     assert kept.end() == 0
-
-
-def test_the_demo_runs_in_a_folder_with_blanks_in_its_name(tmp_path: Path) -> None:
-    """The checkout, and where temporary files lie."""
-    copy, temporary = tmp_path / "a checkout" / "of mine", tmp_path / "temporary files"
-    copy.mkdir(parents=True)
-    temporary.mkdir()
-    for folder in ("cli", "deploy", "examples", "functions", "localcloud", "shared", "requirements"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("s.yaml", "Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / file, copy)
-    terminal = Terminal(
-        [*MAKE, "demo", "APPROVAL=examples/approval-vpc.json"], more={"TMPDIR": str(temporary)}, folder=copy
-    )
-    assert terminal.end() == 0, terminal.printed
-    assert terminal.lines[-1].startswith("OK: ")
-    assert list(temporary.iterdir()) == []
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
