@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,6 @@ def built(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
-def copy(built: Path, tmp_path: Path) -> Iterator[Path]:
-    """The package once more, to plant something in."""
-    place = tmp_path / "package"
-    shutil.copytree(built, place, copy_function=os.link)
-    yield place
-    shutil.rmtree(place)
-
-
 def wheel(name: str, platform: str, folder: Path) -> Path:
     """A locked dependency as another platform takes it, unpacked in a folder."""
     blocks = re.split(r"\n(?=\S)", REQUIREMENTS.read_text("utf-8"))
@@ -74,22 +66,46 @@ def test_it_is_sound_and_small(built: Path) -> None:
     assert {f"{name}.py" for name in FUNCTIONS} | {"shared"} <= {path.name for path in built.iterdir()}
 
 
-def test_what_is_planted_is_named(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wheel for a newer C library, byte code that goes by times, settings, a library for macOS: a sentence for each."""
-    shutil.copytree(wheel("cryptography", "x86_64-manylinux_2_34", tmp_path / "newer"), copy / "newer")
-    shutil.copytree(wheel("markupsafe", "aarch64-apple-darwin", tmp_path / "mac"), copy / "mac")
+@pytest.fixture(scope="module")
+def told(built: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What is said of a package in which everything is planted at once: each fault is named for itself, and it is looked through
+    once.
+    """
+    folder = tmp_path_factory.mktemp("planted")
+    copy = folder / "package"
+    shutil.copytree(built, copy, copy_function=os.link)
+    shutil.copytree(wheel("cryptography", "x86_64-manylinux_2_34", folder / "newer"), copy / "newer")
+    shutil.copytree(wheel("markupsafe", "aarch64-apple-darwin", folder / "mac"), copy / "mac")
     compiled = copy / "shared" / "__pycache__" / "settings.cpython-312.pyc"
     stale = compiled.read_bytes()
-    compiled.unlink()
-    compiled.write_bytes(stale[:4] + bytes(4) + stale[8:])
-    source = copy / "shared" / "errors.py"
-    source.unlink()
-    source.write_text('"""Another."""\n')
-    (copy / ".env").write_text("LEDGER_URL=x\n")
+    written(compiled, stale[:4] + bytes(4) + stale[8:])
+    written(copy / "shared" / "errors.py", b'"""Another."""\n')
+    written(copy / ".env", b"LEDGER_URL=x\n")
+    shutil.rmtree(copy / "psycopg")
+    shutil.rmtree(copy / "multidict")
+    (copy / "alibabacloud_vpc20160428" / "models" / "_describe_vpcs_request.py").unlink()
+    other = folder / "other"
+    other.mkdir()
+    text = (copy / "grant.py").read_text("utf-8").replace("def handler(", "def _handle(")
+    written(other / "grant.py", f"{text}\ndef later() -> None:\n    import pytest\n".encode())
+    package.compile_all(other, python)
+    for name in ("grant.py", "__pycache__/grant.cpython-312.pyc"):
+        written(copy / name, (other / name).read_bytes())
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["--check", str(copy)]) == 1
+    shutil.rmtree(folder)
+    return said.getvalue()
 
-    assert main(["--check", str(copy)]) == 1
 
-    told = capsys.readouterr().out
+def written(file: Path, content: bytes) -> None:
+    """Put something in a file's place: the file itself is the package's too."""
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+
+
+def test_what_is_planted_is_named(told: str) -> None:
+    """A wheel for a newer C library, byte code that goes by times, settings, a library for macOS: a sentence for each."""
     assert (
         "_rust.abi3.so wants glibc 2.34, and the runtime has 2.31: it needs a wheel for manylinux_2_31 or older" in told
     )
@@ -100,23 +116,8 @@ def test_what_is_planted_is_named(copy: Path, tmp_path: Path, capsys: pytest.Cap
     assert "not to be deployed" in told
 
 
-def test_an_import_that_fails_only_when_it_is_used_is_named(
-    copy: Path, python: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_import_that_fails_only_when_it_is_used_is_named(told: str) -> None:
     """Of a dependency that is not there, and of one that the interpreter must not lend; a handler that is missing."""
-    shutil.rmtree(copy / "psycopg")
-    shutil.rmtree(copy / "multidict")
-    (copy / "alibabacloud_vpc20160428" / "models" / "_describe_vpcs_request.py").unlink()
-    source = copy / "grant.py"
-    text = source.read_text("utf-8").replace("def handler(", "def _handle(")
-    source.unlink()
-    source.write_text(f"{text}\ndef later() -> None:\n    import pytest\n", "utf-8")
-    (copy / "__pycache__" / "grant.cpython-312.pyc").unlink()
-    package.compile_all(copy, python)
-
-    assert main(["--check", str(copy)]) == 1
-
-    told = capsys.readouterr().out
     assert "the address of a ledger cannot import psycopg from the package alone (ModuleNotFoundError" in told
     assert "grant.py cannot import pytest from the package alone (ModuleNotFoundError" in told
     assert "grant.py has no function handler()" in told
