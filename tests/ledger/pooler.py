@@ -49,6 +49,8 @@ class Pooler:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                # Answers are handed on message by message, of which none may wait until the one before it is acknowledged.
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
