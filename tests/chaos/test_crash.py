@@ -16,7 +16,7 @@ from tests.chaos.crash_points import FLOWS, Place, points_at, sample
 from tests.chaos.traps import HOWS, Trap, ledger_relay
 from tests.ledger.postgres import PASSWORD, USER, Postgres, running
 
-SEED, SAMPLE, LANES = 3, 4, 2
+SEED, SAMPLE, LANES = 3, 4, 4
 WORKER = """
 import psycopg, sys
 connection = psycopg.connect(host=sys.argv[1], dbname="postgres", user=sys.argv[2], password=sys.argv[3])

@@ -45,7 +45,7 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[str | None]:
 @pytest.mark.timeout(600)
 def test_a_small_storm_adds_up(ledger: str | None, tmp_path: Path) -> None:
     """Two approvals for each account with a tenth of trouble; killed workers are the crash points' and the large one's."""
-    accounts = 40 if ledger is None else 20  # the second database need not be as long at it
+    accounts = 20 if ledger is None else 10  # the second database need not be as long at it
     with storm(2 * accounts, accounts, 7, tmp_path, lambda _: None, ledger=ledger) as found:
         found.play(0.1, 7, 0, limit=60, rest=240)
         assert found.faults() == []

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.functional.desked import Browser, Desked, desked, wish
 
-EXAMPLES = int(os.environ.get("DESK_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("DESK_EXAMPLES", "250"))
 CHECKS = [
     not_a_server_error,
     checks.status_code_conformance,
@@ -83,7 +83,7 @@ def cases(desk: Desked) -> SearchStrategy[Any]:
     return st.one_of(found)
 
 
-@pytest.mark.timeout(120 + EXAMPLES)
+@pytest.mark.timeout(400 + EXAMPLES)
 @pytest.mark.parametrize("who", ["person", "system", "stranger"])
 def test_every_answer_is_documented(desk: Desked, who: str) -> None:
     """No failure of ours, and no status, type or form of an answer that the description does not have."""
