@@ -172,7 +172,6 @@ class Life(RuleBasedStateMachine):
             self._open.close()
 
 
-@pytest.mark.timeout(400)
 def test_hypothesis_finds_nothing_either() -> None:
     """The same machine with every choice drawn by hypothesis."""
     run_state_machine_as_test(

@@ -18,8 +18,6 @@ from tests.functional.approvals import approval, now, request_id, revocation
 from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.world import HUB, TESTER, Spoke, Stage
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for all requests
-
 PATIENT = 150.0
 REJECTED, DEAD, LATER, LOOK = "rejected", "dead", "later", "look again"
 

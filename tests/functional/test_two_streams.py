@@ -16,8 +16,6 @@ from tests.functional.deployment import Deployment, Json, deployment
 from tests.functional.waiting import until
 from tests.functional.world import GRANT_FUNCTION, HUB, TESTER, Spoke, Stage
 
-pytestmark = pytest.mark.timeout(300)
-
 WAITING = 60.0
 """Seconds for one answer; a starved stream would wait for ever."""
 

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
+PATIENCE = 120.0
+"""Real seconds after which a condition counts as missed. Nothing waits as long when all is well; where a machine has much else to
+do, or a minute's budget of calls is used up, what takes a second takes a minute. It is less than the five minutes after which
+the timer, or the end of a claim, mends what was missed.
+"""
 
 
 def until(

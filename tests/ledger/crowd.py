@@ -9,10 +9,10 @@ from multiprocessing.synchronize import Barrier
 from typing import TypeVar
 
 from shared.ledger.transactions import Ledger
+from tests.functional.waiting import PATIENCE
 
 T = TypeVar("T")
 
-_PATIENCE = 60.0
 _gate: Barrier
 
 
@@ -25,7 +25,7 @@ def _go(url: str, number: int, task: Callable[..., T], arguments: tuple[object, 
     """One process's part. Nobody starts before everybody has come, so each process gets exactly one part."""
     ledger = Ledger(url)
     try:
-        _gate.wait(_PATIENCE)
+        _gate.wait(PATIENCE)
         return task(ledger, number, *arguments)
     finally:
         ledger.close()
@@ -43,7 +43,7 @@ class Crowd:
     def at_once(self, url: str, task: Callable[..., T], *arguments: object) -> list[T]:
         """Every process calls ``task(ledger, its number, *arguments)``; what they returned, by their numbers."""
         parts = [self._pool.submit(_go, url, number, task, arguments) for number in range(self.size)]
-        return [part.result(_PATIENCE * 2) for part in parts]
+        return [part.result(PATIENCE * 2) for part in parts]
 
     def close(self) -> None:
         """Return when they have ended."""

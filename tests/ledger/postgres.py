@@ -22,11 +22,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.functional.waiting import until
+from tests.functional.waiting import PATIENCE, until
 
 USER = "ecr"
 PASSWORD = "not-a-real-password"
-_PATIENCE = 60.0
 _SETTINGS = {
     "listen_addresses": "",  # nothing but the socket
     "max_connections": "300",
@@ -124,12 +123,12 @@ class Postgres:
                 return False
             return True
 
-        until(accepts, f"PostgreSQL accepts connections (see {self._log})", _PATIENCE)
+        until(accepts, f"PostgreSQL accepts connections (see {self._log})", PATIENCE)
 
     def stop(self) -> None:
         """Return when it has ended. Its clients are cut off."""
         if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.communicate(b"stop", timeout=_PATIENCE)
+            self._keeper.communicate(b"stop", timeout=PATIENCE)
             self._keeper = None
 
     def remove(self) -> None:

@@ -36,7 +36,7 @@ from shared.ledger.transactions import Ledger
 from shared.ledger.work import claim, give_up, read_work, release
 from shared.messages.completion import EventKind, Reason
 from shared.rules.facts import Drift, DriftKind, Hold, HoldKind, Intent, Mode, Operation, Seen, Side, Work
-from tests.functional.waiting import until
+from tests.functional.waiting import PATIENCE, until
 from tests.ledger.conftest import wipe
 from tests.ledger.kit import HOUR, NOW, WAITING, Database, check_order, closing, grant_id, key, opening
 
@@ -46,7 +46,6 @@ LATER = NOW + HOUR
 TROUBLE = Reason(code="CloudTrouble", text="the platform failed")
 HOLD = Hold(HoldKind.GRANT, ID, everything=True, who="operator", reason="a test", at=LATER)
 FIRST, OTHER = (Kept(1, str(digit) * 64, "", f"bundle {digit}", LATER, "operator") for digit in (1, 2))
-_PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -306,7 +305,7 @@ class Stage:
             first = _got(one, self.first)
         finally:
             self._stop = None
-        worker.join(_PATIENCE)
+        worker.join(PATIENCE)
         assert returned, "the second worker never came back"
         return self._left(first, returned[0])
 

@@ -16,10 +16,9 @@ from shared.ledger.tables import approvals
 from shared.ledger.transactions import Ledger
 from shared.messages.completion import EventKind
 from shared.rules.facts import Mode, Side
+from tests.functional.waiting import PATIENCE
 from tests.ledger.kit import NOW, Database, check_order, opening, settle_side
 from tests.ledger.postgres import Postgres
-
-PATIENCE = 20.0
 
 
 @pytest.fixture

@@ -15,14 +15,12 @@ from alibabacloud_tea_util.models import RuntimeOptions
 from mns.account import Account
 from mns.queue import Message
 
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import HANGZHOU, Key, LocalCloud, allow, new_account, trust, user
 
 FUNCTIONS = Path(__file__).parent / "functions"
 SAMPLE, WEB, BROKEN = FUNCTIONS / "sample", FUNCTIONS / "web", FUNCTIONS / "broken"
-PATIENCE = 30.0
-"""Real seconds after which a condition counts as missed; nothing waits as long when all is well."""
-
 Json = dict[str, Any]
 
 

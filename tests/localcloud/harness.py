@@ -29,6 +29,7 @@ from localcloud.kernel import Cloud
 from localcloud.mns.service import MnsService
 from localcloud.server import Server
 from localcloud.worldfile import check_world
+from tests.functional.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -278,7 +279,7 @@ def send(
     cloud: LocalCloud, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
 ) -> Answer:
     """One raw HTTP request, target and headers exactly as given."""
-    connection = http.client.HTTPConnection(cloud.address, timeout=30)
+    connection = http.client.HTTPConnection(cloud.address, timeout=PATIENCE)
     try:
         connection.putrequest(method, target, skip_host="host" in {name.lower() for name in headers or {}})
         for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():

@@ -168,7 +168,7 @@ class Wire:
             all_headers["Authorization"] = self.signature(signed_method, signed_target, all_headers)
         if self.key.token and "security-token" not in (headers or {}):
             all_headers["security-token"] = self.key.token
-        connection = http.client.HTTPConnection(self.address, timeout=20)
+        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         try:
             connection.putrequest(method, line or target, skip_host=True, skip_accept_encoding=True)
             for name, value in all_headers.items():

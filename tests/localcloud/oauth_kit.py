@@ -9,6 +9,7 @@ import requests
 from authlib.integrations.base_client import BaseApp, FrameworkIntegration, OAuth2Mixin, OpenIDMixin
 from authlib.integrations.requests_client import OAuth2Session
 
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.harness import LocalCloud, new_account, trust
 
@@ -124,7 +125,7 @@ class SignIn:
             "redirect_uri": CALLBACK,
             **changes,
         }
-        return requests.post(f"{self.cloud.url}/v1/token", data=form, timeout=30)
+        return requests.post(f"{self.cloud.url}/v1/token", data=form, timeout=PATIENCE)
 
 
 def fields(answer: requests.Response) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # its stubs are not among our requirements
 import pytest
 
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.fc_harness import (
     BROKEN,
@@ -85,7 +86,7 @@ def test_no_process_outlives_the_local_cloud(tmp_path: Path, number: signal.Sign
     assert len(children) >= 4 + len(preload)
     assert [path.name for path in (tmp_path / "tmp").iterdir()] != []
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == (0 if number is not signal.SIGKILL else -signal.SIGKILL)
     until(lambda: not any(map(alive, children)), "all processes to end")
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -95,7 +96,7 @@ def test_a_function_that_cannot_start_ends_up_with_a_reason(tmp_path: Path) -> N
     """Exit code 1, the function's name and its own error on stderr, and no process left."""
     hook = {"instanceLifecycleConfig": {"initializer": {"handler": "index.initialize", "timeout": 5}}}
     process, _ = run_up(tmp_path, function("good"), function("bad", code=str(BROKEN), **hook))
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "function bad: did not start: RuntimeError: LEDGER_URL is not set" in errors.decode()
 
@@ -141,7 +142,7 @@ def test_what_cannot_be_preloaded_is_told(tmp_path: Path, text: str, why: str) -
     """Exit code 1 and the reason."""
     (tmp_path / "awkward.py").write_text(text)
     process, _ = run_up(tmp_path, function("a"), preload=("awkward",))
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "cannot be preloaded: " in errors.decode()
     assert why in errors.decode()

@@ -12,6 +12,7 @@ import pytest
 from mns.mns_client import MNSClient
 
 from localcloud.mns.service import MAX_BODY_BYTES
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.mns_kit import Hub, Wire, a_hub
 
@@ -307,7 +308,7 @@ def test_expect_100_continue(hub: Hub, wire: Wire) -> None:
         }
         headers["Authorization"] = wire.signature("POST", "/queues/work/messages", headers)
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
             connection.sendall(f"POST /queues/work/messages HTTP/1.1\r\n{head}\r\n".encode())
             statuses = []
             reader = connection.makefile("rb")
@@ -325,7 +326,7 @@ def test_chunked_body(hub: Hub, wire: Wire) -> None:
     for body, status in ((MESSAGE, 201), ("a" * (MAX_BODY_BYTES + 1), 400)):
         headers = {"Host": hub.cloud.address, "Date": formatdate(usegmt=True), "x-mns-version": "2015-06-06"}
         headers["Authorization"] = wire.signature("POST", "/queues/work/messages", headers)
-        connection = http.client.HTTPConnection(hub.cloud.address, timeout=10)
+        connection = http.client.HTTPConnection(hub.cloud.address, timeout=PATIENCE)
         chunks = [body[at : at + 65_536].encode() for at in range(0, len(body), 65_536)]
         connection.request("POST", "/queues/work/messages", iter(chunks), headers, encode_chunked=True)
         assert connection.getresponse().status == status
@@ -347,7 +348,7 @@ def test_body_that_never_comes_whole(
     headers["Authorization"] = wire.signature("POST", "/queues/work/messages", headers)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     host, _, port = hub.cloud.address.partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(f"POST /queues/work/messages HTTP/1.1\r\n{head}\r\n".encode() + body)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").readline()

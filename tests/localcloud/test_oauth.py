@@ -12,6 +12,7 @@ from joserfc.errors import JoseError
 
 from localcloud.oauth.service import COOKIE
 from localcloud.worldfile import WorldError, parse_world
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.oauth_kit import CALLBACK, CLIENT, NATIVE, SECRET, SignIn, buttons, fields
 
@@ -26,7 +27,7 @@ def desk(run_cloud: RunCloud) -> SignIn:
 
 def test_the_discovery_document_has_the_published_members_only(desk: SignIn) -> None:
     """Neither userinfo_endpoint nor how clients authenticate; strict clients have to be told."""
-    found = requests.get(f"{desk.cloud.url}/.well-known/openid-configuration", timeout=30).json()
+    found = requests.get(f"{desk.cloud.url}/.well-known/openid-configuration", timeout=PATIENCE).json()
 
     assert found == {
         "issuer": desk.cloud.url,
@@ -146,9 +147,9 @@ def test_tokens_live_by_the_clouds_clock(desk: SignIn) -> None:
 
     desk.cloud.advance(301)
     assert desk.exchange(code).json()["error"] == "invalid_grant"
-    assert requests.get(address, headers=bearer, timeout=30).status_code == 200
+    assert requests.get(address, headers=bearer, timeout=PATIENCE).status_code == 200
     desk.cloud.advance(3600)
-    gone = requests.get(address, headers=bearer, timeout=30)
+    gone = requests.get(address, headers=bearer, timeout=PATIENCE)
     assert (gone.status_code, gone.json()["error"], gone.json()["error_description"]) == (
         401, "access_denied", "parse token failed",
     )  # fmt: skip
@@ -210,7 +211,7 @@ def test_nobody_is_sent_to_an_address_that_is_not_registered(desk: SignIn, targe
     """Addresses are compared character by character; a wrong one is a page, never a redirect."""
     for answer in (
         desk.choose(desk.authorize(redirect_uri=target), "requester"),
-        requests.get(desk.authorize(redirect_uri=target), allow_redirects=False, timeout=30),
+        requests.get(desk.authorize(redirect_uri=target), allow_redirects=False, timeout=PATIENCE),
     ):
         assert (answer.status_code, "Location" in answer.headers) == (400, False)
         assert answer.headers["Content-Type"].startswith("text/html")
@@ -229,7 +230,7 @@ def test_nobody_is_sent_to_an_address_that_is_not_registered(desk: SignIn, targe
 )
 def test_other_mistakes_are_told_to_the_application(desk: SignIn, changes: dict[str, Any], error: str) -> None:
     """By redirect, with the state."""
-    answer = requests.get(desk.authorize(**changes), allow_redirects=False, timeout=30)
+    answer = requests.get(desk.authorize(**changes), allow_redirects=False, timeout=PATIENCE)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(f"{CALLBACK}?")
     assert (fields(answer)["error"], fields(answer)["state"]) == (error, "a-state")
@@ -308,16 +309,16 @@ def test_a_provider_that_is_down_or_slow(desk: SignIn) -> None:
     with pytest.raises(requests.Timeout):
         app.fetch_access_token(CALLBACK, code=code, timeout=0.2)
     desk.cloud.admin.plan(kind="server_error", service="oauth", operation="Authorize")
-    assert requests.get(desk.authorize(), timeout=30).status_code == 503
+    assert requests.get(desk.authorize(), timeout=PATIENCE).status_code == 503
     desk.cloud.admin.plan(kind="server_error", service="oauth", operation="Keys")
-    assert requests.get(f"{desk.cloud.url}/v1/keys", timeout=30).status_code == 503
+    assert requests.get(f"{desk.cloud.url}/v1/keys", timeout=PATIENCE).status_code == 503
     token, _ = desk.token("requester", app)
     assert app.parse_id_token(token, nonce=None)
 
 
 def test_the_page_is_a_form_without_scripts(desk: SignIn) -> None:
     """Everybody is on it; who cannot use the application cannot be chosen; names are text."""
-    page = requests.get(desk.authorize(), timeout=30)
+    page = requests.get(desk.authorize(), timeout=PATIENCE)
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert "<script" not in page.text
     assert ("the &lt;desk&gt;" in page.text, "<desk>" in page.text) == (True, False)
@@ -348,13 +349,13 @@ def test_older_applications_let_no_roles_in(run_cloud: RunCloud) -> None:
 def test_a_browser_may_be_remembered(desk: SignIn) -> None:
     """Off, everybody is asked every time; on, the cookie is enough."""
     cookies = desk.choose(desk.authorize(), "requester").cookies
-    assert requests.get(desk.authorize(), cookies=cookies, timeout=30).status_code == 200
+    assert requests.get(desk.authorize(), cookies=cookies, timeout=PATIENCE).status_code == 200
     desk.cloud.admin.switch(sign_in_remembered="on")
-    sent = requests.get(desk.authorize(), cookies=cookies, allow_redirects=False, timeout=30)
+    sent = requests.get(desk.authorize(), cookies=cookies, allow_redirects=False, timeout=PATIENCE)
     assert desk.exchange(fields(sent)["code"]).status_code == 200
-    assert requests.get(desk.authorize(), allow_redirects=False, timeout=30).status_code == 200
+    assert requests.get(desk.authorize(), allow_redirects=False, timeout=PATIENCE).status_code == 200
     stranger = {COOKIE: "nobody"}
-    assert requests.get(desk.authorize(), cookies=stranger, allow_redirects=False, timeout=30).status_code == 200
+    assert requests.get(desk.authorize(), cookies=stranger, allow_redirects=False, timeout=PATIENCE).status_code == 200
 
 
 def test_older_pages_said_other_things(desk: SignIn) -> None:
@@ -389,11 +390,11 @@ def test_what_people_will_be_is_known_beforehand(desk: SignIn) -> None:
 
 def test_nothing_else_is_there(desk: SignIn) -> None:
     """Other paths and methods are refused."""
-    assert requests.get(f"{desk.cloud.url}/v1/token", timeout=30).status_code == 405
-    assert requests.get(f"{desk.cloud.url}/v1/logout", timeout=30).status_code == 404
-    plain = requests.post(f"{desk.cloud.url}/v1/token", json={"grant_type": "authorization_code"}, timeout=30)
+    assert requests.get(f"{desk.cloud.url}/v1/token", timeout=PATIENCE).status_code == 405
+    assert requests.get(f"{desk.cloud.url}/v1/logout", timeout=PATIENCE).status_code == 404
+    plain = requests.post(f"{desk.cloud.url}/v1/token", json={"grant_type": "authorization_code"}, timeout=PATIENCE)
     assert (plain.status_code, plain.json()["error"]) == (400, "invalid_request")
-    twice = requests.get(f"{desk.authorize()}&client_id=1", allow_redirects=False, timeout=30)
+    twice = requests.get(f"{desk.authorize()}&client_id=1", allow_redirects=False, timeout=PATIENCE)
     assert twice.status_code == 400
     odd = desk.exchange("x", grant_type="password").json()
     assert odd["error"] == "unsupported_grant_type"

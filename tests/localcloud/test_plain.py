@@ -11,6 +11,7 @@ from mns.account import Account
 from mns.mns_exception import MNSExceptionBase
 from Tea.exceptions import TeaException
 
+from tests.functional.waiting import PATIENCE
 from tests.localcloud.conftest import RunCloud
 from tests.localcloud.fc_harness import function, http_trigger, template_text
 from tests.localcloud.harness import LocalCloud, stage, trust
@@ -29,7 +30,7 @@ def hello(address: str) -> ssl.SSLError:
     context.verify_mode = ssl.CERT_NONE
     host, _, port = address.rpartition(":")
     with (
-        socket.create_connection((host, int(port)), timeout=10) as raw,
+        socket.create_connection((host, int(port)), timeout=PATIENCE) as raw,
         pytest.raises(ssl.SSLError) as refused,
         context.wrap_socket(raw),
     ):
@@ -74,7 +75,7 @@ def test_a_body_that_never_comes_whole_is_no_defect(
     """Whichever service it is for, a client that hangs up in the middle, or lies, is refused or dropped, and no more."""
     host, _, port = cloud.address.rpartition(":")
     head = f"POST {target} HTTP/1.1\r\nHost: {cloud.address}\r\n{more}\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").readline()
@@ -100,18 +101,18 @@ def test_official_clients_that_speak_https(cloud: LocalCloud) -> None:
 def test_bytes_in_small_pieces(cloud: LocalCloud) -> None:
     """One byte of a greeting is not enough to tell; HTTP that comes slowly is still HTTP."""
     host, _, port = cloud.address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as slow:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
         slow.sendall(b"\x16")
         slow.sendall(b"\x03\x01")
         assert slow.recv(100) == b"\x15\x03\x01\x00\x02\x02\x28"
         assert slow.recv(100) == b""
-    with socket.create_connection((host, int(port)), timeout=10) as slow:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
         for byte in b"GET /_localcloud/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n":
             slow.sendall(bytes([byte]))
         assert slow.recv(1000).startswith(b"HTTP/1.1 200")
-    with socket.create_connection((host, int(port)), timeout=10):
+    with socket.create_connection((host, int(port)), timeout=PATIENCE):
         pass
-    silent = socket.create_connection((host, int(port)), timeout=10)
+    silent = socket.create_connection((host, int(port)), timeout=PATIENCE)
     assert cloud.admin.health()["status"] == "ok"  # by now the silent one is accepted
     cloud.stop()  # nobody waits for a connection that never said anything
     silent.close()
