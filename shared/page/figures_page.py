@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from markupsafe import Markup
 
 from shared.desk.figures_api import Counts, DayShown, SpreadShown, figures_of
-from shared.page.plots import Series, Told, bars, curves, length_of
+from shared.page.plots import Series, Told, bars, curves, length_of, unit_of
 from shared.page.texts import Texts
 from shared.page.viewer import Looking
 from shared.rules.consent import Stage
@@ -25,6 +25,8 @@ DAYS = (7, 30, 90)
 @dataclass(frozen=True)
 class Plot:
     """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values."""
+
+    """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values as text."""
 
     title: str
     about: str
@@ -54,7 +56,7 @@ def _of_leases(t: Texts, found: Sequence[DayShown]) -> Iterator[Plot]:
             Series(t("half took no longer than"), [of(one).median for one in found]),
             Series(t("nine of ten took no longer than"), [of(one).p90 for one in found], "second"),
         ]
-        return _curves(t, title, about, found, series, lambda value: length_of(t, value))
+        return _curves(t, title, about, found, series, lambda value: length_of(t, value), unit=unit_of)
 
     yield spread(
         t("Time until granted"),
@@ -113,6 +115,7 @@ def _of_deployment(t: Texts, found: Sequence[DayShown]) -> Iterator[Plot]:
         found,
         [counted(t("the oldest drift"), lambda one: one.drift_seconds)],
         lambda value: length_of(t, value),
+        unit=unit_of,
     )
 
 
@@ -124,8 +127,9 @@ def _curves(
     series: Sequence[Series],
     told: Told,
     limit: float | None = None,
+    unit: Callable[[float], float] = lambda _: 1.0,
 ) -> Plot:
-    picture = curves(t, title, [one.day for one in found], series, told, limit)
+    picture = curves(t, title, [one.day for one in found], series, told, limit, unit)
     return Plot(title, about, picture, [one.name for one in series], _rows(found, series, told))
 
 

@@ -15,6 +15,7 @@ Told = Callable[[float], str]
 
 _WIDTH, _HEIGHT, _LEFT, _FOOT, _ROW = 720, 130, 70, 20, 18
 _STEPS = (1, 2, 5, 10)
+_MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _FEWEST = 2.0
 _DOT = 2.5
 
@@ -34,10 +35,18 @@ class Series:
 
 
 def curves(
-    t: Texts, title: str, days: Sequence[date], series: Sequence[Series], told: Told, limit: float | None = None
+    t: Texts,
+    title: str,
+    days: Sequence[date],
+    series: Sequence[Series],
+    told: Told,
+    limit: float | None = None,
+    unit: Callable[[float], float] = lambda _: 1.0,
 ) -> Markup:
-    """A line for each; broken where a day has no value. ``limit``: a line that is not to be crossed. Empty without any value."""
-    return _plot(t, title, days, series, told, limit, _line)
+    """A line for each; broken where a day has no value. ``limit``: a line that is not to be crossed; ``unit``: what the axis is
+    counted in, by the largest value. Empty without any value.
+    """
+    return _plot(t, title, days, series, told, _line, limit, unit)
 
 
 def bars(t: Texts, title: str, days: Sequence[date], series: Sequence[Series], told: Told) -> Markup:
@@ -48,18 +57,23 @@ def bars(t: Texts, title: str, days: Sequence[date], series: Sequence[Series], t
     def drawn(one: Series, frame: _Frame) -> Iterator[Markup]:
         return _bars(one, frame, list(series).index(one), len(series))
 
-    return _plot(t, title, days, series, told, None, drawn)
+    return _plot(t, title, days, series, told, drawn)
 
 
 def length_of(t: Texts, seconds: float) -> str:
-    """A length of time in its largest whole unit, such as ``3 min``."""
-    if seconds < 60:
-        return t("{n} s", n=f"{seconds:.0f}")
-    if seconds < 3600:
-        return t("{n} min", n=f"{seconds / 60:.0f}")
-    if seconds < 2 * 86_400:
-        return t("{n} h", n=f"{seconds / 3600:.0f}")
-    return t("{n} d", n=f"{seconds / 86_400:.0f}")
+    """A length of time in its largest unit, such as ``2.5 min``."""
+    unit = unit_of(seconds)
+    size = f"{seconds / unit:.1f}".removesuffix(".0")
+    if unit == _MINUTE:
+        return t("{n} min", n=size)
+    if unit == _HOUR:
+        return t("{n} h", n=size)
+    return t("{n} d", n=size) if unit == _DAY else t("{n} s", n=size)
+
+
+def unit_of(seconds: float) -> float:
+    """The largest unit of which a length of time has one, of days two; in seconds."""
+    return next((unit for unit in (_DAY, _HOUR, _MINUTE) if seconds >= (2 * unit if unit == _DAY else unit)), 1.0)
 
 
 @dataclass(frozen=True)
@@ -87,13 +101,16 @@ def _plot(
     days: Sequence[date],
     series: Sequence[Series],
     told: Told,
-    limit: float | None,
     drawn: Callable[[Series, _Frame], Iterator[Markup]],
+    limit: float | None = None,
+    unit: Callable[[float], float] = lambda _: 1.0,
 ) -> Markup:
     known = [value for one in series for value in one.known]
     if not known:
         return Markup("")
-    frame = _Frame(len(days), _ceiling(max([*known, limit or 0])), len(series) * _ROW + 8)
+    most = max([*known, limit or 0])
+    size = unit(most)
+    frame = _Frame(len(days), _ceiling(most / size) * size, len(series) * _ROW + 8)
     parts = [*_axes(days, frame, told)]
     if limit is not None:
         parts.append(_across(frame.y(limit), "limit"))
