@@ -87,7 +87,7 @@ def tell(request: Request, problem: Problem, headers: Mapping[str, str]) -> Resp
 
 
 def _unconfigured(request: Request) -> Problem | None:
-    """Without a configuration nobody can sign in: whoever comes is told how to begin. The ledger is asked only while there is none."""
+    """Without a configuration nobody can sign in: whoever comes is told how to begin. Asks the ledger while there is none."""
     parts: Parts = request.app.state.parts
     try:
         parts.standing()

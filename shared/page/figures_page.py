@@ -26,8 +26,6 @@ DAYS = (7, 30, 90)
 class Plot:
     """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values."""
 
-    """One question over time. ``picture`` is empty where there is nothing to draw; ``rows``: each day with its values as text."""
-
     title: str
     about: str
     picture: Markup
