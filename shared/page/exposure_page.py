@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +20,7 @@ from shared.errors import BadInput
 from shared.loop.asking import MOST_AT_ONCE
 from shared.messages.approval import DESK
 from shared.messages.consent import renewed
-from shared.messages.forms import EcrId, RequestId, Why
+from shared.messages.forms import EcrId, Instant, RequestId, Why
 from shared.page.lines import prefixes_of
 from shared.page.pictures import address_space
 from shared.page.viewer import Looking, on_to
@@ -28,6 +29,8 @@ from shared.rules.ranges import Entry, outside, size_of, table, total
 routes = APIRouter()
 
 WITHIN = (7, 30, 90)
+RENEWALS = (30, 60, 90)
+"""Days from now on that a renewal may be asked for."""
 MOST_NAMED = 8
 """Instances that are named for a prefix outside of a list."""
 
@@ -112,6 +115,7 @@ def ends(
     listing = ends_listing(viewer.parts, viewer.scope, None if overdue else days)
     lines, further = some(listing, viewer.parts.seals, after)
     filters = {"overdue": "true"} if overdue else {"days": days}
+    now = viewer.parts.now().replace(microsecond=0)
     return viewer.page(
         "ends.html",
         lines=lines,
@@ -121,17 +125,19 @@ def ends(
         overdue=overdue,
         within=WITHIN,
         desk=DESK,
-        renewals=(30, 60, 90),
+        renewals=[(one, now + timedelta(days=one)) for one in RENEWALS],
+        name=uuid.uuid4(),
     )
 
 
 class RenewForm(BaseModel):
-    """Leases of the desk, so many days more, and why."""
+    """Leases of the desk, until when, and why. ``name``: of this very form, so that what is sent twice is asked once."""
 
     model_config = ConfigDict(extra="ignore")
     request_id: Annotated[list[RequestId], Field(max_length=MOST_AT_ONCE)] = Field(default=[])
-    days: Annotated[int, Field(ge=1, le=366)]
+    ends_at: Instant
     reason: Why
+    name: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f-]*$")] = ""
 
 
 @routes.post("/renewals")
@@ -139,11 +145,11 @@ def renew(viewer: Looking, said: Annotated[RenewForm, Form()]) -> Response:
     """Ask for another end of several leases together, in place of what their requests opened."""
     if not said.request_id:
         raise BadInput("request_id: must name at least one lease: tick it in the list")
-    until = viewer.parts.now().replace(microsecond=0) + timedelta(days=said.days)
     wishes = [
-        renewed(visible(viewer.parts, viewer.scope, one).asked.wish, one, said.reason, until) for one in said.request_id
+        renewed(visible(viewer.parts, viewer.scope, one).asked.wish, one, said.reason, said.ends_at)
+        for one in said.request_id
     ]
-    answers = viewer.parts.desk().ask(viewer.by, wishes)
+    answers = viewer.parts.desk().ask(viewer.by, wishes, name=said.name or None)
     viewer.parts.wake()
     first = answers[0].standing
     return on_to(f"/batches/{first.asked.batch}" if first.asked.batch else f"/requests/{first.request_id}")

@@ -180,7 +180,9 @@ def test_ticked_leases_are_renewed_together(desk: Desked) -> None:
     ticks = re.findall(r'name="request_id" value="([^"]+)"', page)
     assert len(ticks) == 2
     assert all(one.startswith("r-") for one in ticks)
-    said = {"request_id": ticks, "days": "60", "reason": "It goes on"}
+    ends = re.findall(r'<option value="([^"]+Z)">', page)
+    [name] = re.findall(r'name="name" value="([^"]+)"', page)
+    said = {"request_id": ticks, "ends_at": ends[1], "reason": "It goes on", "name": name}
     answer = browser.call("POST", "/renewals", data=said, headers=HTML)
     assert (answer.status_code, answer.headers["Location"][:11]) == (303, "/batches/b-"), answer.text
     batch = answer.headers["Location"].rpartition("/")[2]
@@ -188,7 +190,11 @@ def test_ticked_leases_are_renewed_together(desk: Desked) -> None:
     wishes = [browser.get(f"/api/v1/requests/{one['request_id']}").json()["wish"] for one in found]
     assert sorted(one["replaces"][0] for one in wishes) == sorted(ticks)
     assert {one["kind"] for one in wishes} == {"change"}
-    nothing = browser.call("POST", "/renewals", data={"days": "60", "reason": "It goes on"}, headers=HTML)
+    assert {one["ends_at"] for one in wishes} == {ends[1]}
+    twice = browser.call("POST", "/renewals", data=said, headers=HTML)
+    assert twice.headers["Location"] == answer.headers["Location"]
+    assert len(browser.get(f"/api/v1/requests?batch={batch}").json()["requests"]) == 2
+    nothing = browser.call("POST", "/renewals", data={**said, "request_id": []}, headers=HTML)
     assert (nothing.status_code, "tick it in the list" in nothing.text) == (422, True)
 
 
