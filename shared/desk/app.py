@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.desk.admits import unmet
 from shared.desk.api import Anybody, Here, api
@@ -60,24 +59,12 @@ class DeskApp(FastAPI):
         return self.openapi_schema
 
 
-class Around(Protocol):
-    """An ASGI app around another."""
-
-    def __init__(self, app: ASGIApp) -> None: ...
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One call."""
-
-
 @dataclass(frozen=True)
 class Face:
-    """What else the desk shows than its API: routes of its own, what stands around them, and how it tells a problem to whoever
-    looks at them.
-    """
+    """What else the desk shows than its API: routes of its own, and how it tells a problem to whoever looks at them."""
 
     routes: APIRouter
     tell: Tell
-    around: type[Around]
 
 
 def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
@@ -113,7 +100,6 @@ def make(parts: Parts | None = None, face: Face | None = None) -> DeskApp:
 
     if face is not None:
         app.include_router(face.routes)
-        app.add_middleware(face.around)
     app.add_middleware(Mannered, tell=tell)
     return app
 

@@ -28,7 +28,6 @@ from shared.page import (
     requests_page,
     search_page,
 )
-from shared.page.blanks import WithoutBlanks
 from shared.page.rendering import LANGUAGE, rendered, with_query
 from shared.page.statics import statics
 from shared.page.texts import Language
@@ -105,4 +104,4 @@ def _back(request: Request) -> str:
     return local_path(came.removeprefix(own)) if came.startswith(own + "/") else "/"
 
 
-PAGE = Face(routes, tell, WithoutBlanks)
+PAGE = Face(routes, tell)
