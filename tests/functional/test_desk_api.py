@@ -21,7 +21,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.functional.desked import Browser, Desked, desked, wish
 
-EXAMPLES = int(os.environ.get("DESK_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("DESK_EXAMPLES", "500"))
 CHECKS = [
     not_a_server_error,
     checks.status_code_conformance,
