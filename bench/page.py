@@ -37,6 +37,9 @@ MOST_STATEMENTS, MOST_TIMES = 15, 5.0
 KINDS = ("owner-a", "auditor")
 NOT_LOOKED_AT = frozenset({"/static/{mark}/{name}", "/language/{language}"})
 
+ASKED = {"/configuration/difference": "?old=1&new=1", "/search": "?q=vpc"}
+"""What a page wants to be asked."""
+
 
 def main() -> int:
     """Measure, show, judge."""
@@ -60,9 +63,10 @@ def main() -> int:
 def paths(requests: list[str]) -> list[str]:
     """The addresses of all pages that are looked at. ``requests``: a single request, then one of a batch and the batch."""
     grant = key()
-    known = {"request_id": requests[0], "batch_id": requests[2], "grant_id": grant.grant_id, "ecr_id": grant.ecr_id}
+    known = {"request_id": requests[0], "batch": requests[2], "grant_id": grant.grant_id}
+    known |= {"ecr_id": grant.ecr_id, "number": "1", "part": "dead"}
     found = [path for method, path, _ in routes_of(PAGE.routes.routes) if method == "GET" and path not in NOT_LOOKED_AT]
-    return [path.format(**known, ecr=grant.ecr_id, number=1) for path in dict.fromkeys(found)]
+    return [path.format(**known) + ASKED.get(path, "") for path in dict.fromkeys(found)]
 
 
 class Caller:

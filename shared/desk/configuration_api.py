@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -121,7 +122,7 @@ def version_shown(parts: Parts, scope: Scope, number: int) -> VersionShown:
         **vars(line),
         previous=kept.previous or None,
         as_applied=(digest_of(raw), hashlib.sha256(kept.bundle.encode()).hexdigest()) == was,
-        content=content_of(_content(raw)) if scope.everything else None,
+        content=_content(raw) if scope.everything else None,
     )
 
 
@@ -132,9 +133,10 @@ def content_of(found: Configuration) -> dict[str, JsonValue]:
     return content
 
 
-def _content(raw: bytes) -> Configuration:
-    """What is in a payload, whatever version it follows on."""
-    return stated(raw)[1]
+@lru_cache(maxsize=4)
+def _content(raw: bytes) -> dict[str, JsonValue]:
+    """What is in a payload, whatever version it follows on. Read once for two that are compared, and for their parts."""
+    return content_of(stated(raw)[1])
 
 
 def _line(scope: Scope, row: AppliedVersion) -> VersionLine:

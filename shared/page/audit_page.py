@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from shared.desk.audit_api import decisions_listing, record_of, rights_listing
+from shared.desk.audit_api import RightLine, decisions_listing, record_of, rights_listing
 from shared.desk.pages import After, some
 from shared.ledger.decisions import DecisionsAsked
 from shared.messages.forms import AccountId, GrantId, RequestId
@@ -25,15 +25,16 @@ Person = Annotated[str | None, Query(max_length=200)]
 
 @routes.get("/audit")
 def audit(viewer: Looking, person: Person = None, account: AccountId | None = None, after: After = None) -> Response:
-    """The questions, and who may what: what one person may, or who may on one account."""
+    """The questions; and what one person may, or who may what on one account, where that is asked: policy answers it anew."""
     parts, scope = viewer.parts, viewer.scope
-    who = person or (None if account else viewer.person)
-    rights, further = some(rights_listing(parts, scope, who, account), parts.seals, after, _ROWS)
+    rights: list[RightLine] = []
+    further = None
+    if person or account:
+        rights, further = some(rights_listing(parts, scope, person, account), parts.seals, after, _ROWS)
     asked = DecisionsAsked(None, None, None, None, None, None, None)
     decided, more = some(decisions_listing(parts, scope, asked), parts.seals, None, _FEW)
     return viewer.page(
         "audit.html",
-        who=who,
         rights=rights,
         further=further,
         filters={"person": person, "account": account},

@@ -39,7 +39,8 @@ from shared.rules.operating import About
 
 routes = APIRouter()
 
-_FEW = 10
+_FEW, _WORDS = 10, 50
+"""Of each list so many; of words so many are looked through for what waits."""
 _TEXT = Field(default="", max_length=200)
 
 
@@ -221,11 +222,11 @@ def _means(viewer: Viewer, waiting: list[OperationShown], wrong: Wrong | None = 
 
 def _words(viewer: Viewer) -> dict[str, Any]:
     """The words that wait to be carried out, and those that were said last."""
-    waiting, _ = _some(viewer, operations_listing(viewer.parts, viewer.scope, waiting=True))
-    newest, more = _some(viewer, operations_listing(viewer.parts, viewer.scope, waiting=False))
-    seen = {one.operation_id for one in newest}
-    older = [one for one in waiting if one.operation_id not in seen]
-    return {"waiting": waiting, "words": [*newest, *older], "more_words": more}
+    listing = operations_listing(viewer.parts, viewer.scope, waiting=False)
+    newest, further = some(listing, viewer.parts.seals, None, _WORDS)
+    waiting = [one for one in newest if one.outcome is None]
+    shown = newest[:_FEW] + [one for one in newest[_FEW:] if one.outcome is None]
+    return {"waiting": waiting, "words": shown, "more_words": further is not None or len(shown) < len(newest)}
 
 
 def _listing(viewer: Viewer, part: Part) -> Listing:
