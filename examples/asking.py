@@ -150,7 +150,7 @@ def batch_vpcs() -> list[Json]:
 
 def extra_vpcs() -> list[Json]:
     """Those that are asked for one by one."""
-    names = ("asked", "urgent", "waiting", "refused", "withdrawn", "lapsed")
+    names = ("asked", "urgent", "waiting", "refused", "withdrawn", "lapsed", "yours")
     return [
         {"id": f"vpc-{name}", "region": "cn-hangzhou", "cidr": f"10.21.{100 + number}.0/24", "name": name}
         for number, name in enumerate(names)

@@ -357,6 +357,7 @@ def what_next(address: str, ledger: str, desk: str) -> Iterator[str]:
     yield f"  desk            {desk}: open it in a browser, with requests in every state; who can sign in there:"
     for name, who in PEOPLE.items():
         yield f"    {name:<14}{who}"
+    yield "    to begin: as requester, Ask for vpc-yours; as orders-lead, then as network-lead, Decide (docs/quickstart.md)"
     yield ""
     yield "Type next, in another terminal:"
     yield f"  cd {quote(str(ROOT))}"

@@ -76,7 +76,7 @@ def test_ask_for_fifty_and_decide_for_all_but_one(
 ) -> None:
     """A pasted list with a mistake in it is mended line by line; a batch is one table."""
     page = page_of("requester", javascript=javascript)
-    page.goto("/ask?template=account-2000000000000002%3A+data+centre")
+    page.goto("/ask?template=2000000000000002%3Adata+centre")
     mark = "y" if javascript else "n"
     lines = [f"vpc-fifty{mark}{number}" for number in range(49)]
     field = page.get_by_label("Instance; one a line for many")
@@ -148,7 +148,7 @@ def test_a_new_round_after_a_change(page_of: PageOf, desk: Desked, calm: Calm, s
 def test_an_emergency_and_its_review(page_of: PageOf, desk: Desked, calm: Calm) -> None:
     """One owner suffices, a day at most; somebody who took no part reviews it."""
     page = page_of("requester")
-    page.goto("/ask?template=account-2000000000000002%3A+data+centre")
+    page.goto("/ask?template=2000000000000002%3Adata+centre")
     page.get_by_label("Instance; one a line for many").fill("vpc-urgent1")
     page.get_by_label("1 day", exact=True).check()
     page.get_by_label("It is an emergency").check()
