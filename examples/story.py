@@ -317,7 +317,11 @@ def circle(story: Story, first: dict[str, Any]) -> None:
         if datetime.now(UTC) >= ends_at:
             story.reconcile()
 
-    story.wait(lambda one: one["event"] == "revoked" and one["grant"]["instance_type"] == "VPC", "the revoke", tick)
+    def ended(one: dict[str, Any]) -> bool:
+        return one["event"] == "revoked" and bool(one["grant"]["instance_type"] == "VPC")
+
+    if not any(map(ended, story.completions)):  # on a slow machine it ended before the first one was closed
+        story.wait(ended, "the revoke", tick)
     story.reconcile()
     nothing_left(story)
 
