@@ -21,7 +21,7 @@ from shared.ledger.consent import RequestRow, RequestsAsked, list_requests, seen
 from shared.ledger.seeing import Scope
 from shared.loop.asking import MOST_AT_ONCE, Answer
 from shared.messages.consent import AnyFact, Voice, Wish
-from shared.messages.forms import Digest, GrantId, RequestId, Why
+from shared.messages.forms import Digest, GrantId, Remark, RequestId, Why
 from shared.rules.consent import Stage, Standing, fold
 from shared.rules.facts import Side
 
@@ -60,7 +60,7 @@ class DecisionBody(_In):
     side: Side
     agrees: Annotated[bool, Field(strict=True)]
     snapshot: Digest
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 class About(_In):
@@ -76,7 +76,7 @@ class DecisionsBody(_In):
     side: Side
     agrees: Annotated[bool, Field(strict=True)]
     about: Annotated[list[About], Field(min_length=1, max_length=MOST_AT_ONCE)]
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 class DecisionAnswer(BaseModel):
@@ -103,7 +103,7 @@ class ReviewBody(_In):
 class WithdrawalBody(_In):
     """Why it is not asked any more."""
 
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 class RequestLine(BaseModel):

@@ -51,6 +51,10 @@ class Mannered:
             await send(message)
 
         scope = _filled(scope)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            refused = Unusable("the address: must have no null character, which no database keeps in a text", 400)
+            await told(self._tell, Request(scope), problem_of(refused))(scope, receive, mannered)
+            return
         try:
             body = await _read(scope, receive)
         except Unusable as error:

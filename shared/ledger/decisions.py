@@ -45,7 +45,7 @@ def _said(fact: Decided, seq: int) -> dict[str, Any]:
         "person": fact.by.person,
         "instead_of": fact.instead_of,
         "agrees": fact.agrees,
-        "reason": fact.reason,
+        "reason": fact.reason.replace("\0", "\ufffd"),  # one of the databases keeps no text with it
         "strength": str(fact.by.strength),
         "relay": fact.by.relay,
     }

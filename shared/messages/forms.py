@@ -143,6 +143,15 @@ Why = Annotated[
         1000,
     ),
 ]
+# A reason that nobody has to give.
+Remark = Annotated[
+    str,
+    Words(
+        rf"[^{_CONTROLS}{_TURNING}]*",
+        "must be at most 1000 characters, none of which controls or turns the text",
+        1000,
+    ),
+]
 
 
 class InstanceType(StrEnum):

@@ -16,7 +16,7 @@ from shared.errors import BadInput
 from shared.ledger.consent import RequestsAsked, list_requests, standings
 from shared.loop.asking import MOST_AT_ONCE, Answer
 from shared.loop.deciding import MaySay, may_say
-from shared.messages.forms import RequestId
+from shared.messages.forms import Remark, RequestId
 from shared.messages.texts import faults
 from shared.page.viewer import Looking, Viewer
 from shared.rules.checked import CheckResult
@@ -87,7 +87,7 @@ class DecisionsForm(BaseModel):
     side: Side
     word: Annotated[str, Field(pattern="^(yes|no)$")]
     about: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=MOST_AT_ONCE)] = []
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 @routes.post("/batches/{batch}/decisions")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.desk.api import Id, RequestsText, count_unseen, requests_listing, said, view_of, visible
 from shared.desk.conditions import tag_of
@@ -24,7 +24,7 @@ from shared.loop.asking import Answer
 from shared.messages.approval import DESK
 from shared.messages.completion import EventKind
 from shared.messages.consent import AnyFact
-from shared.messages.forms import Digest, GrantId
+from shared.messages.forms import Digest, GrantId, Remark, Why
 from shared.page.viewer import Looking, Viewer, on_to
 from shared.rules.consent import Stage, Standing, fold
 from shared.rules.facts import Side
@@ -99,7 +99,7 @@ class DecisionForm(BaseModel):
     side: Side
     word: Annotated[str, Field(pattern="^(yes|no)$")]
     snapshot: Digest
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 @routes.post("/requests/{request_id}/decision")
@@ -123,7 +123,7 @@ class ReasonForm(BaseModel):
     """Why."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Remark = ""
 
 
 @routes.post("/requests/{request_id}/withdrawal")
@@ -141,22 +141,27 @@ def look_again(viewer: Looking, request_id: Id) -> Response:
     return _after(viewer, viewer.parts.desk().look_again(viewer.by, request_id))
 
 
+_REASON: TypeAdapter[str] = TypeAdapter(Why)
+
+
 class ReviewForm(BaseModel):
     """What a review found."""
 
     model_config = ConfigDict(extra="forbid")
     word: Annotated[str, Field(pattern="^(in-order|not-in-order)$")]
-    reason: Annotated[str, Field(max_length=1000)]
+    reason: Remark
 
 
 @routes.post("/requests/{request_id}/review")
 def review(viewer: Looking, request_id: Id, form: Annotated[ReviewForm, Form()]) -> Response:
     """Close the review of an emergency."""
     facts = said(viewer.parts, viewer.scope, request_id)
-    if not form.reason.strip():
+    try:
+        reason = _REASON.validate_python(form.reason)
+    except ValidationError:
         return _shown(viewer, facts, status=422, reasonless="review")
     in_order = form.word == "in-order"
-    return _after(viewer, viewer.parts.desk().review(viewer.by, request_id, in_order=in_order, reason=form.reason))
+    return _after(viewer, viewer.parts.desk().review(viewer.by, request_id, in_order=in_order, reason=reason))
 
 
 def _after(viewer: Viewer, answer: Answer) -> Response:

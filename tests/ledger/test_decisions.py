@@ -73,6 +73,23 @@ def test_each_word_is_told_as_it_was_said(room: Room, database: Database) -> Non
     assert room.gated.ledger.read(first_fault, [], None) is None
 
 
+def test_a_word_with_a_null_character_is_heard(room: Room) -> None:
+    """One of the databases keeps no text with it: a word that was taken with one counts all the same, and is proven."""
+    request_id = without_text(room)
+    (row, *_) = room.gated.ledger.read(list_decisions, SCOPES["auditor"], DecisionsAsked(), None, 1)
+    assert (row.request_id, row.reason) == (request_id, "Not\ufffdnow, \\u0000")
+    assert room.desk.show(request_id).standing.stage == "refused"
+    assert room.gated.ledger.read(first_fault, [], None) is None
+
+
+def without_text(room: Room) -> str:
+    """A request that is refused with a null character, and what looks like one, in its reason."""
+    request_id, snapshot = room.ready(vpc="vpc-3", ends_at=None, ticket="A\0ticket\\\0")
+    room.desk.decide(voice("owner"), request_id, Side.GRANT, snapshot, agrees=False, reason="Not\0now, \\u0000")
+    room.hear()
+    return request_id
+
+
 def test_each_sees_what_is_about_theirs(room: Room) -> None:
     """Owners all of it, whoever asked what was said of their own, and others nothing."""
     seen = {who: told(room, who) for who in SCOPES}
@@ -178,6 +195,7 @@ def test_a_ledger_of_before_is_filled_in(room: Room, database: Database) -> None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    without_text(room)
     before = database.everything()
     with database.connected() as connection:
         connection.execute(decisions.delete())
