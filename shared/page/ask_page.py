@@ -28,6 +28,8 @@ routes = APIRouter()
 
 DAYS = (1, 7, 30, 90)
 """How long a lease may be asked for with one click."""
+_LASTS = timedelta(hours=1)
+"""How long the days of a form count from when it was made."""
 NO_END, A_DATE = "none", "date"
 _TEXT = Field(default="", max_length=200)
 _TEMPLATE = 121
@@ -35,7 +37,9 @@ _TEMPLATE = 121
 
 
 class AskForm(BaseModel):
-    """The form, as it is typed: nothing in it is believed."""
+    """The form, as it is typed: nothing in it is believed. ``name``: of this form, so that sent twice it is asked once;
+    ``begun``: since when it is shown, from where its days count, so that it says the same then.
+    """
 
     model_config = ConfigDict(extra="ignore")
     kind: str = _TEXT
@@ -54,6 +58,7 @@ class AskForm(BaseModel):
     closes: str = Field(default="", max_length=20_000)
     partly: bool = False
     name: str = Field(default="", max_length=64, pattern=r"^[0-9a-f-]*$")
+    begun: str = _TEXT
     do: str = "check"
 
 
@@ -151,7 +156,7 @@ def _read(viewer: Viewer, said: AskForm, line: Line) -> Asking:
     kind = said.kind or str(RequestKind.GRANT)
     opens = kind != RequestKind.REVOKE
     try:
-        ends_at = _end(said, line, viewer.parts.now()) if opens else None
+        ends_at = _end(said, line, _since(said, viewer.parts.now())) if opens else None
     except ValueError as error:
         return Asking(line, None, (str(error),))
     owners = [
@@ -185,7 +190,16 @@ def _read(viewer: Viewer, said: AskForm, line: Line) -> Asking:
         return Asking(line, None, tuple(one.strip() for one in faults(error).split(";")))
 
 
-def _end(said: AskForm, line: Line, now: datetime) -> str | None:
+def _since(said: AskForm, now: datetime) -> datetime:
+    """From where days count: when the form was made, unless that is long ago, or no such time."""
+    try:
+        begun = datetime.fromisoformat(said.begun)
+        return begun if now - _LASTS <= begun <= now else now
+    except (ValueError, TypeError):  # TypeError: a time without its zone
+        return now
+
+
+def _end(said: AskForm, line: Line, since: datetime) -> str | None:
     """When it ends, as a wish says it. Raises ValueError that names the field."""
     text = line.end or (said.until.strip() if said.end == A_DATE else said.end)
     if text in ("", NO_END):
@@ -193,7 +207,7 @@ def _end(said: AskForm, line: Line, now: datetime) -> str | None:
             raise ValueError("end: must be a day or a time, such as 2027-01-31 or 2027-01-31T18:00 (UTC)")
         return None
     if text.isascii() and text.isdigit() and len(text) <= 4:
-        at = now + timedelta(days=int(text))
+        at = since + timedelta(days=int(text))
     else:
         try:
             at = datetime.fromisoformat(text)
@@ -291,7 +305,8 @@ def _page(
     routers = [
         (ecr, uid) for uid, account in inventory.accounts.items() for ecr in account.ecrs if viewer.scope.sees(uid)
     ]
-    form = said if said.name else said.model_copy(update={"name": str(uuid.uuid4())})
+    begun = viewer.parts.now().isoformat(timespec="seconds")
+    form = said if said.name else said.model_copy(update={"name": str(uuid.uuid4()), "begun": begun})
     regions = inventory.regions or sorted(
         {region for account in inventory.accounts.values() for region in account.regions or ()}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,14 +86,27 @@ def test_one_is_asked_and_its_page_is_next(desk: Desked) -> None:
 
 
 def test_a_form_that_is_sent_twice_asks_once(desk: Desked) -> None:
-    """Its name is in the form, another form has another."""
+    """Its name is in the form, another form has another. Its days count from when it was made, whenever it is sent."""
     browser = desk.browser("requester")
-    names = {
-        re.findall(r'name="name" value="([0-9a-f-]{36})"', browser.get("/ask", headers=HTML).text)[0] for _ in range(2)
-    }
-    first, second = names
-    sent = [send(browser, name=name, instances="vpc-twice").headers["Location"] for name in (first, first, second)]
+    forms = [
+        {name: re.findall(rf'name="{name}" value="([^"]+)"', page)[0] for name in ("name", "begun")}
+        for page in (browser.get("/ask", headers=HTML).text for _ in range(2))
+    ]
+    made = datetime.fromisoformat(forms[0]["begun"]) - timedelta(minutes=10)
+    first = {**forms[0], "begun": made.isoformat()}
+    sent = [send(browser, **form, instances="vpc-twice").headers["Location"] for form in (first, first, forms[1])]
     assert sent[0] == sent[1] != sent[2]
+    ends_at = browser.get("/api/v1" + sent[0]).json()["wish"]["ends_at"]
+    assert datetime.fromisoformat(ends_at) == made + timedelta(days=30)
+
+
+@pytest.mark.parametrize("begun", ["2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2999-01-01T00:00:00", "soon"])
+def test_a_form_that_was_made_at_no_such_time_counts_from_now(desk: Desked, begun: str) -> None:
+    """An old one, or one that somebody made up."""
+    browser = desk.browser("requester")
+    answer = send(browser, instances="vpc-begun", begun=begun)
+    ends_at = datetime.fromisoformat(browser.get("/api/v1" + answer.headers["Location"]).json()["wish"]["ends_at"])
+    assert timedelta(days=29, hours=23) < ends_at - datetime.now(UTC) <= timedelta(days=30)
 
 
 def test_each_line_is_told_what_is_wrong_with_it_and_nothing_is_asked(desk: Desked) -> None:

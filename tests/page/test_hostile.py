@@ -187,7 +187,19 @@ def test_programs_are_answered_by_what_no_browser_takes_for_a_page(stage: Stage)
 
 
 TYPED = {
-    "/ask": ("kind", "account", "region", "router", "instances", "prefixes", "end", "until", "reason", "ticket"),
+    "/ask": (
+        "kind",
+        "account",
+        "region",
+        "router",
+        "instances",
+        "prefixes",
+        "end",
+        "until",
+        "reason",
+        "ticket",
+        "begun",
+    ),
     "/ask/check": ("kind", "account", "region", "router", "instances", "prefixes", "end", "until", "reason", "closes"),
     "/renewals": ("request_id", "ends_at", "reason", "name"),
     "/operate": ("word", "kind", "name", "side", "mode", "reason"),
