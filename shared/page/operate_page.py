@@ -196,6 +196,7 @@ def _page(
         hold=hold or _typed(wrong),
         said=said,
         polled=False,
+        refused=_refused(viewer),
         **_means(viewer, words["waiting"], wrong),
     )
 
@@ -207,17 +208,28 @@ def _means(viewer: Viewer, waiting: list[OperationShown], wrong: Wrong | None = 
     def may(word: str, kind: str | None = None, name: str = "", side: str | None = None) -> MaySay:
         return rights.may(viewer.by, About(OperatingWord(word), kind, name, side))
 
-    def who(word: str, kind: str | None = None) -> list[str]:
-        return rights.operators(About(OperatingWord(word), kind)) if viewer.scope.accounts else []
-
     return {
         "may": may,
-        "who": who,
         "wrong": wrong,
         "asked": {(one.word, one.kind, one.name, one.side): one for one in waiting},
         "key": str(uuid.uuid4()),
         "meaning": _meaning(viewer),
     }
+
+
+def _refused(viewer: Viewer) -> list[tuple[list[OperatingWord], list[str], tuple[str, ...]]]:
+    """The words that policy does not let whoever looks say, however freshly they signed in; who may, as far as they may see
+    anything to operate on, and what policy advises. Those of which the same is so are together.
+    """
+    rights = viewer.parts.rights
+    found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[OperatingWord]] = {}
+    for word in (one for one in OperatingWord if one is not OperatingWord.LIFT):
+        about = About(word, HoldKind.GRANT if word is OperatingWord.HOLD else None)
+        answer = rights.may(viewer.by, about)
+        if not answer.yes and not answer.fresh:
+            people = tuple(rights.operators(about)) if viewer.scope.accounts or viewer.scope.everything else ()
+            found.setdefault((people, answer.advice), []).append(word)
+    return [(words, list(people), advice) for (people, advice), words in found.items()]
 
 
 def _words(viewer: Viewer) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from shared.page.texts import Texts
 
 Told = Callable[[float], str]
 
-_WIDTH, _HEIGHT, _LEFT, _FOOT, _ROW = 720, 130, 70, 20, 18
+_WIDTH, _HEIGHT, _LEFT, _FOOT, _ROW = 480, 120, 84, 26, 20
 _STEPS = (1, 2, 5, 10)
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _FEWEST = 2.0
@@ -110,7 +110,7 @@ def _plot(
         return Markup("")
     most = max([*known, limit or 0])
     size = unit(most)
-    frame = _Frame(len(days), _ceiling(most / size) * size, len(series) * _ROW + 8)
+    frame = _Frame(len(days), _ceiling(most / size) * size, len(series) * _ROW + 14)
     parts = [*_axes(days, frame, told)]
     if limit is not None:
         parts.append(_across(frame.y(limit), "limit"))
@@ -140,11 +140,11 @@ def _axes(days: Sequence[date], frame: _Frame, told: Told) -> Iterator[Markup]:
         yield _text(_LEFT - 6, frame.y(value) + 4, told(value), "end")
     every = max(1, ceil(len(days) / 6))
     for number in range(0, len(days), every):
-        yield _text(frame.x(number), frame.top + _HEIGHT + 15, f"{days[number]:%m-%d}", "middle")
+        yield _text(frame.x(number), frame.top + _HEIGHT + 20, f"{days[number]:%m-%d}", "middle")
 
 
 def _legend(one: Series, number: int) -> Markup:
-    y = number * _ROW + 10
+    y = number * _ROW + 14
     return Markup('<line class="curve {}" x1="{}" y1="{}" x2="{}" y2="{}"/>{}').format(
         one.look, _LEFT, y, _LEFT + 24, y, _text(_LEFT + 32, y + 4, one.name, "start")
     )

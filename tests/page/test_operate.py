@@ -169,7 +169,7 @@ def test_who_may_not_operate_sees_all_of_it_no_button_and_who_may(desk: Desked) 
     page = shown(browser)
     assert page.row("an association of another hand")
     assert "Who may operate" in page.text
-    assert "redrive : router-owner" in page.text
+    assert "redrive, adopt, repair, set the mode : router-owner" in page.text
     assert "<button>redrive" not in browser.get("/operate", headers=HTML).text
     before = len(words(browser))
     answer = said(browser, **REDRIVE)
