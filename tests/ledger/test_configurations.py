@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from bench.calm import CalmCloud
 from examples.keys import key as example_key
 from shared.errors import GrantError, NotTheSuccessor, Unconfigured
-from shared.ledger.configuration import Kept, apply_version, history, newest_number
+from shared.ledger.configuration import Kept, apply_version, history, kept_version, list_versions, newest_number
 from shared.ledger.heads import head_of
 from shared.ledger.proof import first_fault
 from shared.ledger.revision import CODE, GATED
@@ -397,3 +397,21 @@ def test_a_gate_is_read_once_for_many_threads(ledger: Ledger) -> None:
     for thread in threads:
         thread.join()
     assert found == [(2, 2)] * 8
+
+
+def test_versions_are_listed_a_page_at_a_time_with_what_the_record_has_of_them(ledger: Ledger) -> None:
+    """The newest first; one that somebody wrote past the record has no facts."""
+    made = three(ledger)
+    pages = [ledger.read(list_versions, behind, 2) for behind in (None, 2)]
+    assert [[one.number for one in page] for page in pages] == [[3, 2], [1]]
+    for one in (*pages[0], *pages[1]):
+        kept = made[one.number - 1]
+        assert (one.digest, one.previous, one.applied_by) == (kept.digest, kept.previous, kept.applied_by)
+        assert (one.facts["digest"], one.facts["number"]) == (kept.digest, kept.number)
+    found = ledger.read(kept_version, 2)
+    assert found is not None
+    assert (found[0], found[1]["digest"]) == (made[1], made[1].digest)
+    assert ledger.read(kept_version, 4) is None
+    with ledger.engine.begin() as connection:
+        connection.execute(configurations.insert().values(**{**vars(made[2]), "number": 4}))
+    assert [one.facts == {} for one in ledger.read(list_versions, None, 10)] == [True, False, False, False]

@@ -7,7 +7,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.ledger.heads import Head, head_of, heads_in
+from shared.ledger.heads import Head, head_of, heads_in, note_head, record_end
 from shared.ledger.proof import first_fault
 from shared.ledger.transactions import Ledger
 from tests.ledger.kit import NOW
@@ -109,3 +109,22 @@ def test_what_was_signed_in_the_log_proves_the_record(ledger: Ledger) -> None:
     found = ledger.read(first_fault, forged, KEY.public_key())
     assert found is not None
     assert found.startswith("event 2 is not what was signed")
+
+
+def test_the_end_of_the_record_is_told_with_the_last_head_that_was_put_out(ledger: Ledger) -> None:
+    """None before the first; then that event's hash, which the head has to say too."""
+    open_one(ledger, "REQ-1", "vpc-1")
+    head = ledger.read(head_of, NOW)
+    before = ledger.read(record_end)
+    assert (before.seq, before.hash, before.head, before.head_hash, before.head_at) == (
+        head.seq,
+        head.hash,
+        None,
+        None,
+        None,
+    )
+    ledger.write(note_head, head.seq, NOW)
+    found = ledger.read(record_end)
+    assert (found.head, found.head_hash, found.head_at) == (head.seq, head.hash, NOW)
+    ledger.write(note_head, head.seq + 100, NOW + 1)
+    assert ledger.read(record_end).head_hash is None
