@@ -106,6 +106,10 @@ def ask(
     file: Annotated[Path, typer.Argument(help="A wish, or a list of up to 200, as JSON; - for standard input.")],
     desk: DeskAddress,
     again: Annotated[bool, typer.Option("--again", help="Ask anew for what was asked before.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Ask nothing: say of each what asking would be answered. Exit code 1 for a no."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask for what a file says: a wish, or a list of wishes that are asked together.
@@ -114,6 +118,10 @@ def ask(
     """
     with troubles():
         wishes = _read(file)
+        if check:
+            checks = DeskClient(desk).post("/checks", {"wishes": wishes})
+            _say_checked(wishes, checks, as_json=as_json)
+            return
         same = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(wishes, sort_keys=True))
         key = {"Idempotency-Key": str(uuid.uuid4() if again else same)}
         answer = DeskClient(desk).post("/requests", {"wishes": wishes}, key)
@@ -314,6 +322,34 @@ def _ask_one(client: DeskClient, wish: Json, *, as_json: bool) -> None:
         document(answer)
     else:
         _say_asked(answer)
+
+
+def _say_checked(wishes: list[Json], answer: Json, *, as_json: bool) -> None:
+    """Of each wish whether it can be asked, and whose yes it takes. Raises NotSo where one cannot be."""
+    if as_json:
+        document(answer)
+    for wish, one in zip(wishes, answer["checks"], strict=True) if not as_json else ():
+        named = str(wish["instance"]["id"])
+        if one["problem"] is not None:
+            say(f"{named}  cannot be asked: {one['problem']['detail']}")
+            continue
+        who = "nobody else has to agree"
+        if one["takes"] is not None:
+            sides = (
+                f"{side} ({', '.join(one['deciders'].get(side, [])) or 'one of its owners'})" for side in one["takes"]
+            )
+            who = f"a yes is wanted for: {', '.join(sides)}"
+        say(f"{named}  can be asked; {who}")
+        for prefix in one["prefixes"]:
+            told = [f"overlaps {other}" for other in prefix["overlaps"]]
+            told += ["is outside of the account's supernets"] if prefix["outside"] else []
+            say(
+                f"    {prefix['prefix']}: {prefix['addresses'] or 'no'} addresses"
+                + "".join(f"; {each}" for each in told)
+            )
+    refused = sum(one["problem"] is not None for one in answer["checks"])
+    if refused:
+        raise NotSo(f"{refused} of {len(answer['checks'])} cannot be asked; nothing was asked")
 
 
 def _say_asked(answer: Json) -> None:

@@ -167,6 +167,23 @@ def test_commands_do_what_the_document_says(desk: Desked, home: Callable[[str], 
             desk.look(filled["r-…"])
 
 
+def test_what_could_be_asked_is_checked_and_nothing_is_asked(desk: Desked, home: Callable[[str], Path]) -> None:
+    """Each by itself, with whose yes it takes; a no is exit code 1."""
+    asking = home("owner")
+    before = json.loads(told_here(desk, asking, "requests", "-o", "json").stdout)
+    fine = told_here(desk, asking, "ask", "--check", "-", stdin=json.dumps(wish(341)))
+    assert fine.returncode == 0, fine.stderr
+    assert "vpc-desk341  can be asked; a yes is wanted for: grant (second-owner)" in fine.stdout
+    assert "10.20.0.0/16: 65536 addresses" in fine.stdout
+    both = [wish(342), wish(343, allowed_prefixes=["192.168.0.0/16"])]
+    wrong = told_here(desk, asking, "ask", "--check", "-", stdin=json.dumps(both))
+    assert wrong.returncode == 1
+    assert "vpc-desk342  can be asked" in wrong.stdout
+    assert "vpc-desk343  cannot be asked: " in wrong.stdout
+    assert "1 of 2 cannot be asked; nothing was asked" in wrong.stderr
+    assert json.loads(told_here(desk, asking, "requests", "-o", "json").stdout) == before
+
+
 def test_what_goes_wrong_is_one_line(desk: Desked, home: Callable[[str], Path], tmp_path: Path) -> None:
     """Nobody is signed in, a word that is none, a file that is none, a request that is not there, a desk that is not."""
     mine = home("requester")
