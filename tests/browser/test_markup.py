@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Dialog, Page
 
 from tests.browser.browsing import Visitors
 from tests.functional.desked import Desked, desked
@@ -46,7 +46,12 @@ def page(chromium: Browser, stored: tuple[Desked, dict[str, Told]]) -> Iterator[
     here = Visitors(chromium, stored[0])
     opened = here.page_of("owner")
     troubles = here.troubles[opened]
-    opened.on("dialog", lambda dialog: (troubles.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
+
+    def noted(dialog: Dialog) -> None:
+        troubles.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    opened.on("dialog", noted)
     yield opened
     assert troubles == []
     here.leave()

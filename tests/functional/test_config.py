@@ -98,7 +98,7 @@ def test_faults_are_the_answer_and_exit_code_1(folder: Path) -> None:
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
         "other.yaml:1:1: no such file is read: other.yaml (odd, but not refused)",
-        "people.yaml:13:18: groups.network-team: no person has the name network-led; meant was probably network-lead",
+        "people.yaml:17:18: groups.network-team: no person has the name network-led; meant was probably network-lead",
     ]
     assert found.stderr == f"ecr-grants: {folder}: 1 fault\n"
     as_json = told("config", "check", folder, "--json")

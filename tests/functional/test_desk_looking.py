@@ -319,7 +319,7 @@ def test_a_place_is_good_for_its_own_list_alone(desk: Desked) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("grant=g-1", "account=1", "ecr=vpc-1", "instance=ecr-1", "request=%00", "open=2", "format=xml"),
+        *("grant=g-1", "account=1", "ecr=vpc-1", "instance=ecr-1", "request=%20", "open=2", "format=xml"),
         *("ends_before=today", "ends_after=1", "ends_before=2026-01-01T00:00:00"),
         *("text=ab", "text=%25%25%25", "text=" + "a" * 129),
     ],

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ _SETTINGS = {
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """A server that is started now and removed with the block."""
-    server = Postgres()
+def running(**settings: str) -> Iterator[Postgres]:
+    """A server that is started now and removed with the block, with these settings beside the usual ones."""
+    server = Postgres(settings)
     try:
         server.start()
         yield server
@@ -61,7 +61,8 @@ def _package() -> Path:
 class Postgres:
     """One server with a folder of its own. ``start`` and ``stop`` may follow each other; ``remove`` ends it for good."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = {**_SETTINGS, **(settings or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="ecr-grants-pg-"))
         self._programs = _package() / "pginstall" / "bin"
         self.user: dict[str, Any] = {}
@@ -105,7 +106,7 @@ class Postgres:
     def start(self) -> None:
         """Return when it accepts connections."""
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder)]
-        command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command += [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         user = f"{self.user['user']}:{self.user['group']}" if self.user else ""
         keeper = [sys.executable, "-IS", str(Path(__file__).with_name("keeper.py")), str(self.folder), user]
         with self._log.open("ab") as log:
