@@ -27,7 +27,7 @@ from shared.rules.ranges import Change, Entry, LeaseRange, table
 finding = APIRouter(prefix="/api/v1", responses=ANY)
 
 SEEN = documented(401, 403, 422)
-MOST_RANGES = 2_000
+MOST_RANGES = 1_000
 """Leases of a router that its table of ranges is made of."""
 OVERDUE = timedelta(days=3650)
 """How far back an end is looked for that has come, and is kept."""

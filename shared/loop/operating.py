@@ -50,6 +50,7 @@ class Rights:
         """``standing``: what is believed now; it may raise Unconfigured."""
         self._standing = standing
         self._known: tuple[Standing, dict[tuple[str, bool, About], Answer]] | None = None
+        self._told: tuple[Standing, dict[About, list[str]]] | None = None
 
     def may(self, by: Voice, about: About) -> MaySay:
         """What policy says of this word, before it is said. Raises what ``standing`` raises."""
@@ -59,10 +60,16 @@ class Rights:
 
     def operators(self, about: About) -> list[str]:
         """Who may say this word, once they have signed in anew; of the first ``MOST_PEOPLE`` that are listed."""
-        version = self._standing().version
-        assert version is not None  # noqa: S101  # it stands
-        names = sorted(version.configuration.people.persons)[:MOST_PEOPLE]
-        return [name for name in names if self._answer(name, about, fresh=True).allowed]
+        standing = self._standing()
+        assert standing.version is not None  # noqa: S101  # it stands
+        by, known = self._told or (None, {})
+        if by is not standing:
+            known = {}
+            self._told = standing, known
+        if about not in known:
+            names = sorted(standing.version.configuration.people.persons)[:MOST_PEOPLE]
+            known[about] = [name for name in names if self._answer(name, about, fresh=True).allowed]
+        return known[about]
 
     def _answer(self, person: str, about: About, *, fresh: bool) -> Answer:
         standing = self._standing()

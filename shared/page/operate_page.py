@@ -177,7 +177,7 @@ def _typed(wrong: Wrong | None) -> _Hold:
 def _page(
     viewer: Viewer, *, hold: _Hold | None = None, said: str = "", wrong: Wrong | None = None, status: int = 200
 ) -> Response:
-    found = {part.value: _some(viewer, _listing(viewer, part)) for part in Part if part is not Part.WORDS}
+    found = {part.value: _some(viewer, _listing(viewer, part)) for part in (Part.DEAD, Part.DRIFT, Part.HOLDS)}
     words = _words(viewer)
     mode, routers, accounts = viewer.parts.ledger.glance(said_mode), *_holdable(viewer)
     return viewer.page(

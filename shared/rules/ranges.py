@@ -91,7 +91,8 @@ def table(leases: Iterable[LeaseRange]) -> tuple[Entry, ...]:
 def changed(leases: Sequence[LeaseRange], wish: Wish, request_id: str, ends_at: int | None) -> tuple[Entry, ...]:
     """The table as it will be when a request counts, with what is added and what goes marked. ``ends_at``: of the wish."""
     grant = wish.grant
-    before = {(one.grant_id, one.prefix) for one in table(leases)}
+    stood = table(leases)
+    before = {(one.grant_id, one.prefix) for one in stood}
     kept = [one for one in leases if not _closed_by(one, wish)]
     if wish.opens:
         new = LeaseRange(
@@ -107,7 +108,7 @@ def changed(leases: Sequence[LeaseRange], wish: Wish, request_id: str, ends_at: 
     after = table(kept)
     there = {(one.grant_id, one.prefix) for one in after}
     marked = [one if (one.grant_id, one.prefix) in before else replace(one, change=Change.ADDED) for one in after]
-    gone = [replace(one, change=Change.GONE) for one in table(leases) if (one.grant_id, one.prefix) not in there]
+    gone = [replace(one, change=Change.GONE) for one in stood if (one.grant_id, one.prefix) not in there]
     return tuple(sorted([*marked, *gone], key=_place))
 
 
