@@ -19,7 +19,7 @@ from tests.chaos.wire_schedule import KINDS, schedule
 Json = dict[str, Any]
 
 SEED = 23
-SAMPLE = 5
+SAMPLE = 3
 
 
 # -- the sample --------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_faults_are_the_answer_and_exit_code_1(folder: Path) -> None:
     assert as_json.exit_code == 1
     assert json.loads(as_json.stdout)[1] == {
         "file": "people.yaml",
-        "line": 13,
+        "line": 17,
         "column": 18,
         "found": "groups.network-team: no person has the name network-led",
         "meant": "network-lead",
