@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from shared.desk import shown
 from shared.desk.api import Anybody, Calling, Here, Id, scope_of, visible
@@ -42,11 +42,7 @@ Instance = Annotated[InstanceId | None, Query(description="a VPC or VBR")]
 GrantNamed = Annotated[GrantId, Path(description="the grant's id")]
 
 
-@looking.get("/leases", response_model=shown.LeasesPage, responses=TABLE | SEEN)
-def leases(
-    parts: Here,
-    caller: Calling,
-    how: HowAnswered,
+async def _leases_asked(
     grant: Annotated[GrantId | None, Query(description="a grant")] = None,
     account: Account = None,
     ecr: Ecr = None,
@@ -56,22 +52,19 @@ def leases(
     ends_after: Annotated[Instant | None, Query(description="leases with an end, after this")] = None,
     open: Annotated[bool | None, Query(description="whether it counts, or will")] = None,  # noqa: A002  # its name in the API
     text: Annotated[str | None, Query(min_length=3, max_length=128, description="how an id or a prefix begins")] = None,
-    after: After = None,
-) -> Response:
+) -> LeasesAsked:
+    """Which leases, as an address says it: of the API and of the page."""
+    return LeasesAsked(grant, account, ecr, instance, request, _millis(ends_before), _millis(ends_after), open, text)
+
+
+AskedLeases = Annotated[LeasesAsked, Depends(_leases_asked)]
+
+
+@looking.get("/leases", response_model=shown.LeasesPage, responses=TABLE | SEEN)
+def leases(parts: Here, caller: Calling, how: HowAnswered, asked: AskedLeases, after: After = None) -> Response:
     """Leases, the newest first, open and past."""
-    scope = scope_of(parts, caller)
-    asked = LeasesAsked(
-        grant,
-        account,
-        ecr,
-        instance,
-        request,
-        _millis(ends_before),
-        _millis(ends_after),
-        open,
-        text,
-    )
-    return answered(leases_listing(parts, scope, asked), shown.LeasesPage, parts.seals, after, how)
+    listing = leases_listing(parts, scope_of(parts, caller), asked)
+    return answered(listing, shown.LeasesPage, parts.seals, after, how)
 
 
 def leases_listing(parts: Parts, scope: Scope, asked: LeasesAsked) -> Listing:

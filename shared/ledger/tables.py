@@ -347,25 +347,23 @@ told = Table(  # what was found of the deployment last, for whoever looks at the
     Column("value", Text, nullable=False),
 )
 
-decisions = (
-    Table(  # each word that somebody said for a side, as the grant function has heard it: a projection of the facts
-        "decisions",
-        metadata,
-        Column("seq", Integer, primary_key=True, autoincrement=False),  # its place in the consent chain
-        Column("at", BigInteger, nullable=False),
-        Column("request_id", String(128), nullable=False),
-        Column("grant_id", String(40), nullable=False),
-        Column("ecr_owner_uid", String(20), nullable=False),
-        Column("instance_owner_uid", String(20), nullable=False),
-        Column("requester", String(200), nullable=False),
-        Column("side", String(16), nullable=False),
-        Column("person", String(200), nullable=False),
-        Column("instead_of", String(200)),
-        Column("agrees", Boolean, nullable=False),
-        Column("reason", Text, nullable=False),
-        Column("strength", String(16), nullable=False),
-        Column("relay", String(200)),
-    )
+decisions = Table(  # each word for a side, as the grant function has heard it: a projection of the facts
+    "decisions",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # its place in the consent chain
+    Column("at", BigInteger, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("grant_id", String(40), nullable=False),
+    Column("ecr_owner_uid", String(20), nullable=False),
+    Column("instance_owner_uid", String(20), nullable=False),
+    Column("requester", String(200), nullable=False),
+    Column("side", String(16), nullable=False),
+    Column("person", String(200), nullable=False),
+    Column("instead_of", String(200)),
+    Column("agrees", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("strength", String(16), nullable=False),
+    Column("relay", String(200)),
 )
 Index("decisions_newest", decisions.c.at, decisions.c.seq)
 for _name in ("person", "requester", "instance_owner_uid", "ecr_owner_uid", "grant_id"):

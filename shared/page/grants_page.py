@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from shared.desk.api import requests_listing
 from shared.desk.audit_api import proven
 from shared.desk.looking_api import (
     Account,
+    AskedLeases,
     Ecr,
     GrantNamed,
     Instance,
@@ -21,10 +20,9 @@ from shared.desk.looking_api import (
 from shared.desk.pages import After, some
 from shared.errors import BadInput
 from shared.ledger.consent import RequestsAsked
-from shared.ledger.looking import GrantsAsked, LeasesAsked
+from shared.ledger.looking import GrantsAsked
 from shared.messages.approval import DESK
 from shared.messages.catalogue import find
-from shared.messages.forms import GrantId, Instant, RequestId
 from shared.page.viewer import Looking
 
 routes = APIRouter()
@@ -34,35 +32,11 @@ _REQUESTS = 10
 
 
 @routes.get("/leases")
-def leases(
-    viewer: Looking,
-    grant: GrantId | None = None,
-    account: Account = None,
-    ecr: Ecr = None,
-    instance: Instance = None,
-    request: RequestId | None = None,
-    ends_before: Instant | None = None,
-    ends_after: Instant | None = None,
-    open: bool | None = None,  # noqa: A002  # its name in the API
-    text: Annotated[str | None, Query(min_length=3, max_length=128)] = None,
-    after: After = None,
-) -> Response:
+def leases(viewer: Looking, asked: AskedLeases, after: After = None) -> Response:
     """Leases, the newest first, open and past."""
-    asked = LeasesAsked(
-        grant,
-        account,
-        ecr,
-        instance,
-        request,
-        None if ends_before is None else round(ends_before.timestamp() * 1000),
-        None if ends_after is None else round(ends_after.timestamp() * 1000),
-        open,
-        text,
-    )
     lines, further = some(leases_listing(viewer.parts, viewer.scope, asked), viewer.parts.seals, after)
-    said = {"grant": grant, "account": account, "ecr": ecr, "instance": instance, "request": request, "text": text}
+    said = {**vars(asked), "open": None if asked.open is None else str(asked.open).lower()}
     said |= {name: viewer.request.query_params.get(name) for name in ("ends_before", "ends_after")}
-    said["open"] = None if open is None else str(open).lower()
     return viewer.page("leases.html", lines=lines, further=further, filters=said, desk=DESK)
 
 
